@@ -1,0 +1,69 @@
+"""``description.json`` of an archive: what is inside, where that came from, and how to prepare pictures for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from resnet18.errors import ConfigurationError
+
+DESCRIPTION_FILE = "description.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Preprocessing(_Part):
+    """How a decoded picture becomes the network's input: the shorter side to ``resize_size``, then a centre crop."""
+
+    resize_size: int = Field(default=256, ge=1)
+    crop_size: int = Field(default=224, ge=1)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+
+
+class Normalization(_Part):
+    """Per-channel mean and standard deviation (R, G, B), for pixels scaled to 0 to 1; the defaults are ImageNet's."""
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+class WeightsOrigin(_Part):
+    """Where the weights came from; ``trained`` is false only for seeded random weights."""
+
+    source: str
+    sha256: str | None
+    trained: bool
+
+
+class Description(_Part):
+    """Everything that is fixed when an archive is built; equal inputs give an equal description."""
+
+    model: str
+    version: str
+    architecture: str
+    class_count: int = Field(ge=1)
+    precision: Literal["auto", "f32", "bf16"]
+    weights: WeightsOrigin
+    preprocessing: Preprocessing
+    normalization: Normalization
+    #: The weights (classes, channels) of a head that allows class activation maps, else None.
+    head: str | None
+    labels_sha256: str
+    libraries: dict[str, str]
+    #: SHA-256 over everything that went in; an archive whose digest differs from its inputs' is stale.
+    inputs_sha256: str
+
+    @classmethod
+    def read(cls, directory: Path) -> Description:
+        """Read ``description.json`` of an unpacked archive in ``directory``."""
+        file = directory / DESCRIPTION_FILE
+        try:
+            return cls.model_validate_json(file.read_bytes())
+        except (OSError, ValidationError) as exc:
+            raise ConfigurationError(
+                f"{file.name} of the archive cannot be used ({exc}): build the archive with scripts/build_archive.py."
+            ) from exc

@@ -1,0 +1,1 @@
+"""The engines that turn pictures into probabilities, behind one interface (``base.Engine``)."""

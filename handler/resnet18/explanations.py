@@ -1,0 +1,34 @@
+"""Why this class: the class activation map, which shows what parts of a picture speak for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet18.engines.base import FeatureMap
+from resnet18.engines.torch_engine import WEIGHTS_FILE
+
+
+class ClassActivationMaps:
+    """Reads the rows of the head's weights that it needs from an unpacked archive."""
+
+    def __init__(self, directory: Path, head: str) -> None:
+        """``head`` is ``Description.head``: the name of the weights (classes, channels) in ``network.safetensors``."""
+        self._weights_file = directory / WEIGHTS_FILE
+        self._head = head
+
+    def compute(self, feature_map: FeatureMap, class_id: int) -> NDArray[np.float32]:
+        """The map (h, w) of one picture's ``feature_map`` (channels, h, w), from 0 (nothing speaks for the class) to 1.
+
+        A pooled linear head adds up, over all places, the feature map weighted by the class: each place's share is the
+        map (Zhou et al. 2016, equation 2). What speaks against the class counts as 0; the largest share as 1.
+        """
+        from safetensors import safe_open
+
+        with safe_open(self._weights_file, framework="numpy") as weights:
+            class_weights = weights.get_slice(self._head)[class_id]
+        evidence = np.maximum(np.tensordot(class_weights, feature_map, axes=1), 0.0)
+        largest = evidence.max()
+        return np.asarray(evidence / largest if largest > 0 else evidence, dtype=np.float32)
