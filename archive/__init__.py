@@ -1,0 +1,1 @@
+"""Build time: weights become an exported graph, and that a checked .mar."""

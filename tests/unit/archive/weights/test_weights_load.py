@@ -1,0 +1,339 @@
+"""Weights files as they come: good ones are read to the last bit, bad ones are refused with what they are."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from archive.weights import WeightsError, load_state_dict, locate_weights
+from archive.weights.legacy import current_name
+from archive.weights.skeleton import skeleton
+from archive.weights.weights_file import WeightsFile
+from resnet18.network import build_network
+
+State = dict[str, torch.Tensor]
+
+
+def state_of(architecture: str, class_count: int) -> State:
+    """Weights as training leaves them: every tensor of its own, counters included."""
+    torch.manual_seed(0)
+    state: State = build_network(architecture, class_count).state_dict()
+    return {name: tensor + 1 if name.endswith("num_batches_tracked") else tensor for name, tensor in state.items()}
+
+
+@pytest.fixture(scope="module")
+def flowers() -> State:
+    """A ResNet18 for three classes."""
+    return state_of("resnet18", 3)
+
+
+def file_at(path: Path) -> WeightsFile:
+    return WeightsFile(path, "test", None, trained=True)
+
+
+def save_old(content: object, path: Path) -> None:
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+
+
+def without_counters(state: State) -> State:
+    return {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+
+
+def prefixed(prefix: str) -> Callable[[State], State]:
+    return lambda state: {prefix + name: tensor for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [
+        ("state.pth", torch.save),
+        ("state.pt", torch.save),
+        ("state.pth", save_old),
+        ("state.safetensors", save_file),
+        ("really-torch.safetensors", torch.save),
+        ("really-safetensors.pth", save_file),
+    ],
+)
+def test_each_format_is_read_whatever_its_name(
+    tmp_path: Path, flowers: State, name: str, save: Callable[[State, Path], None]
+) -> None:
+    save(flowers, tmp_path / name)
+    loaded = load_state_dict(file_at(tmp_path / name), "resnet18")
+    assert loaded.class_count == 3
+    assert list(loaded.state_dict) == list(flowers)
+    assert all(torch.equal(loaded.state_dict[key], tensor) for key, tensor in flowers.items())
+    build_network("resnet18", 3).load_state_dict(loaded.state_dict)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        pytest.param(lambda state: {"state_dict": state, "epoch": 7}, id="state_dict"),
+        pytest.param(lambda state: {"model": state, "optimizer": {"lr": 0.1}}, id="model"),
+        pytest.param(lambda state: {"model_state_dict": state}, id="model_state_dict"),
+        pytest.param(prefixed("module."), id="DataParallel"),
+        pytest.param(prefixed("_orig_mod."), id="compiled"),
+        pytest.param(prefixed("module._orig_mod."), id="DataParallel-compiled"),
+        pytest.param(lambda state: {"state_dict": prefixed("model.")(state)}, id="Lightning"),
+        pytest.param(
+            lambda state: {k: torch.nn.Parameter(v, v.is_floating_point()) for k, v in state.items()}, id="parameters"
+        ),
+    ],
+)
+def test_wrappings_of_training_programs_are_taken_off(
+    tmp_path: Path, flowers: State, wrap: Callable[[State], object]
+) -> None:
+    torch.save(wrap(flowers), tmp_path / "checkpoint.pth")
+    loaded = load_state_dict(file_at(tmp_path / "checkpoint.pth"), "resnet18")
+    assert all(torch.equal(loaded.state_dict[key], tensor) for key, tensor in flowers.items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("save", [torch.save, save_file])
+def test_other_precisions_become_float32(
+    tmp_path: Path, flowers: State, dtype: torch.dtype, save: Callable[[State, Path], None]
+) -> None:
+    stored = {key: tensor.to(dtype) if tensor.is_floating_point() else tensor for key, tensor in flowers.items()}
+    save(stored, tmp_path / "state")
+    loaded = load_state_dict(file_at(tmp_path / "state"), "resnet18").state_dict
+    assert loaded["fc.weight"].dtype == torch.float32
+    assert all(torch.equal(loaded[key], tensor.to(loaded[key].dtype)) for key, tensor in stored.items())
+
+
+def test_checkpoint_without_batch_counters_is_complete_again(tmp_path: Path, flowers: State) -> None:
+    torch.save(without_counters(flowers), tmp_path / "old.pth")
+    loaded = load_state_dict(file_at(tmp_path / "old.pth"), "resnet18").state_dict
+    assert loaded.keys() == flowers.keys()
+    assert loaded["bn1.num_batches_tracked"].item() == 0
+
+
+@pytest.mark.parametrize(
+    ("architecture", "class_count"),
+    [
+        ("mobilenet_v3_small", 1000),
+        ("squeezenet1_1", 7),  # its head is a convolution
+        ("regnet_y_400mf", 12),  # computes with tensors while it is built
+        ("mnasnet0_5", 4),  # wants the version of its state dict
+        ("efficientnet_lite0", 5),
+    ],
+)
+def test_other_architectures_load_with_their_class_count(tmp_path: Path, architecture: str, class_count: int) -> None:
+    state = state_of(architecture, class_count)
+    save_file(state, tmp_path / "state.safetensors")
+    loaded = load_state_dict(file_at(tmp_path / "state.safetensors"), architecture)
+    assert loaded.class_count == class_count
+    network = build_network(architecture, class_count)
+    network.load_state_dict(loaded.state_dict)
+    assert all(torch.equal(network.state_dict()[key], tensor) for key, tensor in state.items())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "new", "old"),
+    [
+        ("densenet121", r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2."),
+        ("vit_b_32", r"mlp\.0\.", "mlp.linear_1."),
+        ("vit_b_32", r"mlp\.3\.", "mlp.linear_2."),
+    ],
+)
+def test_names_of_older_official_files_are_understood(architecture: str, new: str, old: str) -> None:
+    names = list(skeleton(architecture, 2))
+    old_names = [re.sub(new, old, name) for name in names]
+    assert old_names != names
+    assert [current_name(name) for name in old_names] == names
+
+
+def test_official_file_with_old_names_loads(tmp_path: Path) -> None:
+    state = state_of("densenet121", 2)
+    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", name): state[name] for name in state}
+    torch.save(without_counters(old), tmp_path / "old.pth")
+    loaded = load_state_dict(file_at(tmp_path / "old.pth"), "densenet121").state_dict
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in without_counters(state).items())
+
+
+@pytest.mark.parametrize("keep_heads", [True, False])
+def test_training_heads_do_not_matter(tmp_path: Path, keep_heads: bool) -> None:
+    state = state_of("googlenet", 1000)
+    state |= {name: state[name][:4].clone() for name in ("fc.weight", "fc.bias")}  # fine-tuned for four classes
+    kept = {name: tensor for name, tensor in state.items() if keep_heads or not name.startswith("aux")}
+    torch.save(kept, tmp_path / "state.pth")
+    loaded = load_state_dict(file_at(tmp_path / "state.pth"), "googlenet")
+    assert loaded.class_count == 4
+    network = build_network("googlenet", 4)
+    network.load_state_dict(loaded.state_dict)
+    assert torch.equal(network.state_dict()["fc.weight"], state["fc.weight"])
+
+
+def test_packaged_weights_load() -> None:
+    weights = locate_weights("efficientnet_lite0", None, report=print)
+    assert load_state_dict(weights, "efficientnet_lite0").class_count == 1000
+
+
+class Exploit:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, evidence: Path) -> None:
+        self.evidence = evidence
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.evidence,))
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        pytest.param(torch.save, id="zip"),
+        pytest.param(save_old, id="old"),
+        pytest.param(lambda content, path: path.write_bytes(pickle.dumps(content, protocol=2)), id="pickle-2"),
+        pytest.param(lambda content, path: path.write_bytes(pickle.dumps(content)), id="pickle"),
+    ],
+)
+def test_code_in_a_file_is_not_run(tmp_path: Path, flowers: State, save: Callable[[object, Path], None]) -> None:
+    evidence, file = tmp_path / "evidence", tmp_path / "weights.pth"
+    save({"fc.bias": flowers["fc.bias"], "extra": Exploit(evidence)}, file)
+    with pytest.raises(WeightsError):
+        load_state_dict(file_at(file), "resnet18")
+    assert not evidence.exists()
+    # The file is a real attack: what loads anything runs it.
+    if zipfile.is_zipfile(file) or save is save_old:
+        torch.load(file, weights_only=False)
+    else:
+        pickle.loads(file.read_bytes())  # noqa: S301
+    assert evidence.exists()
+
+
+def halved(save: Callable[[State, Path], None]) -> Callable[[Path], object]:
+    def make(path: Path) -> None:
+        save({"weight": torch.ones(100, 100)}, path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    return make
+
+
+def saved(content: object) -> Callable[[Path], object]:
+    return lambda path: torch.save(content, path)
+
+
+def written(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)
+
+
+def model_archive(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("MAR-INF/MANIFEST.json", "{}")
+
+
+def script(path: Path) -> None:
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)), path)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # TorchScript ends; its files stay
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (written(b""), "is empty"),
+        (
+            written(b"\xef\xbb\xbf \n<!-- hi --><HTML><TITLE>404 &mdash; not\nhere</TITLE>"),
+            'is a web page titled "404 — not here": the download went wrong',
+        ),
+        (written(b"<?xml version='1.0'?><!DOCTYPE html><body>gone</body>"), "is a web page: the download went wrong"),
+        (written(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "is a Git LFS pointer"),
+        (written(b"Not found"), "is in no known format; it begins with b'Not found'"),
+        (model_archive, "is a zip archive that torch.save did not write"),
+        (script, "is a TorchScript program"),
+        (halved(torch.save), "is truncated or damaged"),
+        (halved(save_old), "is truncated, damaged or no state dict"),
+        (halved(save_file), "is truncated or damaged"),
+        (saved(torch.nn.Sequential()), "holds a Python object (torch.nn.modules.container.Sequential)"),
+        (saved(torch.ones(3)), "holds a Tensor, not tensors by name"),
+        (saved([torch.ones(3)]), "holds a list, not tensors by name"),
+        (saved({"epoch": 3, "optimizer": {"lr": 0.1}}), "under 'epoch' (int), 'optimizer' (dict)"),
+        (saved({}), "in an empty dict"),
+        (saved({0: torch.ones(3)}), "under 0 (Tensor)"),
+    ],
+)
+def test_what_is_no_state_dict_is_named(tmp_path: Path, make: Callable[[Path], object], found: str) -> None:
+    file = tmp_path / "weights.pth"
+    make(file)
+    with pytest.raises(WeightsError) as refusal:
+        load_state_dict(file_at(file), "resnet18")
+    assert f"The weights file {file} " in str(refusal.value)
+    assert found in str(refusal.value)
+    assert "Expected: a state dict written by torch.save(model.state_dict(), file)" in str(refusal.value)
+    assert "weights_only" not in str(refusal.value)  # nobody is told how to load it all the same
+
+
+def without(prefix: str) -> Callable[[State], State]:
+    return lambda state: {name: tensor for name, tensor in state.items() if not name.startswith(prefix)}
+
+
+def with_changed(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[State], State]:
+    return lambda state: state | {name: change(state[name])}
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (with_changed("fc.weight", lambda t: t[:, :9]), "fc.weight is (3, 9) instead of (3, 512)"),
+        (with_changed("fc.bias", lambda t: t[:2]), "fc.bias is (2,) instead of (3,)"),
+        (with_changed("fc.weight", lambda t: t[0, 0]), "fc.weight is () instead of (3, 512)"),
+        (with_changed("fc.weight", lambda t: t[:0]), "has no classes"),
+        (lambda state: state | {"n\x1b[2J": state["fc.bias"]}, "has the unknown n?[2J."),
+        (without("fc."), "it lacks fc.weight, fc.bias."),
+        (
+            prefixed("backbone."),
+            "lacks conv1.weight, bn1.weight, bn1.bias and 99 more and has the unknown "
+            "backbone.conv1.weight, backbone.bn1.weight, backbone.bn1.bias and 119 more",
+        ),
+        (with_changed("bn1.bias", lambda t: t * torch.nan), "NaN or infinite values in bn1.bias"),
+        (with_changed("bn1.weight", lambda t: t.double() * 1e300), "NaN or infinite values in bn1.weight"),
+        (with_changed("fc.weight", lambda t: t.to(torch.int8)), "unusable kind (torch.int8) in fc.weight"),
+        (with_changed("fc.weight", torch.Tensor.to_sparse), "(torch.sparse_coo on cpu) in fc.weight"),
+        (with_changed("bn1.bias", lambda t: t.to("meta")), "(torch.strided on meta) in bn1.bias"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_with_what_differs(
+    tmp_path: Path, flowers: State, change: Callable[[State], State], found: str
+) -> None:
+    torch.save(change(flowers), tmp_path / "weights.pth")
+    with pytest.raises(WeightsError) as refusal:
+        load_state_dict(file_at(tmp_path / "weights.pth"), "resnet18")
+    assert found in str(refusal.value)
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path: Path, flowers: State) -> None:
+    torch.save(flowers, tmp_path / "weights.pth")
+    found = r"does not fit resnet50: it lacks .* and \d+ more.*Expected: weights of resnet50"
+    with pytest.raises(WeightsError, match=found):
+        load_state_dict(file_at(tmp_path / "weights.pth"), "resnet50")
+
+
+def missing(path: Path) -> None:
+    pass
+
+
+def loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (missing, "cannot be read (No such file or directory)"),
+        (Path.mkdir, "is a directory"),
+        (loop, "cannot be read (Too many levels of symbolic links)"),
+    ],
+)
+def test_path_without_a_readable_file_is_refused_when_it_is_chosen(
+    tmp_path: Path, make: Callable[[Path], None], found: str
+) -> None:
+    make(tmp_path / "weights.pth")
+    with pytest.raises(WeightsError) as refusal:
+        locate_weights("resnet18", str(tmp_path / "weights.pth"), report=print)
+    assert found in str(refusal.value)
