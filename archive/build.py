@@ -1,0 +1,176 @@
+"""From weights to a checked archive, in one atomic step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from pydantic import ValidationError
+
+from archive import verify
+from archive.architectures import input_of
+from archive.export import export_network
+from archive.inputs import HANDLER, inputs_digest, library_versions
+from archive.options import REPOSITORY, BuildOptions
+from archive.package import package
+from archive.weights import load_state_dict, locate_weights
+from resnet18.description import DESCRIPTION_FILE, Description, Preprocessing, WeightsOrigin
+from resnet18.errors import ConfigurationError
+from resnet18.labels import LABELS_FILE, check_label_count, read_labels
+from resnet18.network import as_classifier, build_network, find_pooled_head
+from resnet18.settings import parse_model_config
+
+if TYPE_CHECKING:
+    import torch
+
+EXAMPLE_PICTURE = REPOSITORY / "examples" / "cat.jpg"
+
+Report = Callable[[str], None]
+
+
+class ArchiveError(Exception):
+    """An archive that was built but does not work; nothing was written."""
+
+
+@dataclass(frozen=True)
+class BuiltArchive:
+    """The archive asked for; ``rebuilt`` is false where the one at hand was up to date."""
+
+    path: Path
+    rebuilt: bool
+    description: Description
+
+
+def build(options: BuildOptions, *, force: bool = False, report: Report) -> BuiltArchive:
+    """Build the archive unless the one at hand was made from the same inputs; ``report`` gets one line a step.
+
+    Raises ConfigurationError for inputs that do not fit together, ArchiveError where the result fails its check.
+    """
+    weights = locate_weights(options.architecture, options.weights, report=report)
+    model_config = _model_config(options)
+    labels = _canonical_labels(options.labels)
+    digest = inputs_digest(options, weights.sha256, model_config, labels)
+    current = read_description(options.archive)
+    if current is not None and current.inputs_sha256 == digest and not force:
+        return BuiltArchive(options.archive, False, current)
+
+    report(f"Building {options.archive.name}: {options.architecture} with weights from {weights.source} ...")
+    loaded = load_state_dict(weights, options.architecture)
+    check_label_count(read_labels(options.labels), loaded.class_count, options.labels)
+    preprocessing, normalization = input_of(options.architecture)
+    network = build_network(options.architecture, loaded.class_count)
+    network.load_state_dict(loaded.state_dict)
+    head = find_pooled_head(network, preprocessing.crop_size)
+    classifier = as_classifier(network, normalization, head)
+    description = Description(
+        model=options.model_name,
+        version=options.version,
+        architecture=options.architecture,
+        class_count=loaded.class_count,
+        precision=parse_model_config(yaml.safe_load(model_config)).handler.precision,
+        weights=WeightsOrigin(source=weights.source, sha256=weights.sha256, trained=weights.trained),
+        preprocessing=preprocessing,
+        normalization=normalization,
+        head=head,
+        labels_sha256=hashlib.sha256(labels).hexdigest(),
+        libraries=library_versions(),
+        inputs_sha256=digest,
+    )
+    with tempfile.TemporaryDirectory(prefix="archive-") as scratch:
+        contents = Path(scratch, "contents")
+        shutil.copytree(HANDLER, contents, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        handler = shutil.move(contents / "resnet18_handler.py", scratch)
+        (contents / LABELS_FILE).write_bytes(labels)
+        (contents / DESCRIPTION_FILE).write_text(description.model_dump_json(indent=2), encoding="utf-8")
+        config = Path(scratch, "model-config.yaml")
+        config.write_bytes(model_config)
+        export_network(classifier, preprocessing.crop_size, contents)
+        packed = Path(scratch, "packed.mar")
+        package(contents, Path(handler), config, options.model_name, options.version, packed)
+        report("Checking the archive in a process of its own ...")
+        _verify(packed, classifier, preprocessing, Path(scratch))
+        _put_in_place(packed, options.archive)
+    return BuiltArchive(options.archive, True, description)
+
+
+def read_description(archive: Path) -> Description | None:
+    """The description inside an archive file; None where there is no file, or none that this version understands."""
+    try:
+        with zipfile.ZipFile(archive) as mar:
+            return Description.model_validate_json(mar.read(DESCRIPTION_FILE))
+    except (OSError, zipfile.BadZipFile, KeyError, ValidationError):
+        return None
+
+
+def _model_config(options: BuildOptions) -> bytes:
+    """model-config.yaml with the precision asked for, its comments kept; checked."""
+    text = options.model_config.read_text(encoding="utf-8")
+    if options.precision is not None:
+        text, replaced = re.subn(r"(?m)^(\s+precision:).*$", rf"\1 {options.precision}", text)
+        if replaced != 1:
+            raise ConfigurationError(
+                f"{options.model_config.name} needs one line 'precision: auto' in its handler section for --precision."
+            )
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        raise ConfigurationError(f"{options.model_config.name} is not valid YAML: {exc}") from exc
+    parse_model_config(content)
+    return text.encode()
+
+
+def _canonical_labels(file: Path) -> bytes:
+    """The labels in the form that TorchServe's own handlers read as well: {"0": ["n01440764", "tench"], ...}."""
+    labels = read_labels(file)
+    content = {str(i): label.name if label.wnid is None else [label.wnid, label.name] for i, label in enumerate(labels)}
+    return json.dumps(content, ensure_ascii=False, indent=0).encode()
+
+
+def _verify(packed: Path, classifier: torch.nn.Module, preprocessing: Preprocessing, scratch: Path) -> None:
+    """Compare the archive's answer, in an isolated process, with that of ``classifier`` here."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    # A PNG that needs no resizing, only the crop: every decoder gets the same pixels from it, so that it is the network
+    # that is compared.
+    side, crop = preprocessing.resize_size, preprocessing.crop_size
+    with Image.open(EXAMPLE_PICTURE) as example:
+        picture = example.convert("RGB").resize((side, side))
+    picture.save(scratch / "picture.png")
+    margin = round((side - crop) / 2)
+    pixels = np.array(picture)[margin : margin + crop, margin : margin + crop]
+    with torch.inference_mode():
+        expected = classifier(torch.from_numpy(pixels)[None])[0][0].numpy()
+    np.save(scratch / "expected.npy", expected)
+    command = [sys.executable, "-I", verify.__file__, str(packed), "picture.png", "expected.npy"]
+    done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = done.stderr.strip().splitlines() or ["it ended without a message"]
+        raise ArchiveError(f"The archive fails its check, and was not written. {reason[-1]}")
+
+
+def _put_in_place(packed: Path, destination: Path) -> None:
+    """Move ``packed`` to ``destination`` so that a reader sees the old archive or the new one, never a part of one."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=destination.parent, prefix=f".{destination.name}.", delete=False) as beside:
+        try:
+            with packed.open("rb") as source:
+                shutil.copyfileobj(source, beside)
+            os.fchmod(beside.fileno(), 0o644)
+            Path(beside.name).replace(destination)
+        except BaseException:
+            Path(beside.name).unlink(missing_ok=True)
+            raise

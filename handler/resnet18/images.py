@@ -1,0 +1,133 @@
+"""Decode one picture, given as the bytes of a file in any readable format, to what the network takes."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import AvifImagePlugin, Image, ImageFile
+
+from resnet18.colors import to_rgb_or_grey
+from resnet18.description import Preprocessing
+from resnet18.errors import ImageTooLarge, InvalidImage, UnsupportedImage
+from resnet18.formats import FORMATS, UNREADABLE, WHAT_TO_SEND, explain_refusal
+from resnet18.orientation import read_orientation, turn_upright
+from resnet18.resizing import CropRegion, CropResizer
+
+Encoded = bytes | bytearray | memoryview
+
+#: A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where the shorter side then still has this many times
+#: ``resize_size``: the scaled decode, sharper than the resize that follows it, shows less the more is left to resize.
+SCALED_DECODE_MARGIN = 2
+#: A progressive JPEG has about 10 scans. Nothing else bounds them, and one of 80 bytes costs a pass over all pixels.
+MAX_JPEG_SCANS = 100
+_START_OF_SCAN = b"\xff\xda"
+_RUN_LENGTH_COMPRESSIONS = frozenset({1, 2})
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What is refused before any pixel is decoded. Pixels are those of the picture as it is stored."""
+
+    max_image_bytes: int
+    max_image_pixels: int
+
+
+class _Loaded(NamedTuple):
+    image: Image.Image
+    #: Width and height of the picture as stored, and what they cover of ``image``: less than its last column or row
+    #: where a scaled decode does not come out even.
+    size: tuple[int, int]
+    extent: tuple[float, float]
+    orientation: int
+
+
+class ImageDecoder:
+    """Turns encoded pictures into the network's input. Thread-safe, and the heavy parts release the GIL."""
+
+    def __init__(
+        self, preprocessing: Preprocessing, limits: ImageLimits, mode: Literal["fast", "exact"] = "fast"
+    ) -> None:
+        """``exact`` is torchvision's preset transform to the bit; ``fast`` is close to it.
+
+        Raises ConfigurationError where the crop would be larger than the resized picture.
+        """
+        self._resizer = CropResizer(preprocessing)
+        self._limits = limits
+        self._exact = mode == "exact"
+        self._scaled_decode_size = (SCALED_DECODE_MARGIN * preprocessing.resize_size,) * 2
+        # Pillow warns about odd metadata, of which a server can make nothing. Once for the process, because
+        # `warnings.catch_warnings` around each picture would not be safe in threads.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        # The plugin would start one thread for each core and picture; pictures are decoded in parallel already.
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+
+    def decode(self, data: Encoded) -> NDArray[np.uint8]:
+        """The network's input: RGB, (crop_size, crop_size, 3), C-contiguous.
+
+        Raises InvalidImage, UnsupportedImage or ImageTooLarge.
+        """
+        loaded = self._load(data)
+        picture = to_rgb_or_grey(loaded.image)
+        if self._exact:
+            crop = self._resizer.resize_whole(turn_upright(picture, loaded.orientation))
+        else:
+            crop = self._resizer.resize_crop(picture, loaded.size, loaded.extent, loaded.orientation)
+        return np.array(crop if crop.mode == "RGB" else crop.convert("RGB"))
+
+    def crop_of(self, data: Encoded) -> CropRegion:
+        """Where in the upright picture the network looks. Raises what ``decode`` raises."""
+        loaded = self._load(data)
+        return self._resizer.locate_crop(loaded.size, loaded.orientation)
+
+    def _load(self, data: Encoded) -> _Loaded:
+        self._check_bytes(data)
+        content = bytes(data)
+        try:
+            image = self._open(content)
+            size, extent = image.size, image.size
+            if not self._exact and (scaled := image.draft(None, self._scaled_decode_size)):
+                extent = scaled[1][2:]
+            image.load()
+        except UNREADABLE as exc:
+            raise explain_refusal(content) from exc
+        return _Loaded(image, size, extent, read_orientation(image))
+
+    def _check_bytes(self, data: Encoded) -> None:
+        if not data:
+            raise InvalidImage(f"The picture is empty: {WHAT_TO_SEND}.")
+        if len(data) > self._limits.max_image_bytes:
+            raise ImageTooLarge(
+                f"The picture has {len(data):,} bytes, more than the {self._limits.max_image_bytes:,} that are "
+                "allowed: send a smaller one."
+            )
+
+    def _open(self, content: bytes) -> ImageFile.ImageFile:
+        """Read the header, and refuse what must not be decoded."""
+        # A setting of the process, so set again each time: only Pillow checks before WebP and GIF allocate memory.
+        Image.MAX_IMAGE_PIXELS = self._limits.max_image_pixels
+        try:
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
+            found = re.search(r"\d+", str(exc))  # "Image size (2500000000 pixels) exceeds ..."
+            raise self._too_many_pixels(int(found[0]) if found else None) from exc
+        if image.width * image.height > self._limits.max_image_pixels:
+            raise self._too_many_pixels(image.width * image.height)
+        if image.format == "BMP" and image.info["compression"] in _RUN_LENGTH_COMPRESSIONS:
+            # Pillow decodes these in Python, pixel by pixel: 30 kB that stand for 50 million pixels take 4 seconds.
+            raise UnsupportedImage("Run-length encoded BMP pictures are not read: save it as PNG.")
+        if "progressive" in image.info and content.count(_START_OF_SCAN) > MAX_JPEG_SCANS:
+            raise UnsupportedImage(f"The JPEG has more than {MAX_JPEG_SCANS} scans: save it as a baseline JPEG.")
+        return image
+
+    def _too_many_pixels(self, found: int | None) -> ImageTooLarge:
+        pixels = "too many pixels" if found is None else f"{found:,} pixels"
+        return ImageTooLarge(
+            f"The picture has {pixels}, more than the {self._limits.max_image_pixels:,} that are allowed: send a "
+            "smaller one."
+        )

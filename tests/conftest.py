@@ -1,0 +1,53 @@
+"""Archives that several tests use, built once a run."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from archive.build import BuiltArchive, build
+from archive.options import BuildOptions
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CAT = REPOSITORY / "examples" / "cat.jpg"
+PHOTOS = REPOSITORY.parent / "shared" / "photos"
+
+
+def report(line: str) -> None:
+    """Show a build's steps where pytest shows output: beside a failure."""
+    print(line, file=sys.stderr)
+
+
+@pytest.fixture(scope="session")
+def resnet18_archive(tmp_path_factory: pytest.TempPathFactory) -> BuiltArchive:
+    """ResNet18 with seeded weights, for tests of numbers."""
+    return build(BuildOptions(weights="untrained", output=tmp_path_factory.mktemp("resnet18")), report=report)
+
+
+@pytest.fixture(scope="session")
+def demonstration_archive(tmp_path_factory: pytest.TempPathFactory) -> BuiltArchive:
+    """EfficientNet-Lite0 with ImageNet weights, for tests of labels."""
+    name = "efficientnet_lite0"
+    options = BuildOptions(architecture=name, model_name=name, output=tmp_path_factory.mktemp(name))
+    return build(options, report=report)
+
+
+@pytest.fixture(scope="session")
+def resnet18_directory(resnet18_archive: BuiltArchive, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The seeded archive unpacked, as TorchServe hands it to a worker."""
+    return unpack(resnet18_archive.path, tmp_path_factory.mktemp("unpacked"))
+
+
+@pytest.fixture(scope="session")
+def demonstration_directory(demonstration_archive: BuiltArchive, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demonstration archive unpacked."""
+    return unpack(demonstration_archive.path, tmp_path_factory.mktemp("unpacked"))
+
+
+def unpack(archive: Path, directory: Path) -> Path:
+    with zipfile.ZipFile(archive) as mar:
+        mar.extractall(directory)
+    return directory

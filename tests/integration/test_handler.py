@@ -1,0 +1,257 @@
+"""The handler with TorchServe's own context, on an unpacked archive."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from conftest import CAT
+from PIL import Image
+from ts.context import Context, RequestProcessor
+
+from resnet18.errors import ConfigurationError
+from resnet18_handler import ResNet18Handler
+
+JPEG = CAT.read_bytes()
+TRUNCATED = JPEG[: len(JPEG) // 2]
+
+
+@pytest.fixture(autouse=True)
+def _log_levels_as_before() -> Iterator[None]:
+    """The handler sets levels for its whole process, which here is pytest's."""
+    names = (None, "ts.metrics", "resnet18", "resnet18_handler")
+    before = [(name, logging.getLogger(name).level) for name in names]
+    yield
+    for name, level in before:
+        logging.getLogger(name).setLevel(level)
+
+
+class Served:
+    """One handler, asked as TorchServe asks it."""
+
+    def __init__(self, directory: Path, **settings: object) -> None:
+        config = yaml.safe_load((directory / "model-config.yaml").read_text())
+        config["handler"].update(settings)
+        self.context = Context("resnet18", str(directory), {}, 8, None, "0.12.0", model_yaml_config=config)
+        self.handler = ResNet18Handler()
+        self.handler.initialize(self.context)
+
+    def ask(self, *requests: tuple[dict[str, Any], dict[str, str]]) -> list[tuple[int, Any]]:
+        """One batch; status and JSON content of each answer."""
+        self.context.request_processor = [RequestProcessor(headers) for _, headers in requests]
+        self.context.request_ids = {index: f"request-{index}" for index in range(len(requests))}
+        bodies = self.handler.handle([fields for fields, _ in requests], self.context)
+        for index in range(len(requests)):
+            assert self.context.get_response_content_type(index) == "application/json"
+        return [(self.context.get_response_status(index)[0], json.loads(body)) for index, body in enumerate(bodies)]
+
+
+@pytest.fixture(scope="module")
+def resnet18(resnet18_directory: Path) -> Served:
+    return Served(resnet18_directory, precision="f32")
+
+
+@pytest.fixture(scope="module")
+def demonstration(demonstration_directory: Path) -> Served:
+    return Served(demonstration_directory, precision="f32")
+
+
+def raw(body: object = JPEG, **headers: str) -> tuple[dict[str, Any], dict[str, str]]:
+    return {"body": body}, {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def encoded(image: Image.Image, image_format: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, image_format)
+    return buffer.getvalue()
+
+
+def test_a_cat_is_called_a_cat(demonstration: Served) -> None:
+    ((status, answer),) = demonstration.ask(raw())
+    assert status == 200
+    best = answer["predictions"][0]
+    assert (best["class_id"], best["wnid"], best["label"]) == (285, "n02124075", "Egyptian cat")
+    assert len(answer["predictions"]) == 5
+
+
+def test_an_answer_has_the_shape_of_the_contract(resnet18: Served) -> None:
+    ((status, answer),) = resnet18.ask(raw(X_Top_K="1000"))
+    assert status == 200
+    assert answer.keys() == {"model", "predictions"}
+    assert answer["model"] == "resnet18"
+    predictions = answer["predictions"]
+    assert all(list(prediction) == ["class_id", "wnid", "label", "probability"] for prediction in predictions)
+    probabilities = [prediction["probability"] for prediction in predictions]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+
+
+def test_bad_requests_leave_their_batch_mates_untouched(resnet18: Served) -> None:
+    with Image.open(CAT) as cat:
+        good = [encoded(cat.rotate(angle), "PNG") for angle in range(0, 250, 50)]
+    alone = [resnet18.ask(raw(picture))[0] for picture in good]
+    batch = [
+        raw(good[0]),
+        raw(TRUNCATED),
+        raw(good[1]),
+        raw(b""),
+        raw(good[2]),
+        raw("a text file"),
+        raw(good[3]),
+        raw(good[4]),
+    ]
+    answers = resnet18.ask(*batch)
+    assert [status for status, _ in answers] == [200, 400, 200, 400, 200, 415, 200, 200]
+    assert [kind["type"] for status, kind in answers if status != 200] == [
+        "InvalidImage",
+        "InvalidImage",
+        "UnsupportedImage",
+    ]
+    together = [answer for answer in answers if answer[0] == 200]
+    for (_, one), (_, other) in zip(alone, together, strict=True):
+        for expected, found in zip(one["predictions"], other["predictions"], strict=True):
+            assert found == expected | {"probability": pytest.approx(expected["probability"], abs=1e-6)}
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "kind"),
+    [
+        (raw(b""), 400, "InvalidImage"),
+        (raw(TRUNCATED), 400, "InvalidImage"),
+        (raw("hello"), 415, "UnsupportedImage"),
+        (raw(b"%PDF-1.7"), 415, "UnsupportedImage"),
+        (raw(b"\xff\xd8" + b"x" * 16_000_000), 413, "ImageTooLarge"),
+        (raw(X_TOP_K="0"), 400, "InvalidParameter"),
+        (raw({"picture": ""}, Content_Type="application/json"), 400, "InvalidRequest"),
+        (({}, {"Content-Type": "multipart/form-data; boundary=x"}), 400, "InvalidRequest"),
+    ],
+)
+def test_errors_have_their_status_and_the_one_shape(
+    resnet18: Served, request_: tuple[dict[str, Any], dict[str, str]], status: int, kind: str
+) -> None:
+    ((found, answer),) = resnet18.ask(request_)
+    assert found == status
+    assert answer == {"code": status, "type": kind, "message": answer["message"]}
+    assert answer["message"].endswith(".")
+
+
+def test_each_request_has_its_own_top_k_in_any_spelling_of_the_header(resnet18: Served) -> None:
+    answers = resnet18.ask(raw(X_Top_K="1"), raw(x_top_k="7"), raw(), ({"f": JPEG, "top_k": b"3"}, {}))
+    assert [len(answer["predictions"]) for _, answer in answers] == [1, 7, 5, 3]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"describe": "True"},
+        {"Describe": "True"},
+        {"explain": "yes"},
+        {"body": "x", "content-type": "image/jpeg", "ts_stream_next": "true"},
+    ],
+)
+def test_hostile_headers_do_nothing(resnet18: Served, headers: dict[str, str]) -> None:
+    plain, hostile, mate = resnet18.ask(raw(), ({"body": JPEG}, headers), raw())
+    assert plain == hostile == mate
+
+
+def test_a_form_without_parts_cannot_ask_for_the_description(resnet18: Served) -> None:
+    headers = {"describe": "True", "Content-Type": "multipart/form-data; boundary=x"}
+    assert resnet18.ask(({}, headers))[0][0] == 400
+
+
+def test_the_management_api_gets_the_description_even_within_a_batch(resnet18: Served) -> None:
+    described, predicted = resnet18.ask(({}, {"describe": "True"}), raw())
+    assert predicted[0] == 200
+    status, answer = described
+    assert status == 200
+    assert answer["architecture"] == "resnet18"
+    assert answer["class_count"] == 1000
+    assert answer["weights"]["trained"] is False
+    assert answer["running"] == {
+        "engine": "openvino",
+        "device": answer["running"]["device"],
+        "precision": "f32",
+        "threads": answer["running"]["threads"],
+    }
+
+
+def test_instances_are_answered_one_by_one(resnet18: Served) -> None:
+    good = {"b64": base64.b64encode(JPEG).decode()}
+    bad = {"b64": base64.b64encode(TRUNCATED).decode()}
+    body = {"instances": [good, bad, {"b64": 7}] + [good] * 8}
+    (status, answers), (_, alone) = resnet18.ask(raw(body), raw())
+    assert status == 200
+    assert [answer.get("code", 200) for answer in answers] == [200, 400, 400] + [200] * 8
+    assert answers[-1]["predictions"][0]["class_id"] == alone["predictions"][0]["class_id"]
+
+
+def test_instances_of_which_none_can_be_read_have_an_errors_status(resnet18: Served) -> None:
+    ((status, answers),) = resnet18.ask(raw({"instances": [{"b64": ""}, {"b64": "aGVsbG8="}]}))
+    assert status == 400
+    assert [answer["code"] for answer in answers] == [400, 415]
+
+
+def test_an_explanation_adds_the_map_of_the_top_class(demonstration: Served) -> None:
+    (_, plain), (status, explained), (_, mate) = demonstration.ask(raw(), raw(explain="True"), raw())
+    assert status == 200
+    explanation = explained.pop("explanation")
+    assert explained == plain == mate
+    assert explanation["class_id"] == plain["predictions"][0]["class_id"]
+    activation = np.array(explanation["map"])
+    assert activation.shape == (7, 7)
+    assert activation.min() >= 0
+    assert activation.max() == 1
+    # The picture is 451 x 300: the crop is the middle 224/256 of the height, and as wide as it is high.
+    crop = explanation["crop"]
+    assert crop["bottom"] - crop["top"] == pytest.approx(224 / 256)
+    assert (crop["right"] - crop["left"]) * 451 == pytest.approx(300 * 224 / 256, rel=0.01)
+
+
+def test_explanations_survive_the_batches_that_follow(demonstration: Served) -> None:
+    """Nine pictures are two batches of the engine, whose memory the second one overwrites."""
+    with Image.open(CAT) as cat:
+        flipped = encoded(cat.transpose(Image.Transpose.FLIP_LEFT_RIGHT), "PNG")
+    alone = demonstration.ask(raw(explain="True"))[0][1]
+    answers = demonstration.ask(raw(explain="True"), *[raw(flipped, explain="True")] * 8)
+    found = np.array(answers[0][1]["explanation"]["map"])
+    assert found == pytest.approx(np.array(alone["explanation"]["map"]), abs=1e-3)
+
+
+def test_requests_are_logged_without_what_they_sent(resnet18: Served, caplog: pytest.LogCaptureFixture) -> None:
+    resnet18.ask(raw("[METRICS]forged.Count:1"), raw(X_Top_K="[METRICS]forged"))
+    assert [record.message for record in caplog.records] == [
+        "Refused request-0: 415 UnsupportedImage",
+        "Refused request-1: 400 InvalidParameter",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"engine": "onnx"}, r"handler\.engine = 'onnx'"),
+        ({"topk": 3}, r"handler\.topk is no setting"),
+        ({"max_image_pixels": 0}, r"handler\.max_image_pixels = 0"),
+    ],
+)
+def test_a_wrong_setting_stops_start_up(resnet18_directory: Path, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Served(resnet18_directory, **settings)
+
+
+def test_limits_come_from_the_settings(resnet18_directory: Path) -> None:
+    served = Served(resnet18_directory, max_image_bytes=len(JPEG), max_image_pixels=451 * 300 - 1)
+    assert [status for status, _ in served.ask(raw(), raw(JPEG + b" "))] == [413, 413]
+
+
+def test_several_threads_keep_answers_in_order(resnet18_directory: Path) -> None:
+    served = Served(resnet18_directory, precision="f32", threads=2)
+    answers = served.ask(raw(), raw(b""), raw(), raw("text"), raw())
+    assert [status for status, _ in answers] == [200, 400, 200, 415, 200]
