@@ -25,8 +25,10 @@ from archive.export import export_network
 from archive.inputs import HANDLER, inputs_digest, library_versions
 from archive.options import REPOSITORY, BuildOptions
 from archive.package import package
-from archive.weights import load_state_dict, locate_weights
+from archive.weights import WeightsFile, load_state_dict, locate_weights
+from archive.weights.published import mirror_file, official_file
 from resnet18.description import DESCRIPTION_FILE, Description, Preprocessing, WeightsOrigin
+from resnet18.engines.torch_engine import WEIGHTS_FILE
 from resnet18.errors import ConfigurationError
 from resnet18.labels import LABELS_FILE, check_label_count, read_labels
 from resnet18.network import as_classifier, build_network, find_pooled_head
@@ -58,11 +60,27 @@ def build(options: BuildOptions, *, force: bool = False, report: Report) -> Buil
 
     Raises ConfigurationError for inputs that do not fit together, ArchiveError where the result fails its check.
     """
+    with tempfile.TemporaryDirectory(prefix="archive-") as scratch:
+        return _build(options, force, report, Path(scratch))
+
+
+def read_description(archive: Path) -> Description | None:
+    """The description inside an archive file; None where there is no file, or none that this version understands."""
+    try:
+        with zipfile.ZipFile(archive) as mar:
+            return Description.model_validate_json(mar.read(DESCRIPTION_FILE))
+    except (OSError, zipfile.BadZipFile, KeyError, ValidationError):
+        return None
+
+
+def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) -> BuiltArchive:
+    current = read_description(options.archive)
     weights = locate_weights(options.architecture, options.weights, report=report)
+    if options.weights is None and not weights.trained and current is not None:
+        weights = _keep_published_weights(options, current, scratch, report) or weights
     model_config = _model_config(options)
     labels = _canonical_labels(options.labels)
     digest = inputs_digest(options, weights.sha256, model_config, labels)
-    current = read_description(options.archive)
     if current is not None and current.inputs_sha256 == digest and not force:
         return BuiltArchive(options.archive, False, current)
 
@@ -88,30 +106,34 @@ def build(options: BuildOptions, *, force: bool = False, report: Report) -> Buil
         libraries=library_versions(),
         inputs_sha256=digest,
     )
-    with tempfile.TemporaryDirectory(prefix="archive-") as scratch:
-        contents = Path(scratch, "contents")
-        shutil.copytree(HANDLER, contents, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-        handler = shutil.move(contents / "resnet18_handler.py", scratch)
-        (contents / LABELS_FILE).write_bytes(labels)
-        (contents / DESCRIPTION_FILE).write_text(description.model_dump_json(indent=2), encoding="utf-8")
-        config = Path(scratch, "model-config.yaml")
-        config.write_bytes(model_config)
-        export_network(classifier, preprocessing.crop_size, contents)
-        packed = Path(scratch, "packed.mar")
-        package(contents, Path(handler), config, options.model_name, options.version, packed)
-        report("Checking the archive in a process of its own ...")
-        _verify(packed, classifier, preprocessing, Path(scratch))
-        _put_in_place(packed, options.archive)
+    contents = scratch / "contents"
+    shutil.copytree(HANDLER, contents, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    handler = Path(shutil.move(contents / "resnet18_handler.py", scratch))
+    (contents / LABELS_FILE).write_bytes(labels)
+    (contents / DESCRIPTION_FILE).write_text(description.model_dump_json(indent=2), encoding="utf-8")
+    config = scratch / "model-config.yaml"
+    config.write_bytes(model_config)
+    export_network(classifier, preprocessing.crop_size, contents)
+    packed = scratch / "packed.mar"
+    package(contents, handler, config, options.model_name, options.version, packed)
+    report("Checking the archive in a process of its own ...")
+    _verify(packed, classifier, preprocessing, scratch)
+    _put_in_place(packed, options.archive)
     return BuiltArchive(options.archive, True, description)
 
 
-def read_description(archive: Path) -> Description | None:
-    """The description inside an archive file; None where there is no file, or none that this version understands."""
-    try:
-        with zipfile.ZipFile(archive) as mar:
-            return Description.model_validate_json(mar.read(DESCRIPTION_FILE))
-    except (OSError, zipfile.BadZipFile, KeyError, ValidationError):
+def _keep_published_weights(
+    options: BuildOptions, current: Description, scratch: Path, report: Report
+) -> WeightsFile | None:
+    """The weights inside the archive at hand, where those are the published ones that could not be had again."""
+    offers = [official_file(options.architecture), mirror_file(options.architecture)]
+    digests = tuple(offer.sha256 for offer in offers if offer is not None)  # of some only the first digits are known
+    if current.architecture != options.architecture or not (current.weights.sha256 or "").startswith(digests):
         return None
+    report(f"Using the weights inside the present {options.archive.name}: {current.weights.source}.")
+    with zipfile.ZipFile(options.archive) as mar:
+        path = Path(mar.extract(WEIGHTS_FILE, scratch))
+    return WeightsFile(path, current.weights.source, current.weights.sha256, trained=True)
 
 
 def _model_config(options: BuildOptions) -> bytes:

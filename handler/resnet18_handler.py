@@ -95,7 +95,9 @@ class ResNet18Handler:
                 # The message may repeat something the caller sent, so the log gets only what kind of error it was.
                 logger.info("Refused %s: %d %s", context.get_request_id(index), error.status, type(error).__name__)
             context.set_response_content_type(index, "application/json")
-            bodies.append(json.dumps(answer, default=RequestError.as_json, separators=(",", ":")).encode())
+            # Not-a-number is no JSON: better an exception, which TorchServe answers with 503, than a broken answer.
+            text = json.dumps(answer, default=RequestError.as_json, allow_nan=False, separators=(",", ":"))
+            bodies.append(text.encode())
         return bodies
 
     def _parse(self, fields: dict[str, Any], raw_headers: dict[str, Any]) -> Item:

@@ -19,6 +19,8 @@ from archive import build as building
 from archive.architectures import input_of
 from archive.build import ArchiveError, BuiltArchive, build, read_description
 from archive.options import REPOSITORY, BuildOptions
+from archive.weights import PublishedFile, WeightsFile
+from archive.weights.weights_file import sha256_of
 from resnet18.description import Description
 from resnet18.errors import ConfigurationError
 from resnet18.network import build_network
@@ -142,6 +144,24 @@ def test_two_builds_at_once_leave_one_good_archive(tmp_path: Path) -> None:
     assert not failures
     assert [file.name for file in options.output.iterdir()] == ["tiny.mar"]
     assert not build(options, report=report).rebuilt
+
+
+def test_published_weights_that_cannot_be_had_again_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without internet and cache, a changed setting must not turn a trained archive into an untrained one."""
+    options = tiny(tmp_path)
+    file = WeightsFile(Path(str(options.weights)), "torchvision weights", sha256_of(Path(str(options.weights))), True)
+    offer = PublishedFile("", "", file.sha256 or "", file.source)
+    monkeypatch.setattr(building, "official_file", lambda _architecture: offer)
+    monkeypatch.setattr(building, "locate_weights", lambda *_, **_report: file)
+    first = build(tiny(tmp_path, weights=None), report=report)
+
+    untrained = WeightsFile(None, "untrained", None, False)
+    monkeypatch.setattr(building, "locate_weights", lambda *_, **_report: untrained)
+    assert not build(tiny(tmp_path, weights=None), report=report).rebuilt
+    second = build(tiny(tmp_path, weights=None, precision="f32"), report=report)
+    assert second.rebuilt
+    assert second.description.weights == first.description.weights
+    assert second.description.class_count == 3
 
 
 def test_labels_that_do_not_fit_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
