@@ -1,0 +1,81 @@
+"""The archives to serve: built by ``scripts/build_archive.py`` if missing or stale, then put where no build reaches."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack.children import child
+from stack.errors import StackError
+from stack.options import UNTRAINED, Options
+from stack.paths import ROOT, VENV
+from stack.terminal import say
+
+BUILDER = ROOT / "scripts" / "build_archive.py"
+MODEL = "resnet18"
+#: Its ImageNet weights come as a package, so it answers true labels on any machine.
+DEMONSTRATION = "efficientnet_lite0"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A built archive; ``trained`` is false for seeded random weights."""
+
+    model: str
+    path: Path
+    version: str
+    weights: str
+    trained: bool
+
+
+def build_archives(options: Options) -> list[Archive]:
+    """The archives for ``options``: ResNet18, and the demonstration model where its weights could not be had."""
+    asked: list[str | Path] = ["--model-name", MODEL]
+    if options.weights is not None:
+        asked += ["--weights", options.weights]
+    if options.labels is not None:
+        asked += ["--labels", options.labels]
+    main = _build([*asked, *_precision(options)])
+    archives = [main]
+    if not main.trained and options.weights in (None, UNTRAINED):
+        demonstration = ["--arch", DEMONSTRATION, "--model-name", DEMONSTRATION]
+        archives.append(_build([*demonstration, *_precision(options)]))
+        say(f"  {MODEL} is untrained: its labels mean nothing. {DEMONSTRATION}, beside it, answers true labels.")
+    return archives
+
+
+def publish(archives: list[Archive], model_store: Path) -> None:
+    """Put the archives into ``model_store``, read-only; a later build replaces its own file and leaves these alone."""
+    for archive in archives:
+        served = model_store / f"{archive.model}.mar"
+        try:
+            os.link(archive.path, served)
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(archive.path, served)
+    model_store.chmod(0o500)
+
+
+def _precision(options: Options) -> list[str]:
+    return [] if options.precision is None else ["--precision", options.precision]
+
+
+def _build(arguments: list[str | Path]) -> Archive:
+    with child([VENV / "bin" / "python", BUILDER, "--json", *arguments], stdout=subprocess.PIPE) as process:
+        output = process.stdout.read() if process.stdout else ""
+    if process.returncode:
+        raise StackError("The archive could not be built; the reason stands above.")
+    built = json.loads(output)
+    description = built["description"]
+    archive = Archive(
+        model=description["model"],
+        path=Path(built["path"]),
+        version=description["version"],
+        weights=description["weights"]["source"],
+        trained=description["weights"]["trained"],
+    )
+    say(f"Archive {archive.path.name}: {'built' if built['rebuilt'] else 'up to date'}, weights: {archive.weights}")
+    return archive

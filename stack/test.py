@@ -1,0 +1,22 @@
+"""``scripts/test``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from stack.children import inherited_environment
+from stack.commands import run_command
+from stack.environment import ensure
+from stack.paths import ROOT
+
+
+def main() -> int:
+    """Become pytest in the repository's root."""
+    python = ensure("dev")
+    os.chdir(ROOT)
+    os.execve(python, [str(python), "-m", "pytest", *sys.argv[1:]], inherited_environment())  # noqa: S606
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
