@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from archive.build import BuiltArchive, build
 from archive.options import BuildOptions
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-CAT = REPOSITORY / "examples" / "cat.jpg"
-PHOTOS = REPOSITORY.parent / "shared" / "photos"
-
-
-def report(line: str) -> None:
-    """Show a build's steps where pytest shows output: beside a failure."""
-    print(line, file=sys.stderr)
+from support import report, unpack
 
 
 @pytest.fixture(scope="session")
@@ -45,9 +35,3 @@ def resnet18_directory(resnet18_archive: BuiltArchive, tmp_path_factory: pytest.
 def demonstration_directory(demonstration_archive: BuiltArchive, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demonstration archive unpacked."""
     return unpack(demonstration_archive.path, tmp_path_factory.mktemp("unpacked"))
-
-
-def unpack(archive: Path, directory: Path) -> Path:
-    with zipfile.ZipFile(archive) as mar:
-        mar.extractall(directory)
-    return directory

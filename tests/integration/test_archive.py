@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import report
 
 from archive import build as building
 from archive.architectures import input_of
@@ -24,6 +23,7 @@ from archive.weights.weights_file import sha256_of
 from resnet18.description import Description
 from resnet18.errors import ConfigurationError
 from resnet18.network import build_network
+from support import report
 
 SCRIPT = REPOSITORY / "scripts" / "build_archive.py"
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import CAT
 from PIL import Image
 from ts.context import Context, RequestProcessor
 
 from resnet18.errors import ConfigurationError
 from resnet18_handler import ResNet18Handler
+from support import CAT
 
 JPEG = CAT.read_bytes()
 TRUNCATED = JPEG[: len(JPEG) // 2]
