@@ -9,24 +9,32 @@ from stack.paths import EXAMPLE_PICTURE, ROOT
 from stack.ports import LOOPBACK, Ports
 from stack.run_directory import RunDirectory
 from stack.state import State
+from stack.web_service import reachable_address
 
 
 def addresses(state: State, run_directory: RunDirectory) -> list[str]:
     """The lines for ``state``; the curl line works as it stands in the directory where this runs."""
     ports = state.ports
+    web = f"http://{_url_host(reachable_address(state.host))}:{ports.web_port}"
     inference = f"http://{LOOPBACK}:{ports.inference_port}/predictions"
-    trained = [model.name for model in state.models if model.trained] or [model.name for model in state.models]
-    lines = [f"  {model.name + ':':<20}{inference}/{model.name}{_remark(model.trained)}" for model in state.models]
+    lines = [f"  {'page:':<20}{web}{_where(state.host)}", f"  {'documentation:':<20}{web}/docs"]
+    lines += [f"  {model.name + ':':<20}{inference}/{model.name}{_remark(model.trained)}" for model in state.models]
     lines += [
         f"  {'management:':<20}http://{LOOPBACK}:{ports.management_port}",
-        f"  {'metrics:':<20}http://{LOOPBACK}:{ports.metrics_port}/metrics",
+        f"  {'metrics:':<20}{web}/metrics, http://{LOOPBACK}:{ports.metrics_port}/metrics",
         f"  {'logs:':<20}{run_directory.logs}",
-        "Try it:",
-        f'  curl -H "Authorization: Bearer $({_variable(ports)}{_shown(ROOT / "scripts" / "token")})" '
-        f"-F file=@{_shown(EXAMPLE_PICTURE)} {inference}/{trained[0]}",
+        f"Try it:   curl -F file=@{_shown(EXAMPLE_PICTURE)} {web}/predict",
         f"Stop it:  {_variable(ports)}{_shown(ROOT / 'scripts' / 'stop')}",
     ]
     return lines
+
+
+def _where(host: str) -> str:
+    return "" if host == LOOPBACK else f"  (listens on {host})"
+
+
+def _url_host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
 def _remark(trained: bool) -> str:

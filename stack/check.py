@@ -31,7 +31,7 @@ def main() -> int:
 
 
 def _shell_scripts() -> list[Path]:
-    candidates = [*ROOT.glob("scripts/*"), *ROOT.glob("stack/*"), *ROOT.glob(".ci/*")]
+    candidates = [*ROOT.glob("scripts/*"), *ROOT.glob(".ci/*")]
     files = [file for file in candidates if file.is_file()]
     return sorted(file for file in files if file.read_bytes().startswith(b"#!/usr/bin/env bash"))
 

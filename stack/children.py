@@ -17,13 +17,8 @@ GRACE_S = 10.0
 
 
 def inherited_environment() -> dict[str, str]:
-    """The caller's environment, without what ``launch.sh`` put on PYTHONPATH for this package."""
-    environment = dict(os.environ)
-    own = {str(ROOT), str(ROOT / "handler")}
-    entries = [entry for entry in environment.pop("PYTHONPATH", "").split(os.pathsep) if entry and entry not in own]
-    if entries:
-        environment["PYTHONPATH"] = os.pathsep.join(entries)
-    return environment
+    """The caller's environment, to be changed for a child."""
+    return dict(os.environ)
 
 
 @contextmanager
@@ -44,7 +39,7 @@ def child(
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
-        env=inherited_environment() if environment is None else dict(environment),
+        env=environment,
         cwd=cwd,
         text=True,
         errors="replace",

@@ -12,7 +12,7 @@ from stack import stamps, wheel_index
 from stack.children import child
 from stack.errors import StackError
 from stack.locks import locked
-from stack.paths import PYPROJECT, RUN, VENV
+from stack.paths import LAUNCHER, PYPROJECT, RUN, VENV
 from stack.pip import TAIL_LINES, pip_install
 from stack.terminal import say
 
@@ -35,10 +35,10 @@ def ensure(group: str) -> Path:
     return python
 
 
-def continue_in(python: Path, module: str, arguments: list[str]) -> None:
-    """Replace this process by ``python -m module arguments``, unless it already runs in the environment."""
+def continue_in(python: Path, command: str, arguments: list[str]) -> None:
+    """Begin ``command`` again with the environment's ``python``, unless this is it."""
     if Path(sys.prefix) != VENV:
-        os.execv(python, [str(python), "-m", module, *arguments])  # noqa: S606
+        os.execv(python, [str(python), str(LAUNCHER), command, *arguments])  # noqa: S606
 
 
 def _is_ready(group: str, dependencies: str) -> bool:

@@ -17,7 +17,8 @@ CONSOLE_LOG = "console.log"
 #: Lines that are no reason: Java's stack frames, its own warnings, and what TorchServe prints at every start (it finds
 #: fault with a model-config.yaml that leaves the worker count to default_workers_per_model).
 _NOISE = re.compile(
-    r"\s+at |\s*\.\.\. \d+ more|WARNING: |(nvidia|xpu)-smi not available|Model server started\.|Invalid model config in mar, "
+    r"\s+at |\s*\.\.\. \d+ more|WARNING: |(nvidia|xpu)-smi not available|Model server started\.|"
+    r"Invalid model config in mar, "
 )
 _NO_REASON = "The logs hold no reason."
 #: Lines of an error that is no Python exception.

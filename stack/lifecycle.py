@@ -23,6 +23,7 @@ from stack.signals import ignore_stop_signals
 from stack.state import ServedModel, State
 from stack.terminal import complain, say
 from stack.torchserve import TorchServe
+from stack.web_service import WebService
 
 #: Seconds to wait for another command that is at work on the same stack.
 LOCK_S = 600.0
@@ -68,21 +69,25 @@ def stop(run_directory: RunDirectory) -> list[str]:
 
 
 def _start(options: Options, ports: Ports, run_directory: RunDirectory) -> tuple[State, Running]:
-    check_free(ports, [*TorchServe.port_names])
-    ports = with_free_grpc_ports(ports)
+    check_free(ports, [*TorchServe.port_names, *WebService.port_names])
     temp = run_directory.prepare()
-    state = State(ports=ports, temp=str(temp), serve=processes.record("serve", os.getpid()))
+    state = State(ports=ports, temp=str(temp), serve=processes.record("serve", os.getpid()), host=options.host)
     try:
         state.write(run_directory.state)
         java = find_java()
         archives = build_archives(options)
         publish(archives, run_directory.model_store)
-        state = replace(state, models=[ServedModel(archive.model, archive.trained) for archive in archives])
         models = [archive.model for archive in archives]
+        # Only now: others may take them while archives are built.
+        ports = with_free_grpc_ports(ports)
+        served = [ServedModel(archive.model, archive.trained) for archive in archives]
+        state = replace(state, ports=ports, models=served)
         shared = concurrency(options.workers)
         say(f"Starting TorchServe for {' and '.join(models)}: per model {shared} ...")
-        # The web service will be the next in this list; it is the one that listens on options.host.
-        services: list[Service] = [TorchServe(java, ports, run_directory, temp, models, shared)]
+        services: list[Service] = [
+            TorchServe(java, ports, run_directory, temp, models, shared),
+            WebService(ports, run_directory, options.host),
+        ]
         running: Running = []
         for service in services:
             process = service.start()

@@ -17,11 +17,18 @@ class Reply:
 
 
 def ask(
-    method: str, port: int, path: str, *, token: str, body: bytes | None = None, timeout_s: float = 10.0
+    method: str,
+    port: int,
+    path: str,
+    *,
+    token: str | None = None,
+    body: bytes | None = None,
+    timeout_s: float = 10.0,
+    host: str = LOOPBACK,
 ) -> Reply | None:
-    """One request with ``token``; None where nobody answers properly in time."""
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout_s)
-    headers = {"Authorization": f"Bearer {token}"}
+    """One request, with ``token`` if there is one; None where nobody answers properly in time."""
+    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
     if body is not None:
         headers["Content-Type"] = "application/octet-stream"
     try:

@@ -9,6 +9,8 @@ VENV = ROOT / ".venv"
 PYPROJECT = ROOT / "pyproject.toml"
 #: What running stacks and set-up leave behind; ignored by git.
 RUN = ROOT / ".run"
+#: Runs a command of this package, named by its first argument.
+LAUNCHER = ROOT / "scripts" / "_launch.py"
 CONFIG = ROOT / "config"
 #: The picture that shows that a model really answers.
 EXAMPLE_PICTURE = ROOT / "examples" / "cat.jpg"

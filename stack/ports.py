@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 
@@ -37,7 +37,7 @@ class Ports:
         return ports
 
 
-def check_free(ports: Ports, names: list[str]) -> None:
+def check_free(ports: Ports, names: Sequence[str]) -> None:
     """Raise StackError that names each of the fields ``names`` whose port is taken, and what to do."""
     taken = [name for name in names if not is_free(getattr(ports, name))]
     if taken:

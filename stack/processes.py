@@ -55,7 +55,8 @@ def end(state: State) -> list[str]:
             ended.append(_name(process.name, found.pid, len(children)))
     orphans = using_temp(state.temp)
     end_processes(orphans, GRACE_S)
-    ended.extend(f"a process left over (pid {orphan.pid})" for orphan in orphans)
+    if orphans:
+        ended.append(f"what was left of it (pid {', '.join(str(orphan.pid) for orphan in orphans)})")
     return ended
 
 

@@ -14,7 +14,7 @@ def main() -> int:
     """Check what was asked for, set up, and go on in the environment that has what the rest needs."""
     options = parse_options(sys.argv[1:])
     ports = Ports.from_environment()
-    continue_in(ensure("serve"), "stack.serve", sys.argv[1:])
+    continue_in(ensure("serve"), "serve", sys.argv[1:])
     from stack.lifecycle import serve
 
     return serve(options, ports)

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from stack.ports import Ports
+from stack.ports import LOOPBACK, Ports
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class State:
     models: list[ServedModel] = field(default_factory=list)
     processes: list[ProcessRecord] = field(default_factory=list)
     ready: bool = False
+    #: The address that the web service listens on.
+    host: str = LOOPBACK
 
     @classmethod
     def read(cls, file: Path) -> State | None:
@@ -51,6 +53,7 @@ class State:
                 models=[ServedModel(**model) for model in content["models"]],
                 processes=[ProcessRecord(**process) for process in content["processes"]],
                 ready=content["ready"],
+                host=content.get("host", LOOPBACK),
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -30,7 +30,7 @@ def main() -> int:
             raise StackError(
                 f"{run_directory.state} speaks of a running stack, but {VENV} is gone: run ./scripts/serve."
             )
-        continue_in(python, "stack.stop", [])
+        continue_in(python, "stop", [])
         from stack.lifecycle import stop
 
         ended = stop(run_directory)

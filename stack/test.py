@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-from stack.children import inherited_environment
 from stack.commands import run_command
 from stack.environment import ensure
 from stack.paths import ROOT
@@ -15,7 +14,7 @@ def main() -> int:
     """Become pytest in the repository's root."""
     python = ensure("dev")
     os.chdir(ROOT)
-    os.execve(python, [str(python), "-m", "pytest", *sys.argv[1:]], inherited_environment())  # noqa: S606
+    os.execv(python, [str(python), "-m", "pytest", *sys.argv[1:]])  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main() -> int:
     web_port = Ports.from_environment().web_port
     run_directory = RunDirectory(web_port)
     state = State.read(run_directory.state)
-    if state is None or not any(_exists(process) for process in state.processes):
+    if state is None or not (state.processes and all(map(_exists, state.processes))):
         raise StackError(f"Nothing is running on WEB_PORT {web_port}: start it with ./scripts/serve.")
     print(current_token(run_directory, state.ports.management_port, kind))
     return 0

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# launch.sh NAME [ARGUMENT...]: run stack/NAME.py with a Python that is new enough. Nothing needs to be installed yet.
+# _launch.sh NAME [ARGUMENT...]: run stack/NAME.py with a Python that is new enough. Nothing needs to be installed yet.
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." >/dev/null && pwd -P)
 found=
 for python in "${PYTHON:-}" python3 python3.14 python3.13 python3.12 python3.11 python3.10 python; do
     # A name may be a stub that exists and does not run.
@@ -10,10 +9,7 @@ for python in "${PYTHON:-}" python3 python3.14 python3.13 python3.12 python3.11 
     found="$found $python is $version;"
     case $version in
         3.[0-9]) continue ;;
-        3.*)
-            export PYTHONPATH="$root:$root/handler${PYTHONPATH:+:$PYTHONPATH}"
-            exec "$python" -m "stack.$1" "${@:2}"
-            ;;
+        3.*) exec "$python" "$(dirname "${BASH_SOURCE[0]}")/_launch.py" "$@" ;;
     esac
 done
 cat >&2 <<END
