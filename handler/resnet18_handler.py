@@ -154,17 +154,10 @@ class ResNet18Handler:
                 return NotExplainable(f"{self._description.architecture} has no class activation maps.")
             class_id = int(probabilities.argmax())
             activation = self._maps.compute(feature_map, class_id)
-            crop = self._decoder.crop_of(picture)
             answer["explanation"] = {
                 "class_id": class_id,
                 "map": [[round(float(share), 4) for share in row] for row in activation],
-                # What the map covers, in shares of the upright picture's width and height.
-                "crop": {
-                    "left": crop.left,
-                    "top": crop.top,
-                    "right": crop.left + crop.width,
-                    "bottom": crop.top + crop.height,
-                },
+                "crop": asdict(self._decoder.crop_of(picture)),
             }
         return answer
 

@@ -29,8 +29,9 @@ FORMATS = (
     TiffImagePlugin.TiffImageFile.format,
     AvifImagePlugin.AvifImageFile.format,
 )
-#: All that Pillow raises for damaged data of these formats, found by decoding two million mutated files.
-UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, RuntimeError, OverflowError)
+#: All that Pillow raised while it opened and loaded some five million damaged files of these formats: each plugin
+#: passes on what its decoder or Python itself finds wrong.
+UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, IndexError, RuntimeError, OverflowError)
 WHAT_TO_SEND = "send a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF picture"
 
 #: Enough to tell what something is: an SVG drawing may begin with a long XML prologue.
@@ -47,14 +48,17 @@ _BINARY_FORMATS = (
     (re.compile(rb"(?s).{4}ftyp(?!avi[fs])"), "a video"),
 )
 _TEXT_FORMATS = (
-    (re.compile(r"(?i)\s*(<\?xml|<!--|<!doctype svg|<svg)[^\0]*?<?svg\b"), "an SVG drawing"),
+    (re.compile(r"(?is)\s*((<\?xml|<!--|<!doctype svg).*)?<svg\b"), "an SVG drawing"),
     (re.compile(r"(?i)\s*(<!doctype html|<html|<head|<body)"), "an HTML page"),
     (re.compile(r"\s*[{\[]"), "JSON"),
 )
 
 
 def explain_refusal(data: bytes) -> RequestError:
-    """The error for ``data`` that Pillow could not read: InvalidImage where they begin like a picture, or what they are."""
+    """The error for ``data`` that Pillow could not read.
+
+    InvalidImage where it begins like a picture that should be readable, else UnsupportedImage, which says what it is.
+    """
     prefix = data[:_PREFIX_BYTES]
     kind = next((name for pattern, name in _BINARY_FORMATS if pattern.match(prefix)), None)
     text = _as_text(prefix)

@@ -21,12 +21,15 @@ from resnet18.resizing import CropRegion, CropResizer
 
 Encoded = bytes | bytearray | memoryview
 
-#: A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where the shorter side then still has this many times
-#: ``resize_size``: the scaled decode, sharper than the resize that follows it, shows less the more is left to resize.
+#: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where the shorter side then still has this many times
+#: ``resize_size``: the more is left to resize, the less it shows that a scaled decode filters otherwise. Photographs with
+#: detail in every pixel differ from ``exact`` by 2.4 levels on average with 1, by 1.0 with 1.5 and by 0.65 with 2, while
+#: a JPEG of 12 megapixels takes 12 % less time with 1 than with 2.
 SCALED_DECODE_MARGIN = 2
 #: A progressive JPEG has about 10 scans. Nothing else bounds them, and one of 80 bytes costs a pass over all pixels.
 MAX_JPEG_SCANS = 100
 _START_OF_SCAN = b"\xff\xda"
+#: BMP's numbers of its compressions RLE8 and RLE4.
 _RUN_LENGTH_COMPRESSIONS = frozenset({1, 2})
 
 
@@ -53,7 +56,8 @@ class ImageDecoder:
     def __init__(
         self, preprocessing: Preprocessing, limits: ImageLimits, mode: Literal["fast", "exact"] = "fast"
     ) -> None:
-        """``exact`` is torchvision's preset transform to the bit; ``fast`` is close to it.
+        """``exact`` is torchvision's preset transform to the bit; ``fast`` computes the crop alone, of JPEGs from a
+        decode at a fitting scale.
 
         Raises ConfigurationError where the crop would be larger than the resized picture.
         """
@@ -90,13 +94,12 @@ class ImageDecoder:
         content = bytes(data)
         try:
             image = self._open(content)
-            size, extent = image.size, image.size
-            if not self._exact and (scaled := image.draft(None, self._scaled_decode_size)):
-                extent = scaled[1][2:]
+            size = image.size
+            scaled = None if self._exact else image.draft(None, self._scaled_decode_size)
             image.load()
         except UNREADABLE as exc:
             raise explain_refusal(content) from exc
-        return _Loaded(image, size, extent, read_orientation(image))
+        return _Loaded(image, size, scaled[1][2:] if scaled else size, read_orientation(image))
 
     def _check_bytes(self, data: Encoded) -> None:
         if not data:
@@ -109,7 +112,8 @@ class ImageDecoder:
 
     def _open(self, content: bytes) -> ImageFile.ImageFile:
         """Read the header, and refuse what must not be decoded."""
-        # A setting of the process, so set again each time: only Pillow checks before WebP and GIF allocate memory.
+        # Only Pillow can check before WebP and GIF pictures take memory; it refuses at twice this number. A setting of
+        # the process, so set each time.
         Image.MAX_IMAGE_PIXELS = self._limits.max_image_pixels
         try:
             image = Image.open(io.BytesIO(content), formats=FORMATS)
@@ -121,7 +125,11 @@ class ImageDecoder:
         if image.format == "BMP" and image.info["compression"] in _RUN_LENGTH_COMPRESSIONS:
             # Pillow decodes these in Python, pixel by pixel: 30 kB that stand for 50 million pixels take 4 seconds.
             raise UnsupportedImage("Run-length encoded BMP pictures are not read: save it as PNG.")
-        if "progressive" in image.info and content.count(_START_OF_SCAN) > MAX_JPEG_SCANS:
+        if (
+            image.format in ("JPEG", "MPO")
+            and "progressive" in image.info
+            and content.count(_START_OF_SCAN) > MAX_JPEG_SCANS
+        ):
             raise UnsupportedImage(f"The JPEG has more than {MAX_JPEG_SCANS} scans: save it as a baseline JPEG.")
         return image
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+
 from PIL import ExifTags, Image, TiffImagePlugin
 
 UPRIGHT = 1
-#: What Pillow raises for EXIF that is damaged: no reason to refuse a picture.
-UNREADABLE_EXIF = (SyntaxError,)
+#: What Pillow raises for damaged EXIF and XMP, found in the same way as ``formats.UNREADABLE``.
+UNREADABLE_EXIF = (SyntaxError, ValueError, TypeError, struct.error)
 #: How a stored picture is turned upright, by EXIF orientation.
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -24,13 +26,13 @@ AXES_SWAPPED = frozenset({5, 6, 7, 8})
 
 
 def read_orientation(image: Image.Image) -> int:
-    """The EXIF orientation (1 to 8) of a loaded ``image``; 1 where it has none, or none that makes sense."""
+    """The EXIF orientation (1 to 8) of a loaded ``image``; 1 where it has none that makes sense."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return UPRIGHT  # Pillow turns these itself
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
     except UNREADABLE_EXIF:
-        return UPRIGHT
+        return UPRIGHT  # as browsers do: the pixels are whole
     return orientation if orientation in TURNS else UPRIGHT
 
 

@@ -18,8 +18,8 @@ from resnet18.orientation import AXES_SWAPPED, UPRIGHT, X_REVERSED, Y_REVERSED, 
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]
 
-#: Of a longer (or wider) picture only the crop is computed in either way: a line of 60,000 pixels would be resized to
-#: 256 x 15 million, and Pillow's single-precision boxes would be too coarse.
+#: Of a longer (or wider) picture only the crop is computed in any case: a line of 60,000 pixels would be resized to
+#: 256 x 15 million. There Pillow's boxes, in single precision, would be too coarse as well.
 MAX_ASPECT_RATIO = 64
 
 
@@ -29,8 +29,8 @@ class CropRegion:
 
     left: float
     top: float
-    width: float
-    height: float
+    right: float
+    bottom: float
 
 
 class _Place(NamedTuple):
@@ -58,7 +58,8 @@ class CropResizer:
     def locate_crop(self, size: Size, orientation: int) -> CropRegion:
         """The crop of a picture stored with ``size`` (width, height)."""
         width, height, left, top = self._place(size[::-1] if orientation in AXES_SWAPPED else size)
-        return CropRegion(left / width, top / height, self._crop_size / width, self._crop_size / height)
+        right, bottom = left + self._crop_size, top + self._crop_size
+        return CropRegion(left / width, top / height, right / width, bottom / height)
 
     def resize_whole(self, image: Image.Image) -> Image.Image:
         """Resize all of ``image`` and cut the crop out: what torchvision does, to the bit.

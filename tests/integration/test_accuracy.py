@@ -1,0 +1,79 @@
+"""What other precisions and preprocessings cost in labels, on 200 labelled photographs, in the handler itself."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from photographs import reference_classes
+from ts.context import Context, RequestProcessor
+
+from resnet18_handler import ResNet18Handler
+from support import PHOTOS
+
+BATCH = 8
+
+pytestmark = pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"the labelled photographs are not there ({PHOTOS})")
+
+
+@pytest.fixture(autouse=True)
+def _log_levels_as_before() -> Iterator[None]:
+    """The handler sets levels for its whole process, which here is pytest's."""
+    names = (None, "ts.metrics", "resnet18", "resnet18_handler")
+    before = [(name, logging.getLogger(name).level) for name in names]
+    yield
+    for name, level in before:
+        logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture(scope="module")
+def photographs() -> list[Path]:
+    return sorted(PHOTOS.glob("*.JPEG"))
+
+
+@pytest.fixture(scope="module")
+def reference(photographs: list[Path]) -> list[int]:
+    return reference_classes(photographs)
+
+
+def classes(directory: Path, photographs: list[Path], **settings: str) -> list[int]:
+    """The first class of each photograph by a handler on the archive in ``directory``."""
+    config = yaml.safe_load((directory / "model-config.yaml").read_text())
+    config["handler"].update(settings)
+    context = Context("efficientnet_lite0", str(directory), {}, BATCH, None, "0.12.0", model_yaml_config=config)
+    handler = ResNet18Handler()
+    handler.initialize(context)
+    found: list[int] = []
+    for start in range(0, len(photographs), BATCH):
+        batch = [{"body": path.read_bytes()} for path in photographs[start : start + BATCH]]
+        context.request_processor = [RequestProcessor({"X-Top-K": "1"}) for _ in batch]
+        context.request_ids = {index: f"request-{index}" for index in range(len(batch))}
+        found += [json.loads(body)["predictions"][0]["class_id"] for body in handler.handle(batch, context)]
+    return found
+
+
+def has_bf16() -> bool:
+    """Whether the processor computes bf16 natively, as Linux tells."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+@pytest.mark.skipif(not has_bf16(), reason="this processor has no bf16")
+def test_bf16_changes_few_labels(demonstration_directory: Path, photographs: list[Path], reference: list[int]) -> None:
+    found = classes(demonstration_directory, photographs, precision="bf16")
+    assert sum(one == other for one, other in zip(found, reference, strict=True)) >= 197
+
+
+@pytest.mark.parametrize("preprocessing", ["fast", "exact"])
+def test_f32_gives_the_reference_labels_with_either_preprocessing(
+    demonstration_directory: Path, photographs: list[Path], reference: list[int], preprocessing: str
+) -> None:
+    found = classes(demonstration_directory, photographs, precision="f32", preprocessing=preprocessing)
+    assert sum(one == other for one, other in zip(found, reference, strict=True)) >= 199
