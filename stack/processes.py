@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterable
 
 import psutil
@@ -50,8 +51,7 @@ def end(state: State) -> list[str]:
             children = _descendants(found)
             end_processes([found], GRACE_S)
             # TorchServe's workers end by themselves when it is gone.
-            _, left = psutil.wait_procs(children, timeout=GRACE_S)
-            end_processes(left, GRACE_S)
+            end_processes(_wait(children, GRACE_S), GRACE_S)
             ended.append(_name(process.name, found.pid, len(children)))
     orphans = using_temp(state.temp)
     end_processes(orphans, GRACE_S)
@@ -66,11 +66,26 @@ def end_processes(processes: Iterable[psutil.Process], grace_s: float) -> None:
     for process in asked:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-    _, left = psutil.wait_procs(asked, timeout=grace_s)
+    left = _wait(asked, grace_s)
     for process in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(left, timeout=grace_s)
+    _wait(left, grace_s)
+
+
+def _wait(processes: Iterable[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Those that have not ended in time. Unlike for psutil, one that its parent has yet to take note of has ended."""
+    give_up = time.monotonic() + timeout_s
+    while (left := [process for process in processes if _works(process)]) and time.monotonic() < give_up:
+        time.sleep(0.05)
+    return left
+
+
+def _works(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _descendants(process: psutil.Process) -> list[psutil.Process]:

@@ -1,0 +1,126 @@
+"""For everybody: keyboard, screen reader, phone and desktop, light and dark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from support import CAT
+from tests.e2e.page.browsing import OpenPage
+from tests.e2e.page.pictures import payload
+
+PHONE, DESKTOP = 390, 1280
+LONG_NAME = "a-very-long-name-" * 12 + ".jpg"
+
+
+def show_everything(page: Page) -> None:
+    """An answer with its map and all of its classes, and a failure that can be tried again."""
+    page.route("**/classify?*", lambda route: route.fulfill(status=503, json={"type": "Overloaded"}), times=1)
+    page.set_input_files("#file-input", payload("busy.jpg", CAT.read_bytes()))
+    page.locator("[data-phase=failed]").wait_for()
+    page.set_input_files("#file-input", payload(LONG_NAME, CAT.read_bytes()))
+    page.locator("[data-phase=done] .why-button").click()
+    page.locator(".overlay").wait_for()
+    page.locator("[data-phase=done] .actions button").first.click()
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds serious or critical, as readable lines."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{violation['id']}: {node['html'][:200]}"
+        for violation in found
+        if violation["impact"] in {"serious", "critical"}
+        for node in violation["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+def test_axe_finds_nothing_serious(open_page: OpenPage, locale: str, dark: bool) -> None:
+    page = open_page(locale=locale, dark=dark)
+    assert violations(page) == []
+    show_everything(page)
+    assert violations(page) == []
+    page.locator("#camera").click()
+    page.locator("#camera-shutter:enabled").wait_for()
+    assert violations(page) == []
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Press Tab until the control of this name has the focus."""
+    target = page.get_by_role("button", name=name).or_(page.get_by_role("slider", name=name))
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if target.evaluate_all("nodes => nodes.includes(document.activeElement)"):
+            outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline != "none", f"{name} does not show that it has the focus"
+            return
+    pytest.fail(f"Tab does not reach {name!r}")
+
+
+def test_everything_can_be_done_with_the_keyboard(page: Page) -> None:
+    tab_to(page, "Try it with this cat")
+    page.keyboard.press("Enter")
+    page.locator("[data-phase=done]").wait_for()
+    tab_to(page, "Show more")
+    page.keyboard.press("Space")
+    expect(page.locator(".predictions li")).to_have_count(10)
+    tab_to(page, "Why?")
+    page.keyboard.press("Enter")
+    page.locator(".overlay").wait_for()
+    tab_to(page, "Strength of the map")
+    page.keyboard.press("Home")
+    expect(page.locator(".heatmap")).to_have_css("opacity", "0")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Shift+Tab")
+    expect(page.get_by_role("button", name="Remove cat.jpg")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator(".card")).to_have_count(0)
+    expect(page.get_by_role("button", name="Choose pictures")).to_be_focused()
+
+
+def test_trying_again_keeps_the_keyboards_place(page: Page) -> None:
+    page.route("**/classify?*", lambda route: route.fulfill(status=503, json={"type": "Overloaded"}), times=1)
+    page.set_input_files("#file-input", CAT)
+    page.get_by_role("button", name="Try again").focus()
+    page.keyboard.press("Enter")
+    page.locator("[data-phase=done]").wait_for()
+    expect(page.get_by_role("article")).to_be_focused()
+
+
+def test_answers_and_failures_are_announced(page: Page) -> None:
+    page.set_input_files("#file-input", CAT)
+    label = page.locator(".class-name").first.inner_text()
+    log = page.get_by_role("log")
+    expect(log).to_contain_text(f"cat.jpg: {label}, {page.locator('.share').first.inner_text()}")
+    page.set_input_files("#file-input", payload("notes.txt", b"text", "text/plain"))
+    expect(log).to_contain_text("notes.txt: The service cannot read this kind of file.")
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+def test_nothing_is_cut_off_from_phone_to_desktop(open_page: OpenPage, tmp_path: Path, width: int, locale: str) -> None:
+    page = open_page(width=width, height=844, locale=locale)
+    page.screenshot(path=tmp_path / "empty.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    show_everything(page)
+    page.screenshot(path=tmp_path / "results.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    for button in page.get_by_role("button").all():
+        assert button.evaluate("node => node.scrollWidth <= node.clientWidth + 1"), button.inner_text()
+
+
+def test_the_page_asks_nobody_but_its_own_service(open_page: OpenPage, web_url: str) -> None:
+    page = open_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.reload()
+    show_everything(page)
+    hosts = {urlsplit(url).netloc for url in asked if not url.startswith("blob:")}
+    assert hosts == {urlsplit(web_url).netloc}

@@ -1,0 +1,132 @@
+"""Failures: what a person is told, and that trying again works where it may."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import FilePayload, Page, Route, expect
+
+from support import CAT
+from tests.e2e.page.browsing import OpenPage
+from tests.e2e.page.pictures import huge_picture, payload
+
+TRY_AGAIN = "Try again"
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (payload("notes.txt", b"not a picture at all", "text/plain"), "cannot read this kind of file"),
+        (payload("cut.jpg", CAT.read_bytes()[:9000], "image/jpeg"), "damaged or incomplete"),
+        (payload("nothing.png", b""), "damaged or incomplete"),
+        (payload("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" * 20, "image/heic"), "Export the photo as JPEG"),
+        (payload("film.mp4", bytes(16_500_000), "video/mp4"), "too large"),
+    ],
+    ids=["text", "truncated", "empty", "heic", "too large"],
+)
+def test_a_file_that_cannot_be_read_says_what_to_do(page: Page, file: FilePayload, message: str) -> None:
+    page.set_input_files("#file-input", file)
+    expect(page.locator("[data-phase=failed] .failure")).to_contain_text(message)
+    expect(page.get_by_role("button", name=TRY_AGAIN)).to_have_count(0)
+
+
+def test_a_picture_over_the_limit_is_made_smaller_here_and_answered(page: Page) -> None:
+    page.set_input_files("#file-input", huge_picture("large.bmp", side=2400))
+    expect(page.locator("[data-phase=done]")).to_have_count(1)
+    expect(page.locator(".meta").last).to_contain_text("Made smaller here before sending (17.3 MB to")
+
+
+def refuse(status: int, error_type: str) -> Callable[[Route], None]:
+    error = {"code": status, "type": error_type, "message": "for programs"}
+    return lambda route: route.fulfill(status=status, json=error, headers={"X-Request-ID": "7f3a", "Retry-After": "1"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (refuse(503, "Overloaded"), "The service is busy just now."),
+        (refuse(429, "RateLimited"), "a lot of pictures in a short time"),
+        (refuse(503, "ModelUnavailable"), "The model is just being started."),
+        (refuse(504, "DeadlineExceeded"), "The answer took too long."),
+        (refuse(408, "UploadTimeout"), "The picture took too long to arrive."),
+        (refuse(502, "InferenceFailed"), "Something went wrong in the service."),
+        (refuse(404, "UnknownModel"), "does not offer this model any more"),
+        (
+            lambda route: route.fulfill(status=502, body="<html>Bad Gateway</html>"),
+            "Something went wrong in the service.",
+        ),
+        (lambda route: route.fulfill(status=200, body="<html>Log in</html>"), "Something went wrong in the service."),
+        (lambda route: route.abort("connectionrefused"), "The service cannot be reached."),
+    ],
+    ids=["busy", "rate", "starting", "deadline", "upload", "engine", "model", "proxy", "portal", "down"],
+)
+def test_a_failure_of_the_service_is_told_and_trying_again_answers(
+    page: Page, answer: Callable[[Route], None], message: str
+) -> None:
+    page.route("**/classify?*", answer, times=1)
+    page.set_input_files("#file-input", CAT)
+    expect(page.locator(".failure")).to_contain_text(message)
+    page.get_by_role("button", name=TRY_AGAIN).click()
+    expect(page.locator("[data-phase=done]")).to_have_count(1)
+    expect(page.locator(".failure")).to_have_count(0)
+
+
+def test_a_fault_of_the_service_names_the_request_for_its_operator(page: Page) -> None:
+    page.route("**/classify?*", refuse(502, "InferenceFailed"))
+    page.set_input_files("#file-input", CAT)
+    expect(page.locator(".meta")).to_have_text("Reference: 7f3a")
+
+
+def test_a_service_that_asks_for_a_key_is_given_one(page: Page) -> None:
+    def guard(route: Route) -> None:
+        if route.request.headers.get("authorization") == "Bearer open-sesame-12345":
+            route.continue_()
+        else:
+            refuse(401, "ApiKeyRequired")(route)
+
+    page.route("**/classify?*", guard)
+    page.set_input_files("#file-input", CAT)
+    expect(page.locator(".failure")).to_contain_text("The service asks for a key.")
+    page.get_by_label("API key").fill("open-sesame-12345")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-phase=done]")).to_have_count(1)
+    expect(page.get_by_label("API key")).to_be_hidden()
+
+
+def test_without_a_network_the_page_says_so_and_recovers(page: Page) -> None:
+    page.context.set_offline(True)
+    page.set_input_files("#file-input", CAT)
+    expect(page.locator(".failure")).to_contain_text("You are offline.")
+    page.context.set_offline(False)
+    page.get_by_role("button", name=TRY_AGAIN).click()
+    expect(page.locator("[data-phase=done]")).to_have_count(1)
+
+
+def test_one_failure_leaves_the_other_pictures_untouched(page: Page) -> None:
+    page.set_input_files(
+        "#file-input", [payload("cat.jpg", CAT.read_bytes()), payload("notes.txt", b"text", "text/plain")]
+    )
+    expect(page.get_by_role("article", name="cat.jpg").locator(".predictions li")).to_have_count(3)
+    expect(page.get_by_role("article", name="notes.txt").locator(".failure")).to_be_visible()
+    expect(page.locator("#overview")).to_have_text("All done")
+
+
+def test_a_map_that_cannot_be_had_is_told_beside_the_answer(answered: Page) -> None:
+    answered.route("**/explain?*", refuse(503, "Overloaded"), times=1)
+    answered.get_by_role("button", name="Why?").click()
+    expect(answered.locator(".why")).to_contain_text("There is no map for this answer. The service is busy just now.")
+    answered.get_by_role("button", name="Hide the map").click()
+    answered.get_by_role("button", name="Why?").click()
+    expect(answered.locator(".overlay")).to_be_visible()
+
+
+def test_the_page_works_without_the_list_of_models(open_page: OpenPage) -> None:
+    page = open_page()
+    page.route("**/models", refuse(503, "Overloaded"), times=1)
+    page.reload()
+    expect(page.get_by_role("note")).to_be_hidden()
+    page.set_input_files("#file-input", CAT)
+    expect(page.locator("[data-phase=done]")).to_have_count(1)
+    expect(page.get_by_role("note")).to_contain_text("A stand-in is answering.")
+    expect(page.get_by_label("Model")).to_be_visible()

@@ -1,0 +1,150 @@
+"""Every way in: dropped, pasted, chosen, photographed, the example."""
+
+from __future__ import annotations
+
+import base64
+
+from playwright.sync_api import FilePayload, Page, expect
+
+from support import CAT
+from tests.e2e.page.browsing import OpenPage
+from tests.e2e.page.pictures import payload, picture, pictures
+
+#: What EfficientNet-Lite0 may well see in the example picture.
+CATS = {"tabby", "tiger cat", "Egyptian cat"}
+
+MAKE_TRANSFER = """files => {
+    const transfer = new DataTransfer();
+    for (const { name, type, content } of files) {
+        const bytes = Uint8Array.from(atob(content), character => character.charCodeAt(0));
+        transfer.items.add(new File([bytes], name, { type }));
+    }
+    return transfer;
+}"""
+
+
+def drop(page: Page, files: list[FilePayload]) -> None:
+    """Drop files onto the middle of the page, as a browser does."""
+    described = [
+        {"name": file["name"], "type": file["mimeType"], "content": base64.b64encode(file["buffer"]).decode()}
+        for file in files
+    ]
+    transfer = page.evaluate_handle(MAKE_TRANSFER, described)
+    for event in ("dragenter", "dragover"):
+        page.dispatch_event("main", event, {"dataTransfer": transfer})
+    expect(page.locator("#drop-overlay")).to_be_visible()
+    page.dispatch_event("main", "drop", {"dataTransfer": transfer})
+    expect(page.locator("#drop-overlay")).to_be_hidden()
+
+
+def test_each_dropped_picture_gets_a_card_with_its_own_answer(page: Page) -> None:
+    files = [
+        payload("cat.jpg", CAT.read_bytes(), "image/jpeg"),
+        picture("red.png", (220, 20, 20)),
+        picture("b.png", (0, 0, 90)),
+    ]
+    drop(page, files)
+    expect(page.locator("[data-phase=done]")).to_have_count(3)
+    expect(page.get_by_role("heading", level=3)).to_have_text(["cat.jpg", "red.png", "b.png"])
+    cat = page.get_by_role("article", name="cat.jpg")
+    assert cat.locator(".class-name").first.inner_text() in CATS
+    expect(cat.locator(".predictions li")).to_have_count(3)
+    assert page.get_by_role("article", name="b.png").locator(".class-name").first.inner_text() not in CATS
+
+
+def test_a_pasted_picture_is_answered(page: Page) -> None:
+    page.evaluate(
+        """async content => {
+            const bytes = Uint8Array.from(atob(content), character => character.charCodeAt(0));
+            const picture = new Blob([bytes], { type: "image/png" });
+            await navigator.clipboard.write([new ClipboardItem({ "image/png": picture })]);
+        }""",
+        base64.b64encode(picture("x.png", (10, 120, 200))["buffer"]).decode(),
+    )
+    page.keyboard.press("Control+V")
+    expect(page.locator("[data-phase=done]")).to_have_count(1)
+
+
+def test_chosen_pictures_are_answered_and_can_be_chosen_again(page: Page) -> None:
+    for count in (2, 4):
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Choose pictures").click()
+        assert chooser.value.is_multiple()
+        chooser.value.set_files(pictures(2))
+        expect(page.locator("[data-phase=done]")).to_have_count(count)
+
+
+def test_the_example_is_recognized(page: Page) -> None:
+    page.get_by_role("button", name="Try it with this cat").click()
+    expect(page.locator("[data-phase=done]")).to_have_count(1)
+    assert page.locator(".class-name").first.inner_text() in CATS
+    expect(page.locator(".meta")).to_contain_text("answered in")
+
+
+def test_the_camera_takes_a_photograph_and_is_switched_off(page: Page) -> None:
+    page.get_by_role("button", name="Take a photo").click()
+    page.get_by_role("button", name="Take the photo").click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.locator("[data-phase=done]")).to_have_count(1)
+    assert page.evaluate("document.getElementById('viewfinder').srcObject") is None
+
+
+def test_a_refused_camera_is_explained(open_page: OpenPage) -> None:
+    page = open_page(
+        init_script="""navigator.mediaDevices.getUserMedia = async () => {
+            throw new DOMException("", "NotAllowedError");
+        };"""
+    )
+    page.get_by_role("button", name="Take a photo").click()
+    expect(page.locator("#camera-state")).to_contain_text("does not allow this page to use the camera")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_a_browser_that_lends_no_camera_shows_no_button_for_it(open_page: OpenPage) -> None:
+    page = open_page(init_script="delete Navigator.prototype.mediaDevices;")
+    expect(page.get_by_role("button", name="Take a photo")).to_be_hidden()
+
+
+def test_text_that_is_pasted_or_dropped_is_explained(page: Page) -> None:
+    page.evaluate("navigator.clipboard.writeText('a picture')")
+    page.keyboard.press("Control+V")
+    expect(page.get_by_role("status").first).to_contain_text("There was no picture in that")
+
+
+def test_more_pictures_than_fit_are_taken_in_part_and_said_so(page: Page) -> None:
+    page.set_input_files("#file-input", [payload(f"{index}.txt", b"text", "text/plain") for index in range(53)])
+    expect(page.locator(".card")).to_have_count(50)
+    expect(page.get_by_role("status").first).to_have_text(
+        "The first 50 of 53 pictures were taken; add the others afterwards."
+    )
+
+
+def test_no_more_than_three_requests_are_in_flight(page: Page) -> None:
+    in_flight: set[int] = set()
+    most = 0
+
+    def begin(request: object) -> None:
+        nonlocal most
+        in_flight.add(id(request))
+        most = max(most, len(in_flight))
+
+    page.on("request", lambda request: begin(request) if "/classify" in request.url else None)
+    page.on("requestfinished", lambda request: in_flight.discard(id(request)))
+    page.set_input_files("#file-input", pictures(8))
+    expect(page.locator("[data-phase=done]")).to_have_count(8)
+    assert 1 < most <= 3
+
+
+def test_thumbnails_give_their_memory_back(open_page: OpenPage) -> None:
+    page = open_page(
+        init_script="""
+            globalThis.lent = new Set();
+            const { createObjectURL, revokeObjectURL } = URL;
+            URL.createObjectURL = (blob) => { const url = createObjectURL.call(URL, blob); lent.add(url); return url; };
+            URL.revokeObjectURL = (url) => { lent.delete(url); revokeObjectURL.call(URL, url); };
+        """
+    )
+    page.set_input_files("#file-input", [*pictures(2), payload("notes.txt", b"text", "text/plain")])
+    expect(page.locator(".card[aria-busy=false]")).to_have_count(3)
+    assert page.evaluate("lent.size") == 0

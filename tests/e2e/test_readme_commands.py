@@ -1,0 +1,48 @@
+"""The README's curl commands work as they stand, and their answers there are what the service answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from stack.ports import Ports
+from support import REPOSITORY
+from tests.e2e.conftest import ServedStack
+from tests.e2e.serving import run
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+#: A command and, where the README shows it, its answer.
+EXAMPLES = re.findall(r"```bash\n(curl .*?)```\n(?:\n```json\n(.*?)```)?", README, re.DOTALL)
+
+
+def asked_of(stack: ServedStack, command: str) -> Any:
+    """What the command of the README answers, sent to ``stack`` instead of to the default ports."""
+    for field in fields(Ports):
+        command = command.replace(f"127.0.0.1:{field.default}", f"127.0.0.1:{getattr(stack.ports, field.name)}")
+    done = run(["bash", "-c", f"{command.strip()} --silent --show-error --fail"], stack.environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def without_numbers(content: Any) -> Any:
+    """``content`` with every fraction replaced by its type: probabilities differ in their last digits."""
+    if isinstance(content, dict):
+        return {key: without_numbers(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [without_numbers(value) for value in content]
+    return float if isinstance(content, float) else content
+
+
+def test_there_are_examples_with_answers() -> None:
+    assert len([answer for _, answer in EXAMPLES if answer]) >= 2
+
+
+@pytest.mark.parametrize(("command", "shown"), EXAMPLES)
+def test_a_command_answers_what_the_readme_shows(served: ServedStack, command: str, shown: str) -> None:
+    answer = asked_of(served, command)
+    if shown:
+        assert without_numbers(answer) == without_numbers(json.loads(shown))

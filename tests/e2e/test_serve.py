@@ -1,0 +1,192 @@
+"""TorchServe as ``scripts/serve`` starts it: what callers get, and what survives."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from stack.ports import LOOPBACK
+from stack.tokens import Kind
+from support import CAT
+from tests.e2e.conftest import SERVE, ServedStack
+from tests.e2e.serving import ANSWER_S, run
+
+JPEG = CAT.read_bytes()
+BASE64 = base64.b64encode(JPEG).decode()
+TRUNCATED = JPEG[: len(JPEG) // 2]
+DEMONSTRATION = "efficientnet_lite0"
+
+
+def test_the_printed_curl_line_works_as_it_stands(served: ServedStack) -> None:
+    line = next(line for line in served.announcement.splitlines() if line.startswith("Try it:"))
+    command = line.removeprefix("Try it:").strip()
+    done = run(["bash", "-c", f"{command} --silent --show-error --write-out '\\n%{{http_code}}'"], served.environment)
+    body, status = done.stdout.rsplit("\n", 1)
+    assert (done.returncode, status) == (0, "200"), done.stderr
+    assert "cat" in json.loads(body)[0]["label"]
+
+
+def test_starting_twice_says_so_and_changes_nothing(served: ServedStack) -> None:
+    before = {process.pid for process in served.processes()}
+    again = served.run("serve", *SERVE)
+    assert again.returncode == 0
+    assert f"Already running on WEB_PORT {served.ports.web_port}" in again.stdout
+    assert {process.pid for process in served.processes()} == before
+
+
+@pytest.mark.parametrize("kind", ["inference", "management"])
+def test_the_token_script_prints_a_token_that_is_taken(served: ServedStack, kind: Kind) -> None:
+    printed = served.run("token", kind)
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert served.authorization(kind) == {"Authorization": f"Bearer {printed.stdout.strip()}"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({}, 400), ({"Authorization": "Bearer wrong"}, 400), ({"Authorization": "nonsense"}, 400)],
+    ids=["none", "wrong", "malformed"],
+)
+def test_a_token_is_needed(served: ServedStack, headers: dict[str, str], status: int) -> None:
+    for url in (f"{served.inference}/predictions/resnet18", f"{served.management}/models"):
+        method = "POST" if "predictions" in url else "GET"
+        assert requests.request(method, url, headers=headers, data=JPEG, timeout=ANSWER_S).status_code in (401, status)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pytest.param({"data": JPEG}, id="raw"),
+        pytest.param({"data": JPEG, "method": "PUT"}, id="put"),
+        pytest.param({"data": JPEG, "headers": {"Content-Type": "image/jpeg"}}, id="typed"),
+        pytest.param({"files": {"any_name": JPEG}}, id="multipart"),
+        pytest.param({"json": {"image": BASE64}}, id="json"),
+        pytest.param({"data": JPEG, "headers": {"describe": "True"}}, id="describe-header"),
+        pytest.param({"data": JPEG, "headers": {"explain": "True"}}, id="explain-header"),
+    ],
+)
+def test_every_form_of_a_request_gets_the_same_true_labels(served: ServedStack, request_: dict[str, Any]) -> None:
+    answer = served.predict(DEMONSTRATION, **request_)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Content-Type"].startswith("application/json")
+    assert answer.json() == served.predict(DEMONSTRATION).json()
+    best = answer.json()["predictions"][0]
+    assert (best["class_id"], best["wnid"], best["label"]) == (285, "n02124075", "Egyptian cat")
+
+
+def test_instances_are_answered_by_a_list(served: ServedStack) -> None:
+    answer = served.predict(json={"instances": [{"b64": BASE64}, {"b64": BASE64}], "top_k": 3})
+    assert answer.status_code == 200, answer.text
+    first, second = answer.json()
+    assert first == second
+    assert first == served.predict(data=JPEG, headers={"X-Top-K": "3"}).json()
+
+
+@pytest.mark.parametrize("count", [1, 7, 1000])
+def test_x_top_k_chooses_how_many_predictions_there_are(served: ServedStack, count: int) -> None:
+    predictions = served.predict(data=JPEG, headers={"X-Top-K": str(count)}).json()["predictions"]
+    assert len(predictions) == count
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "kind"),
+    [
+        pytest.param({"data": TRUNCATED}, 400, "InvalidImage", id="truncated"),
+        pytest.param({"data": b"", "headers": {"Content-Type": "image/jpeg"}}, 400, "InvalidImage", id="empty"),
+        pytest.param({"data": b"just text"}, 415, "UnsupportedImage", id="text"),
+        pytest.param({"data": b"\xff\xd8" + bytes(16_000_000)}, 413, "ImageTooLarge", id="too-many-bytes"),
+        pytest.param({"data": JPEG, "headers": {"X-Top-K": "0"}}, 400, "InvalidParameter", id="top-k"),
+        pytest.param({"json": {"picture": ""}}, 400, "InvalidRequest", id="json"),
+    ],
+)
+def test_errors_have_their_status_and_the_one_shape(
+    served: ServedStack, request_: dict[str, Any], status: int, kind: str
+) -> None:
+    answer = served.predict(**request_)
+    assert answer.json() == {"code": status, "type": kind, "message": answer.json()["message"]}
+    assert answer.status_code == status
+
+
+def test_an_explanation_adds_the_map_of_the_first_class(served: ServedStack) -> None:
+    answer = served.predict(endpoint="explanations")
+    assert answer.status_code == 200, answer.text
+    content = answer.json()
+    assert content["predictions"] == served.predict().json()["predictions"]
+    assert [len(row) for row in content["explanation"]["map"]] == [7] * 7
+
+
+def test_the_management_api_describes_what_is_served(served: ServedStack) -> None:
+    url = f"{served.management}/models/{DEMONSTRATION}?customized=true"
+    answer = requests.get(url, headers=served.authorization("management"), timeout=ANSWER_S)
+    description = answer.json()[0]["customizedMetadata"]
+    description = json.loads(description) if isinstance(description, str) else description
+    assert description["architecture"] == DEMONSTRATION
+    assert description["weights"]["trained"] is True
+
+
+def test_bad_pictures_sent_together_with_good_ones_leave_these_untouched(served: ServedStack) -> None:
+    expected = served.predict().json()["predictions"]
+    headers = served.authorization() | {"Content-Type": "image/jpeg"}
+    bodies = [JPEG, TRUNCATED, JPEG, b"", JPEG, b"just text", JPEG, JPEG]
+
+    def ask(body: bytes) -> requests.Response:
+        url = f"{served.inference}/predictions/resnet18"
+        return requests.post(url, data=body, headers=headers, timeout=ANSWER_S)
+
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        for _ in range(3):  # they arrive together, and which of them share a batch is TorchServe's choice
+            answers = list(pool.map(ask, bodies))
+            assert [answer.status_code for answer in answers] == [200, 400, 200, 400, 200, 415, 200, 200]
+            for answer in answers:
+                if answer.status_code == 200:
+                    for found, alone in zip(answer.json()["predictions"], expected, strict=True):
+                        assert found == alone | {"probability": pytest.approx(alone["probability"], abs=1e-6)}
+
+
+def test_metrics_are_in_prometheus_format(served: ServedStack) -> None:
+    served.predict()
+    text = requests.get(served.metrics, timeout=ANSWER_S).text
+    counts = [line for line in text.splitlines() if line.startswith("ts_inference_requests_total{")]
+    assert any('model_name="resnet18"' in line and float(line.split()[-1]) >= 1 for line in counts), text
+
+
+def test_answered_requests_are_not_logged_by_the_worker_and_refused_ones_without_content(served: ServedStack) -> None:
+    model_log = served.run_directory.logs / "model_log.log"
+    before = model_log.read_text(encoding="utf-8")
+    for _ in range(5):
+        assert served.predict().status_code == 200
+    assert model_log.read_text(encoding="utf-8") == before
+    marker = f"content-{uuid.uuid4()}"
+    assert served.predict(data=marker.encode(), headers={"Content-Type": "text/plain"}).status_code == 415
+    assert "415 UnsupportedImage" in model_log.read_text(encoding="utf-8").removeprefix(before)
+    assert marker not in served.logs()
+
+
+def test_nothing_listens_anywhere_but_on_loopback(served: ServedStack) -> None:
+    connections = [connection for process in served.processes() for connection in process.net_connections(kind="inet")]
+    listening = {connection.laddr for connection in connections if connection.status == psutil.CONN_LISTEN}
+    assert {address.port for address in listening} >= {served.ports.web_port, served.ports.inference_port}
+    assert {address.ip.removeprefix("::ffff:") for address in listening} == {LOOPBACK}
+
+
+def test_a_killed_worker_is_replaced_without_a_restart_of_the_server(served: ServedStack) -> None:
+    server = served.state().processes[0].pid
+    killed = served.worker_pids("resnet18")
+    for pid in killed:
+        psutil.Process(pid).kill()
+    give_up = time.monotonic() + 60
+    statuses = [served.predict().status_code]
+    while statuses[-1] != 200 and time.monotonic() < give_up:
+        time.sleep(0.5)
+        statuses.append(served.predict().status_code)
+    assert statuses[-1] == 200, statuses
+    assert served.state().processes[0].pid == server
+    assert psutil.pid_exists(server)
+    assert not set(killed) & set(served.worker_pids("resnet18"))

@@ -1,0 +1,388 @@
+"""The web service of a real stack: what callers get from it, and what they get when TorchServe fails behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+import psutil
+import pytest
+import requests
+from PIL import Image
+
+from stack.ports import free_ports
+from support import CAT, REPOSITORY
+
+#: The deadline of a request, as the stack of these tests is configured, and how much later an answer may be seen here.
+DEADLINE_S = 5
+SLACK_S = 5
+QUEUE = 64
+PORT_VARIABLES = (
+    "WEB_PORT",
+    "INFERENCE_PORT",
+    "MANAGEMENT_PORT",
+    "METRICS_PORT",
+    "GRPC_INFERENCE_PORT",
+    "GRPC_MANAGEMENT_PORT",
+)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack."""
+
+    environment: dict[str, str]
+
+    @property
+    def directory(self) -> Path:
+        return REPOSITORY / ".run" / self.environment["WEB_PORT"]
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.environment['WEB_PORT']}"
+
+    def url(self, path: str) -> str:
+        return f"http://{self.host}{path}"
+
+    def process(self, name: str) -> psutil.Process:
+        """The process of a service by its name in the state file."""
+        state = json.loads((self.directory / "state.json").read_text(encoding="utf-8"))
+        return next(psutil.Process(entry["pid"]) for entry in state["processes"] if entry["name"] == name)
+
+    def workers(self) -> list[psutil.Process]:
+        return [
+            child for child in self.process("TorchServe").children() if "model_service_worker" in str(child.cmdline())
+        ]
+
+    def readiness(self) -> int:
+        return requests.get(self.url("/readyz"), timeout=DEADLINE_S).status_code
+
+    def wait_for_readiness(self, status: int, within_s: float, meanwhile: Callable[[], None] = lambda: None) -> None:
+        give_up = time.monotonic() + within_s
+        while self.readiness() != status:
+            meanwhile()
+            assert time.monotonic() < give_up, f"/readyz is not {status} after {within_s} s"
+            time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    ports = {name: str(port) for name, port in zip(PORT_VARIABLES, free_ports(len(PORT_VARIABLES)), strict=True)}
+    settings = {"REQUEST_DEADLINE_S": str(DEADLINE_S), "MAX_IN_FLIGHT": str(QUEUE)}
+    environment = {**os.environ, **ports, **settings}
+    arguments = ["--detach", "--precision", "f32", "--workers", "1"]
+    started = subprocess.run(
+        [REPOSITORY / "scripts" / "serve", *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    assert started.returncode == 0, started.stdout + started.stderr
+    running = Stack(environment)
+    yield running
+    subprocess.run([REPOSITORY / "scripts" / "stop"], env=environment, capture_output=True, check=True)
+
+
+def encode(seed: int) -> bytes:
+    """A picture of its own for every ``seed``, which no cache can know."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).resize((160, 120)).save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
+
+
+def test_the_tutorials_client_gets_labels_with_confidences(stack: Stack) -> None:
+    with CAT.open("rb") as picture:
+        answer = requests.post(stack.url("/predict"), files={"file": picture}, timeout=60)
+    assert answer.status_code == 200
+    predictions = answer.json()
+    assert [sorted(prediction) for prediction in predictions] == [["confidence", "label"]] * 3
+    confidences = [prediction["confidence"] for prediction in predictions]
+    assert confidences == sorted(confidences, reverse=True)
+    assert all(0 <= confidence <= 100 and round(confidence, 2) == confidence for confidence in confidences)
+    if answer.headers["X-Weights"] != "untrained":
+        assert "cat" in predictions[0]["label"] or predictions[0]["label"] == "tabby"
+
+
+def test_the_tutorials_client_is_told_that_the_file_is_missing(stack: Stack) -> None:
+    answer = requests.post(stack.url("/predict"), files={}, timeout=60)
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+    assert answer.json()["type"] == "InvalidRequest"
+
+
+def test_a_raw_body_and_a_form_get_the_same_answer(stack: Stack) -> None:
+    raw = requests.post(stack.url("/predict?top_k=7"), data=CAT.read_bytes(), timeout=60)
+    form = requests.post(stack.url("/predict?top_k=7"), files={"picture": CAT.read_bytes()}, timeout=60)
+    assert raw.json() == form.json()
+    assert len(raw.json()) == 7
+
+
+def test_a_repeated_picture_comes_from_the_cache_with_the_same_content(stack: Stack) -> None:
+    picture = encode(1)
+    first = requests.post(stack.url("/classify"), data=picture, timeout=60)
+    again = requests.post(stack.url("/classify"), data=picture, timeout=60)
+    assert (first.headers["X-Cache"], again.headers["X-Cache"]) == ("miss", "hit")
+    assert first.json()["predictions"] == again.json()["predictions"]
+    assert again.headers["X-Model"] == again.json()["model"]
+    assert again.headers["X-Weights"] == again.json()["weights"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        pytest.param(b"", 400, "InvalidRequest", id="nothing"),
+        pytest.param(b"just text", 415, "UnsupportedImage", id="text"),
+        pytest.param(CAT.read_bytes()[:5000], 400, "InvalidImage", id="truncated"),
+        pytest.param(b"\xff\xd8" + b"\0" * 17_000_000, 413, "ImageTooLarge", id="too-many-bytes"),
+    ],
+)
+def test_what_is_no_picture_gets_its_own_error(stack: Stack, body: bytes, status: int, kind: str) -> None:
+    answer = requests.post(stack.url("/classify"), data=body, timeout=60)
+    assert (answer.status_code, answer.json()["code"], answer.json()["type"]) == (status, status, kind)
+
+
+def test_an_explanation_is_a_map_and_a_picture_of_it(stack: Stack) -> None:
+    answer = requests.post(stack.url("/explain?model=resnet18"), data=CAT.read_bytes(), timeout=60)
+    explanation = answer.json()["explanation"]
+    assert np.shape(explanation["map"]) == (7, 7)
+    assert explanation["class_id"] == answer.json()["predictions"][0]["class_id"]
+    drawn = requests.post(stack.url("/explain?model=resnet18&format=png"), data=CAT.read_bytes(), timeout=60)
+    heat_map = Image.open(io.BytesIO(drawn.content))
+    assert (heat_map.format, heat_map.size, heat_map.mode) == ("PNG", (224, 224), "RGBA")
+    # Where the map is strongest, the picture is the least transparent.
+    y, x = np.unravel_index(np.argmax(explanation["map"]), (7, 7))
+    alpha = np.asarray(heat_map)[..., 3]
+    assert alpha[int(y) * 32 + 16, int(x) * 32 + 16] >= alpha.max() * 0.9
+
+
+def test_models_are_listed_with_what_their_answers_are_worth(stack: Stack) -> None:
+    listed = requests.get(stack.url("/models"), timeout=60).json()
+    names = [model["name"] for model in listed["models"]]
+    assert "resnet18" in names
+    assert listed["default"] in names
+    assert all(model["ready"] and model["class_count"] == 1000 for model in listed["models"])
+
+
+@pytest.mark.parametrize("shape", ["flat", "column"])
+def test_tritons_own_client_classifies_photographs(stack: Stack, shape: str) -> None:
+    from tritonclient.http import InferenceServerClient, InferInput
+
+    with contextlib.closing(InferenceServerClient(stack.host)) as client:
+        assert client.is_server_live()
+        assert client.is_server_ready()
+        assert client.is_model_ready("resnet18")
+        metadata = client.get_model_metadata("resnet18")
+        pictures = np.array([CAT.read_bytes(), encode(2)], dtype=np.object_)
+        pictures = pictures if shape == "flat" else pictures.reshape(2, 1)
+        tensor = InferInput(metadata["inputs"][0]["name"], list(pictures.shape), "BYTES")
+        tensor.set_data_from_numpy(pictures, binary_data=True)
+        result = client.infer("resnet18", [tensor])
+        tensors = {output["name"]: result.as_numpy(output["name"]) for output in metadata["outputs"]}
+    assert all(len(values) == 2 for values in tensors.values())
+    expected = [
+        requests.post(stack.url("/classify?model=resnet18"), data=picture, timeout=60).json()["predictions"][0]["label"]
+        for picture in pictures.ravel()
+    ]
+    labels = next(values for values in tensors.values() if values.dtype == np.object_)
+    assert [np.ravel(row)[0].decode() for row in labels] == expected
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/workflows",
+        "/workflows/x",
+        "/token?type=inference",
+        "/predictions/resnet18",
+        "/api-description",
+        "/models/resnet18",
+    ],
+)
+def test_torchserves_own_addresses_are_not_reachable(stack: Stack, path: str) -> None:
+    for method in ("GET", "POST", "PUT", "DELETE"):
+        answer = requests.request(method, stack.url(path), timeout=60)
+        assert answer.status_code in (404, 405), method
+        assert sorted(answer.json()) == ["code", "message", "type"]
+
+
+def test_under_overload_everybody_gets_the_own_answer_or_503(stack: Stack) -> None:
+    pictures = [encode(1000 + index) for index in range(40)]
+    url = stack.url("/classify?top_k=3&model=resnet18")
+    expected = [requests.post(url, data=picture, timeout=60).json()["predictions"] for picture in pictures]
+    assert len({json.dumps(answer) for answer in expected}) == len(pictures)
+
+    async def ask_all() -> list[int]:
+        turns = asyncio.Semaphore(256)
+        timeout = aiohttp.ClientTimeout(total=DEADLINE_S + SLACK_S)
+        connector = aiohttp.TCPConnector(limit=256)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+
+            async def ask(index: int) -> int:
+                picture = index % len(pictures)
+                # Bytes after the end of a PNG change nothing but its hash, so that each of these is worked on.
+                body = pictures[picture] + index.to_bytes(4, "big")
+                async with turns, session.post(url, data=body) as answer:
+                    content = await answer.json()
+                    if answer.status == 200:
+                        assert content["predictions"] == expected[picture]
+                    else:
+                        assert answer.headers["Retry-After"]
+                    return answer.status
+
+            return await asyncio.gather(*(ask(index) for index in range(1000)))
+
+    statuses = asyncio.run(ask_all())
+    assert set(statuses) == {200, 503}
+
+
+def ask_until_answered(stack: Stack, seed: int) -> int:
+    """The status of one request, which must come within its deadline."""
+    return requests.post(stack.url("/classify"), data=encode(seed), timeout=DEADLINE_S + SLACK_S).status_code
+
+
+def test_a_killed_worker_is_noticed_and_gets_over(stack: Stack) -> None:
+    stack.wait_for_readiness(200, within_s=60)
+    for worker in stack.workers():
+        worker.kill()
+    assert ask_until_answered(stack, 5000) in (200, 503, 504)
+    stack.wait_for_readiness(503, within_s=10)
+    stack.wait_for_readiness(200, within_s=60)
+    assert ask_until_answered(stack, 5001) == 200
+
+
+def test_a_frozen_torchserve_is_noticed_and_gets_over(stack: Stack) -> None:
+    stack.wait_for_readiness(200, within_s=60)
+    frozen = stack.process("TorchServe")
+    frozen.suspend()
+    try:
+        assert ask_until_answered(stack, 5100) in (503, 504)
+        stack.wait_for_readiness(503, within_s=10)
+    finally:
+        frozen.resume()
+    stack.wait_for_readiness(200, within_s=60)
+    assert ask_until_answered(stack, 5101) == 200
+
+
+def wait_until(condition: Callable[[], bool], within_s: float) -> None:
+    give_up = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < give_up, f"It did not come about within {within_s} s"
+        time.sleep(0.1)
+
+
+def answers_ok(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=DEADLINE_S).ok
+    except requests.ConnectionError:
+        return False
+
+
+@contextlib.contextmanager
+def another_web_service(stack: Stack, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """One more web service before the TorchServe of ``stack``, ready: its process and its address."""
+    port = free_ports(1)[0]
+    environment = {**stack.process("the web service").environ(), "WEB_PORT": str(port), **settings}
+    command = [sys.executable, "-m", "web"]
+    with subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_until(lambda: answers_ok(f"{url}/readyz"), within_s=30)
+            yield process, url
+        finally:
+            process.terminate()
+
+
+def test_a_web_service_that_is_stopped_finishes_what_it_has_begun(stack: Stack) -> None:
+    stack.wait_for_readiness(200, within_s=60)
+    picture = CAT.read_bytes()
+    with another_web_service(stack) as (process, url):
+        with contextlib.closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)) as connection:
+            connection.putrequest("POST", "/predict")
+            connection.putheader("Content-Length", str(len(picture)))
+            connection.endheaders(picture[:1000])
+            at_work = "web_requests_in_flight 1.0"
+            wait_until(lambda: at_work in requests.get(f"{url}/metrics", timeout=DEADLINE_S).text, within_s=30)
+            process.terminate()
+            wait_until(lambda: not answers_ok(f"{url}/healthz"), within_s=30)
+            connection.send(picture[1000:])
+            answer = connection.getresponse()
+            assert (answer.status, len(json.load(answer))) == (200, 3)
+        assert process.wait(30) == 0
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server: apt-get install redis-server")
+def test_results_in_redis_are_shared_and_nobody_waits_for_one_that_is_gone(stack: Stack, tmp_path: Path) -> None:
+    stack.wait_for_readiness(200, within_s=60)
+    port = free_ports(1)[0]
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
+    cache = {"CACHE_URL": f"redis://127.0.0.1:{port}/0"}
+
+    def ask(url: str, seed: int) -> tuple[int, str]:
+        answer = requests.post(f"{url}/classify", data=encode(seed), timeout=DEADLINE_S + SLACK_S)
+        return answer.status_code, answer.headers["X-Cache"]
+
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as redis:
+        try:
+            wait_until(lambda: listens(port), within_s=30)
+            with another_web_service(stack, **cache) as (_, one), another_web_service(stack, **cache) as (_, two):
+                assert ask(one, 6000) == (200, "miss")
+                assert ask(two, 6000) == (200, "hit")
+                redis.terminate()
+                redis.wait(30)
+                assert [ask(one, 6000), ask(two, 6001)] == [(200, "miss"), (200, "miss")]
+        finally:
+            redis.kill()
+
+
+def listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def test_nothing_that_the_openapi_document_allows_makes_a_server_error(stack: Stack) -> None:
+    stack.wait_for_readiness(200, within_s=60)
+    command = [
+        Path(sys.executable).with_name("schemathesis"), "run", stack.url("/openapi.json"),
+        "--checks", "not_a_server_error", "--phases", "examples,coverage,fuzzing", "--max-examples", "15",
+        "--seed", "1", "--generation-database", "none", "--request-timeout", str(DEADLINE_S + SLACK_S),
+    ]  # fmt: skip
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout[-5000:] + found.stderr[-2000:]
+
+
+# The last one, since it leaves the stack without a TorchServe.
+def test_a_stopped_torchserve_is_noticed_and_another_one_in_its_place_is_used(stack: Stack) -> None:
+    stack.wait_for_readiness(200, within_s=60)
+    torchserve = stack.process("TorchServe")
+    command, environment, directory = torchserve.cmdline(), torchserve.environ(), torchserve.cwd()
+    torchserve.terminate()
+    assert ask_until_answered(stack, 5200) in (503, 504)
+    stack.wait_for_readiness(503, within_s=10)
+    torchserve.wait(30)
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start_as_a_supervisor_does() -> None:
+        # While it was down, a connection of some client may have taken one of its ports for a moment.
+        if not started or started[-1].poll() is not None:
+            started.append(subprocess.Popen(command, env=environment, cwd=directory, stdout=subprocess.DEVNULL))
+
+    try:
+        stack.wait_for_readiness(200, within_s=90, meanwhile=start_as_a_supervisor_does)
+        assert ask_until_answered(stack, 5201) == 200
+    finally:
+        for process in started:
+            process.terminate()
+            process.wait(30)

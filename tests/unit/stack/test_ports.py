@@ -1,0 +1,59 @@
+"""Ports from the environment, and whether they can be had."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from stack.errors import StackError
+from stack.ports import LOOPBACK, Ports, check_free, free_ports, is_free, with_free_grpc_ports
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port on which something listens."""
+    with socket.socket() as server:
+        server.bind((LOOPBACK, 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+def test_variables_override_the_defaults() -> None:
+    assert Ports.from_environment({}) == Ports()
+    assert Ports.from_environment({"WEB_PORT": "6000", "OTHER": "x"}) == Ports(web_port=6000)
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "-1", "65536", "80.5", "８０８０", " 80"])
+def test_what_is_no_port_is_refused_by_name(text: str) -> None:
+    with pytest.raises(StackError, match=r"^METRICS_PORT=.* is not a port: give a number from 1 to 65535"):
+        Ports.from_environment({"METRICS_PORT": text})
+
+
+def test_one_port_given_twice_is_refused_with_both_names() -> None:
+    with pytest.raises(StackError, match="INFERENCE_PORT and MANAGEMENT_PORT are both 9000"):
+        Ports.from_environment({"INFERENCE_PORT": "9000", "MANAGEMENT_PORT": "9000"})
+
+
+def test_a_taken_port_is_named_with_another_to_use(taken: int) -> None:
+    with pytest.raises(StackError) as refused:
+        check_free(Ports(inference_port=taken), ["inference_port"])
+    first, second = str(refused.value).splitlines()
+    assert first == f"Port {taken} (INFERENCE_PORT) is taken."
+    suggested = int(second.partition("INFERENCE_PORT=")[2].split()[0])
+    assert is_free(suggested)
+
+
+def test_a_taken_grpc_port_gives_way_unless_it_was_asked_for(taken: int) -> None:
+    spare = free_ports(1)[0]
+    ports = Ports(grpc_inference_port=taken, grpc_management_port=spare)
+    given = with_free_grpc_ports(ports, {})
+    assert is_free(given.grpc_inference_port)
+    assert given.grpc_management_port == spare
+    with pytest.raises(StackError, match="GRPC_INFERENCE_PORT"):
+        with_free_grpc_ports(ports, {"GRPC_INFERENCE_PORT": str(taken)})
+
+
+def test_free_ports_differ() -> None:
+    assert len(set(free_ports(20))) == 20

@@ -1,0 +1,97 @@
+"""A stack's processes are recognised for certain, and only those are ended."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stack import processes
+from stack.ports import Ports
+from stack.state import ServedModel, State
+
+SLEEP = "import time; time.sleep(120)"
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([sys.executable, "-c", SLEEP]) as process:
+        yield process
+        process.kill()
+
+
+def state_of(process: subprocess.Popen[bytes], temp: Path) -> State:
+    recorded = processes.record("TorchServe", process.pid)
+    return State(Ports(), str(temp), recorded, [ServedModel("resnet18", True)], [recorded])
+
+
+def test_a_recorded_process_is_recognised_and_ended(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    assert processes.end(state_of(sleeper, tmp_path)) == [f"TorchServe (pid {sleeper.pid})"]
+    assert sleeper.wait(10) == -signal.SIGTERM
+
+
+def test_another_process_with_a_recorded_id_is_left_alone(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    state = state_of(sleeper, tmp_path)
+    stale = replace(state.processes[0], created=state.processes[0].created - 60)
+    assert processes.running(stale) is None
+    assert processes.end(replace(state, processes=[stale])) == []
+    assert sleeper.poll() is None
+
+
+def test_a_worker_whose_server_is_gone_is_found_by_its_directory(tmp_path: Path) -> None:
+    with (
+        subprocess.Popen([sys.executable, "-c", SLEEP, f"{tmp_path}/.ts.sock.9000"]) as orphan,
+        subprocess.Popen([sys.executable, "-c", SLEEP, f"{tmp_path}-other/.ts.sock.9000"]) as other,
+    ):
+        gone = processes.record("TorchServe", orphan.pid)
+        state = State(Ports(), str(tmp_path), gone, [], [])
+        try:
+            (ended,) = processes.end(state)
+            assert f"pid {orphan.pid}" in ended
+            assert orphan.wait(10) == -signal.SIGTERM
+            assert other.poll() is None
+        finally:
+            orphan.kill()
+            other.kill()
+
+
+def test_a_process_that_ignores_the_request_is_ended(tmp_path: Path) -> None:
+    stubborn = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); {SLEEP}"
+    with subprocess.Popen([sys.executable, "-c", stubborn], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        found = processes.running(processes.record("x", process.pid))
+        assert found is not None
+        processes.end_processes([found], grace_s=0.5)
+        assert process.wait(10) == -signal.SIGKILL
+
+
+@pytest.mark.timeout(60)
+def test_nobody_waits_for_the_parent_of_an_ended_process() -> None:
+    negligent = f"import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', '{SLEEP}'])\n"
+    negligent += "print(p.pid, flush=True); time.sleep(120)"
+    with subprocess.Popen([sys.executable, "-c", negligent], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        processes.end_processes([child], grace_s=300)
+        assert child.status() == psutil.STATUS_ZOMBIE
+        parent.kill()
+
+
+def test_a_state_survives_being_written_and_anything_else_is_none(
+    sleeper: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    file = tmp_path / "state.json"
+    assert State.read(file) is None
+    state = state_of(sleeper, tmp_path)
+    state.write(file)
+    assert State.read(file) == state
+    for text in ("", "{", "[]", "{}", '{"ports": {"unknown": 1}}'):
+        file.write_text(text)
+        assert State.read(file) is None

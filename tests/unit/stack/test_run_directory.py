@@ -1,0 +1,44 @@
+"""What a stack keeps on disk."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from stack.run_directory import LONGEST_TEMP, RunDirectory
+
+
+def test_a_start_keeps_the_last_logs_and_nothing_else(tmp_path: Path) -> None:
+    directory = RunDirectory(5000, tmp_path)
+    directory.prepare()
+    (directory.logs / "ts_log.log").write_text("last")
+    (directory.model_store / "old.mar").touch()
+    directory.model_store.chmod(0o500)
+    temp = directory.prepare()
+    assert (directory.previous_logs / "ts_log.log").read_text() == "last"
+    assert list(directory.logs.iterdir()) == []
+    assert list(directory.model_store.iterdir()) == []
+    assert directory.path.stat().st_mode & 0o777 == 0o700
+    assert directory.workflow_store.stat().st_mode & 0o222 == 0
+    assert temp.parent == directory.path
+
+
+def test_clearing_leaves_only_logs(tmp_path: Path) -> None:
+    directory = RunDirectory(5000, tmp_path)
+    temp = directory.prepare()
+    for file in (directory.key_file, directory.config, directory.state):
+        file.touch()
+    directory.clear(temp)
+    directory.clear(temp)
+    assert [entry.name for entry in directory.path.iterdir()] == ["logs"]
+
+
+def test_a_place_too_deep_for_sockets_gets_its_temp_elsewhere(tmp_path: Path) -> None:
+    directory = RunDirectory(5000, tmp_path / ("d" * LONGEST_TEMP))
+    temp = directory.prepare()
+    try:
+        assert len(str(temp)) <= LONGEST_TEMP
+        assert temp.stat().st_mode & 0o777 == 0o700
+        assert directory.path not in temp.parents
+    finally:
+        shutil.rmtree(temp)

@@ -1,0 +1,109 @@
+"""Starts the service inside the test's event loop, and talks to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Protocol
+
+import aiohttp
+import uvicorn
+
+from tests.unit.web.fake_torchserve import FakeTorchServe
+from web.app import create_app
+from web.server import create_config
+from web.settings import Settings
+
+#: Seconds for anything that must happen soon.
+SOON_S = 15.0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    json: Any
+
+
+class Service:
+    """A running service."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+        self.url = url
+        self.session = session
+
+    async def get(self, path: str, **options: Any) -> Reply:
+        return await self.ask("GET", path, **options)
+
+    async def post(self, path: str, body: Any = None, **options: Any) -> Reply:
+        return await self.ask("POST", path, data=body, **options)
+
+    async def ask(self, method: str, path: str, **options: Any) -> Reply:
+        async with self.session.request(method, self.url + path, **options) as response:
+            body = await response.read()
+            is_json = response.content_type == "application/json" and body
+            return Reply(response.status, response.headers, body, await response.json() if is_json else None)
+
+    async def metric(self, line: str) -> float:
+        """The value of the metric whose line begins with ``line``; 0 where there is none yet."""
+        text = (await self.get("/metrics")).body.decode()
+        return next((float(row.split()[-1]) for row in text.splitlines() if row.startswith(line + " ")), 0.0)
+
+
+class StartService(Protocol):
+    def __call__(self, **settings: object) -> Awaitable[Service]: ...
+
+
+def form(picture: bytes, name: str = "file", filename: str = "cat.jpg") -> aiohttp.FormData:
+    data = aiohttp.FormData()
+    data.add_field(name, BytesIO(picture), filename=filename, content_type="image/jpeg")
+    return data
+
+
+async def until(happened: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for something that must happen soon."""
+    for _ in range(int(SOON_S / 0.05)):
+        if await happened():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("It did not happen.")
+
+
+@asynccontextmanager
+async def running_service(torchserve: FakeTorchServe, settings: Mapping[str, object]) -> AsyncIterator[Service]:
+    """Yields when it is ready, or, where it cannot be, when it is up."""
+    chosen = Settings.model_validate(
+        {"inference_url": torchserve.url, "management_url": torchserve.url, "key_file": torchserve.key_file, **settings}
+    )
+    config = create_config(create_app(chosen), chosen)
+    config.port = 0
+    config.timeout_graceful_shutdown = 1
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        assert not task.done()
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
+        service = Service(f"http://127.0.0.1:{port}", session)
+
+        async def is_ready() -> bool:
+            models = await service.get("/models", headers={"X-API-Key": _key(chosen)})
+            known = [model["weights"] != "unknown" for model in models.json["models"]]
+            return all(known) and (await service.get("/readyz")).status == 200
+
+        if torchserve.worker_status == "READY" and not torchserve.is_frozen:
+            await until(is_ready)
+        yield service
+    server.should_exit = True
+    await task
+
+
+def _key(settings: Settings) -> str:
+    return settings.api_keys[0] if settings.api_keys else "none"

@@ -1,0 +1,162 @@
+"""What an operator sees, and the headers and shape of every answer."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from tests.unit.web.fake_torchserve import FakeTorchServe
+from tests.unit.web.service import Service, StartService, until
+from web.logs import FIELDS, JsonFormatter
+from web.uploads import HOW_TO_SEND
+
+pytestmark = pytest.mark.anyio
+
+KEY = "a-key-of-0123456789"
+
+
+@pytest.mark.parametrize("given", ["abc-1.2_3", "x" * 64])
+async def test_sane_request_id_is_kept(service: Service, given: str) -> None:
+    assert (await service.get("/healthz", headers={"X-Request-ID": given})).headers["X-Request-ID"] == given
+
+
+@pytest.mark.parametrize("given", ["", "x" * 65, "a b", 'a"b', "ü", "a;b"])
+async def test_any_other_request_id_is_replaced(service: Service, given: str) -> None:
+    made = (await service.get("/healthz", headers={"X-Request-ID": given})).headers["X-Request-ID"]
+    assert made != given
+    assert len(made) == 32
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "kind"),
+    [
+        ("GET", "/nothing", 404, "NotFound"),
+        ("GET", "/static/nothing.js", 404, "NotFound"),
+        ("GET", "/static/../app.py", 404, "NotFound"),
+        ("GET", "/static/%2e%2e/app.py", 404, "NotFound"),
+        ("GET", "/predict", 405, "MethodNotAllowed"),
+        ("DELETE", "/", 405, "MethodNotAllowed"),
+        ("POST", "/predict", 400, "InvalidRequest"),
+        ("POST", "/predict?top_k=x", 400, "InvalidParameter"),
+        ("POST", "/v2/models/nope/infer", 404, "UnknownModel"),
+    ],
+)
+async def test_every_error_has_one_shape(service: Service, method: str, path: str, status: int, kind: str) -> None:
+    reply = await service.ask(method, path)
+    assert (reply.status, reply.json["code"], reply.json["type"]) == (status, status, kind)
+    assert reply.json["message"].endswith(".")
+    assert set(reply.json) - {"error"} == {"code", "type", "message"}
+    assert ("error" in reply.json) == path.startswith(("/predict", "/v2"))
+    assert "X-Request-ID" in reply.headers
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/healthz", "/nothing", "/static/main.js", "/openapi.json"])
+async def test_every_answer_has_the_security_headers(service: Service, path: str) -> None:
+    headers = (await service.get(path)).headers
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
+    assert "unsafe" not in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "server" not in headers
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+async def test_pages_have_no_script_or_style_of_their_own(service: Service, path: str) -> None:
+    page = (await service.get(path)).body.decode()
+    assert "<style" not in page
+    assert "style=" not in page
+    assert "https://" not in page
+    assert page.count("<script") == page.count("<script src=") + page.count('<script type="module" src=')
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [
+        ("/", "text/html"),
+        ("/static/main.js", "text/javascript"),
+        ("/static/icon.svg", "image/svg+xml"),
+        ("/labels/zh.json", "application/json"),
+        ("/example.jpg", "image/jpeg"),
+        ("/docs", "text/html"),
+        ("/docs/start.js", "text/javascript"),
+        ("/docs/assets/swagger-ui-bundle.js", "text/javascript"),
+        ("/docs/assets/swagger-ui.css", "text/css"),
+        ("/openapi.json", "application/json"),
+    ],
+)
+async def test_pages_and_their_files_are_served(service: Service, path: str, content_type: str) -> None:
+    reply = await service.get(path)
+    assert reply.status == 200
+    assert reply.headers["Content-Type"].partition(";")[0] == content_type
+    assert reply.body
+
+
+async def test_request_is_logged_without_key_and_picture(
+    start_service: StartService, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = await start_service(api_keys=(KEY,))
+    caplog.clear()
+    await service.post("/predict?top_k=1", b"secret picture", headers={"X-API-Key": KEY, "X-Request-ID": "log-1"})
+    (record,) = [record for record in caplog.records if record.name == "web.access"]
+    fields = getattr(record, FIELDS)
+    assert {name: fields[name] for name in ("request_id", "method", "path", "status", "cache", "model")} == {
+        "request_id": "log-1",
+        "method": "POST",
+        "path": "/predict",
+        "status": 200,
+        "cache": "miss",
+        "model": "resnet18",
+    }
+    assert fields["picture_bytes"] == len(b"secret picture")
+    line = JsonFormatter().format(record)
+    assert json.loads(line)["level"] == "INFO"
+    assert "secret" not in line
+    assert KEY not in line
+
+
+def test_text_from_requests_stays_inside_its_json_string() -> None:
+    record = logging.LogRecord("web", logging.INFO, "", 0, "request", (), None)
+    setattr(record, FIELDS, {"path": '/a"\n{"level": "forged"}'})
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    assert json.loads(line)["level"] == "INFO"
+
+
+async def test_metrics_count_by_route_and_not_by_address(service: Service, torchserve: FakeTorchServe) -> None:
+    await service.post("/predict", b"picture")
+    for name in ("a", "b"):
+        await service.get(f"/{name}")
+        await service.get(f"/v2/models/{name}")
+    assert await service.metric('web_requests_total{method="POST",route="/predict",status="200"}') == 1
+    assert await service.metric('web_requests_total{method="any",route="unmatched",status="404"}') == 2
+    assert await service.metric('web_requests_total{method="GET",route="/v2/models/{model}",status="404"}') == 2
+    assert await service.metric('web_request_duration_seconds_count{route="/predict"}') == 1
+    assert await service.metric('web_cache_lookups_total{result="miss"}') == 1
+    assert await service.metric("web_upstream_duration_seconds_count") >= 1
+
+    async def is_ready() -> bool:
+        return await service.metric("web_ready") == 1
+
+    await until(is_ready)
+
+
+async def test_bug_is_answered_in_the_one_shape_and_logged(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("/secret/path")
+
+    monkeypatch.setattr("web.routes.pictures.read_picture", fail)
+    reply = await service.post("/predict", b"picture")
+    assert (reply.status, reply.json["type"]) == (500, "InternalError")
+    assert b"secret" not in reply.body
+    assert any(record.exc_info for record in caplog.records)
+
+
+async def test_advice_names_both_ways_to_send(service: Service) -> None:
+    assert HOW_TO_SEND in (await service.post("/predict")).json["message"]

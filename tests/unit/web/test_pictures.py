@@ -1,0 +1,204 @@
+"""/predict, /classify and /explain: what goes in, what comes out."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.unit.web.fake_torchserve import DEMONSTRATION, UNTRAINED, FakeTorchServe, predictions_for
+from tests.unit.web.service import Service, StartService, form
+
+pytestmark = pytest.mark.anyio
+
+PICTURE = b"\xff\xd8\xff a picture \x00\r\n--boundary\r\n" * 100
+
+
+def two_files() -> aiohttp.FormData:
+    data = form(PICTURE)
+    data.add_field("other", PICTURE, filename="dog.jpg")
+    return data
+
+
+def file_and_field() -> aiohttp.FormData:
+    data = aiohttp.FormData()
+    data.add_field("comment", "a cat")
+    data.add_field("image", PICTURE, filename="cat.jpg")
+    return data
+
+
+def lone_field() -> bytes:
+    """What aiohttp's forms cannot say: a field of bytes without a file name."""
+    return b'--edge\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + PICTURE + b"\r\n--edge--\r\n"
+
+
+def text_fields() -> aiohttp.FormData:
+    data = aiohttp.FormData(default_to_multipart=True)
+    data.add_field("a", "1")
+    data.add_field("b", "2")
+    return data
+
+
+async def chunked(picture: bytes) -> Any:
+    for start in range(0, len(picture), 1000):
+        yield picture[start : start + 1000]
+
+
+@pytest.mark.parametrize(
+    ("make_body", "content_type"),
+    [
+        pytest.param(lambda: form(PICTURE), None, id="multipart file"),
+        pytest.param(lambda: form(PICTURE, name="anything"), None, id="multipart file of another name"),
+        pytest.param(file_and_field, None, id="file beside a text field"),
+        pytest.param(lone_field, "multipart/form-data; boundary=edge", id="field without a file name"),
+        pytest.param(lambda: PICTURE, "image/jpeg", id="raw"),
+        pytest.param(lambda: PICTURE, "text/plain", id="raw of the wrong type"),
+        pytest.param(lambda: chunked(PICTURE), "application/octet-stream", id="chunked"),
+        pytest.param(lambda: form(PICTURE * 500), None, id="multipart of many chunks"),
+    ],
+)
+async def test_every_form_of_a_picture_arrives_unchanged(
+    service: Service, torchserve: FakeTorchServe, make_body: Any, content_type: str | None
+) -> None:
+    headers = {"Content-Type": content_type} if content_type else {}
+    reply = await service.post("/predict", make_body(), headers=headers)
+    assert reply.status == 200, reply.body
+    sent = torchserve.pictures[-1]
+    assert sent in {PICTURE, PICTURE * 500}
+    assert reply.json == [
+        {"label": prediction["label"], "confidence": round(float(str(prediction["probability"])) * 100, 2)}
+        for prediction in predictions_for(sent, 3)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("make_body", "content_type", "status", "kind"),
+    [
+        pytest.param(lambda: None, None, 400, "InvalidRequest", id="nothing"),
+        pytest.param(lambda: b"", "image/jpeg", 400, "InvalidRequest", id="empty body"),
+        pytest.param(text_fields, None, 400, "InvalidRequest", id="form without a file"),
+        pytest.param(two_files, None, 400, "InvalidRequest", id="two files"),
+        pytest.param(lambda: form(b"", filename=""), None, 400, "InvalidRequest", id="nothing chosen"),
+        pytest.param(lambda: form(b""), None, 400, "InvalidImage", id="empty file"),
+        pytest.param(lambda: b"file=abc", "application/x-www-form-urlencoded", 400, "InvalidRequest", id="urlencoded"),
+        pytest.param(lambda: PICTURE, "multipart/form-data", 400, "InvalidRequest", id="no boundary"),
+        pytest.param(lambda: PICTURE, "multipart/form-data; boundary=x", 400, "InvalidRequest", id="not multipart"),
+        pytest.param(
+            lambda: b'--x\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\nabc',
+            "multipart/form-data; boundary=x",
+            400,
+            "InvalidRequest",
+            id="cut off",
+        ),
+    ],
+)
+@pytest.mark.parametrize("path", ["/predict", "/classify", "/explain"])
+async def test_what_is_no_picture_is_refused_before_torchserve(
+    service: Service, torchserve: FakeTorchServe, path: str, make_body: Any, content_type: str, status: int, kind: str
+) -> None:
+    headers = {"Content-Type": content_type} if content_type else {}
+    reply = await service.post(path, make_body(), headers=headers)
+    assert (reply.status, reply.json["type"]) == (status, kind)
+    assert torchserve.pictures == []
+    assert ("error" in reply.json) == (path == "/predict")
+
+
+async def test_compressed_body_is_refused(service: Service) -> None:
+    reply = await service.post("/predict", b"x", headers={"Content-Encoding": "gzip"})
+    assert (reply.status, reply.json["type"]) == (415, "UnsupportedEncoding")
+
+
+async def test_classify_tells_everything(service: Service) -> None:
+    reply = await service.post("/classify?top_k=2", form(PICTURE))
+    time_ms = reply.json.pop("time_ms")
+    assert time_ms > 0
+    assert reply.json == {
+        "model": "resnet18",
+        "version": "1.0",
+        "weights": "trained",
+        "predictions": predictions_for(PICTURE, 2),
+        "cache": "miss",
+    }
+    names = ("X-Model", "X-Model-Version", "X-Weights", "X-Cache")
+    assert [reply.headers[name] for name in names] == ["resnet18", "1.0", "trained", "miss"]
+
+
+@pytest.mark.parametrize(("query", "expected"), [("", 3), ("?top_k=1", 1), ("?top_k=10", 10), ("?top_k=1000", 10)])
+async def test_top_k_sets_the_number_of_predictions(service: Service, query: str, expected: int) -> None:
+    assert len((await service.post(f"/predict{query}", PICTURE)).json) == expected
+
+
+@pytest.mark.parametrize("query", ["top_k=0", "top_k=1001", "top_k=x", "top_k=", "top_k=1.5", "format=gif"])
+async def test_impossible_parameter_is_named(service: Service, query: str) -> None:
+    reply = await service.post(f"/explain?{query}", PICTURE)
+    assert (reply.status, reply.json["type"]) == (400, "InvalidParameter")
+    assert reply.json["message"].startswith(query.partition("=")[0])
+
+
+async def test_explanation_comes_with_the_answer(service: Service, torchserve: FakeTorchServe) -> None:
+    reply = await service.post("/explain", form(PICTURE))
+    assert reply.json["explanation"]["crop"] == {"left": 0.125, "top": 0.0, "right": 0.875, "bottom": 1.0}
+    assert len(reply.json["explanation"]["map"]) == 7
+    assert torchserve.paths == ["/explanations/resnet18/1.0"]
+
+
+async def test_explanation_as_png_is_a_transparent_to_opaque_heat_map(service: Service) -> None:
+    reply = await service.post("/explain?format=png", form(PICTURE))
+    assert reply.headers["Content-Type"] == "image/png"
+    assert reply.headers["X-Explanation-Crop"] == "bottom=1,left=0.125,right=0.875,top=0"
+    assert reply.body[:8] == b"\x89PNG\r\n\x1a\n"
+    assert struct.unpack(">IIBB", reply.body[16:26]) == (224, 224, 8, 6)
+    start = reply.body.index(b"IDAT") + 4
+    rows = zlib.decompress(reply.body[start : reply.body.index(b"IEND") - 8])
+    stride = 1 + 4 * 224
+    assert len(rows) == stride * 224
+    assert rows[4] == 0  # alpha of the first pixel, where the map is 0
+    assert rows[-1] == 200  # and of the last, where it is 1
+
+
+@pytest.mark.parametrize(
+    ("resnet", "expected", "weights"),
+    [(UNTRAINED, "demo", "demonstration"), ({**UNTRAINED, "weights": {"trained": True}}, "resnet18", "trained")],
+)
+async def test_demonstration_model_is_the_default_only_beside_an_untrained_one(
+    start_service: StartService, torchserve: FakeTorchServe, resnet: dict[str, object], expected: str, weights: str
+) -> None:
+    torchserve.archives = {("demo", "1.0"): DEMONSTRATION, ("resnet18", "1.0"): resnet}
+    torchserve.default_versions = {"demo": "1.0", "resnet18": "1.0"}
+    service = await start_service()
+    reply = await service.post("/classify", PICTURE)
+    assert (reply.json["model"], reply.json["weights"]) == (expected, weights)
+    assert (await service.get("/models")).json["default"] == expected
+    named = await service.post("/classify?model=resnet18", PICTURE)
+    assert named.headers["X-Model"] == "resnet18"
+
+
+async def test_unknown_model_is_answered_with_those_there_are(service: Service) -> None:
+    reply = await service.post("/predict?model=nope", PICTURE)
+    assert (reply.status, reply.json["type"]) == (404, "UnknownModel")
+    assert "resnet18 1.0" in reply.json["message"]
+
+
+async def test_models_lists_versions_and_limits(start_service: StartService, torchserve: FakeTorchServe) -> None:
+    torchserve.archives["resnet18", "2.0"] = torchserve.archives["resnet18", "1.0"]
+    torchserve.default_versions["resnet18"] = "2.0"
+    service = await start_service(max_image_bytes=1234)
+    assert (await service.get("/models")).json == {
+        "default": "resnet18",
+        "models": [
+            {
+                "name": "resnet18",
+                "version": "2.0",
+                "versions": ["1.0", "2.0"],
+                "architecture": "resnet18",
+                "class_count": 10,
+                "weights": "trained",
+                "precision": "f32",
+                "ready": True,
+            }
+        ],
+        "limits": {"max_image_bytes": 1234},
+    }

@@ -1,0 +1,112 @@
+"""``python -m web`` as a process: start, stop, bad settings."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from tests.unit.web.fake_torchserve import FakeTorchServe
+
+pytestmark = pytest.mark.anyio
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+async def start(**settings: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "web",
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), **settings},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def status_of(session: aiohttp.ClientSession, url: str, picture: bytes | None = None) -> int | None:
+    try:
+        async with session.request("GET" if picture is None else "POST", url, data=picture) as reply:
+            return reply.status
+    except aiohttp.ClientConnectionError:
+        return None
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+async def test_signal_lets_requests_finish_and_ends_with_status_0(
+    torchserve: FakeTorchServe, sent: signal.Signals
+) -> None:
+    arrived = asyncio.Event()
+
+    async def slow(request: web.Request, picture: bytes) -> web.StreamResponse:
+        if picture == b"slow":
+            arrived.set()
+            await asyncio.sleep(2)
+        return await torchserve.answer(request, picture)
+
+    torchserve.behaviour = slow
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    urls = {"INFERENCE_URL": torchserve.url, "MANAGEMENT_URL": torchserve.url}
+    process = await start(WEB_PORT=str(port), DRAIN_S="1", **urls)
+    async with aiohttp.ClientSession() as session, aiohttp.ClientSession() as other:
+        while await status_of(session, f"{url}/readyz") != 200:
+            assert process.returncode is None
+            await asyncio.sleep(0.05)
+        request = asyncio.create_task(status_of(session, f"{url}/predict", b"slow"))
+        await arrived.wait()
+        process.send_signal(sent)
+        while await status_of(other, f"{url}/readyz") == 200:
+            await asyncio.sleep(0.01)
+        assert await status_of(other, f"{url}/readyz") == 503  # still listening, for a load balancer to see
+        assert await request == 200
+    output, errors = await process.communicate()
+    assert process.returncode == 0, errors
+    for line in output.decode().splitlines():
+        assert {"time", "level", "message"} <= json.loads(line).keys()
+    assert errors == b""
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"), [({"WEB_PORT": "x"}, "WEB_PORT = 'x'"), ({"API_KEYS_FILE": "/nothing"}, "API_KEYS_FILE")]
+)
+async def test_bad_setting_stops_start_up(settings: dict[str, str], message: str) -> None:
+    process = await start(**settings)
+    _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert message in errors.decode()
+    assert "Traceback" not in errors.decode()
+
+
+async def test_port_in_use_ends_with_a_reason() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        process = await start(WEB_PORT=str(taken.getsockname()[1]))
+        output, _ = await process.communicate()
+    assert process.returncode not in {0, None}
+    assert "address already in use" in output.decode()
+
+
+async def test_service_imports_nothing_that_decodes_or_computes() -> None:
+    code = "import sys, web.server; print(sorted({'torch', 'PIL', 'numpy', 'openvino'} & sys.modules.keys()))"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert output == b"[]\n"

@@ -1,0 +1,82 @@
+"""Callers that hardly speak HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.unit.web.service import Service
+from web import protocol
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEADERS_DEADLINE_S", 0.3)
+
+
+async def talk(service: Service, *pieces: bytes) -> bytes:
+    """What comes back, until the service closes the connection."""
+    host, port = service.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+REQUEST = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "answers"),
+    [
+        pytest.param([], 0, id="silence"),
+        pytest.param([REQUEST], 0, id="headers without an end"),
+        pytest.param([REQUEST, b"\r\n", REQUEST], 1, id="second headers without an end"),
+    ],
+)
+async def test_connection_without_whole_headers_is_closed(service: Service, pieces: list[bytes], answers: int) -> None:
+    answer = await talk(service, *pieces)
+    assert answer.count(b"HTTP/1.1 200") == answers
+
+
+async def test_slow_answer_is_not_cut_off_by_the_deadline_of_the_headers(service: Service) -> None:
+    async def slow_body() -> AsyncIterator[bytes]:
+        yield b"picture"
+        await asyncio.sleep(0.6)
+        yield b" and its end"
+
+    assert (await service.post("/predict", slow_body())).status == 200
+
+
+async def test_what_is_no_http_is_answered_in_the_one_shape(service: Service) -> None:
+    answer = await talk(service, b"\x16\x03\x01 this is TLS\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body)["type"] == "InvalidRequest"
+
+
+async def test_small_answers_are_not_delayed_by_nagle(service: Service) -> None:
+    """uvicorn's sockets for several workers lack TCP_NODELAY, at some 40 ms a request; ours must have it."""
+    seen = []
+    original = protocol.Protocol.connection_made
+
+    def look(self: protocol.Protocol, transport: asyncio.Transport) -> None:
+        connection = transport.get_extra_info("socket")
+        seen.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        original(self, transport)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(protocol.Protocol, "connection_made", look)
+        await talk(service, b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert seen
+    assert all(seen)

@@ -1,0 +1,123 @@
+"""/readyz tells the truth, and so soon."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiohttp import web
+
+from tests.unit.web.fake_torchserve import FakeTorchServe, java_error
+from tests.unit.web.service import Service, StartService, until
+from web import catalogue, readiness
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same proportions in a tenth of the time."""
+    monkeypatch.setattr(catalogue, "REFRESH_S", 0.1)
+    monkeypatch.setattr(catalogue, "STALE_S", 0.8)
+    monkeypatch.setattr(readiness, "PROBE_AFTER_S", 0.3)
+    monkeypatch.setattr(readiness, "PROBE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(readiness, "SILENT_S", 0.8)
+    monkeypatch.setattr(readiness, "PAUSE_S", 0.1)
+
+
+async def becomes(service: Service, status: int) -> list[str]:
+    """The reasons, once /readyz answers ``status``."""
+    reasons: list[str] = []
+
+    async def is_so() -> bool:
+        reply = await service.get("/readyz")
+        reasons[:] = reply.json["reasons"]
+        return reply.status == status and (status == 200 or reply.headers["Retry-After"] == "5")
+
+    await until(is_so)
+    return reasons
+
+
+async def hang(request: web.Request, picture: bytes) -> web.StreamResponse:
+    await asyncio.sleep(60)
+    return web.Response()
+
+
+async def fail(request: web.Request, picture: bytes) -> web.StreamResponse:
+    return java_error(500, "InternalServerException", "Worker died.")
+
+
+async def test_dead_worker_is_noticed_and_its_return_too(service: Service, torchserve: FakeTorchServe) -> None:
+    torchserve.worker_status = "UNLOADING"
+    assert "No worker of resnet18 1.0 is READY." in await becomes(service, 503)
+    assert (await service.get("/models")).json["models"][0]["ready"] is False
+    torchserve.worker_status = "READY"
+    await becomes(service, 200)
+
+
+@pytest.mark.parametrize("behaviour", [hang, fail])
+async def test_worker_that_is_called_ready_but_does_not_answer_is_noticed(
+    service: Service, torchserve: FakeTorchServe, behaviour: object
+) -> None:
+    torchserve.behaviour = behaviour  # type: ignore[assignment]
+    reasons = await becomes(service, 503)
+    assert "has not answered a picture" in reasons[0]
+    torchserve.behaviour = torchserve.answer
+    await becomes(service, 200)
+
+
+async def test_stopped_torchserve_is_noticed_and_its_return_too(service: Service, torchserve: FakeTorchServe) -> None:
+    port = torchserve.port
+    await torchserve.stop()
+    assert "TorchServe does not answer." in await becomes(service, 503)
+    assert (await service.get("/v2/health/ready")).status == 503
+    assert (await service.get("/healthz")).status == 200
+    await torchserve.start(port)
+    await becomes(service, 200)
+
+
+async def test_frozen_torchserve_is_noticed(service: Service, torchserve: FakeTorchServe) -> None:
+    torchserve.is_frozen = True
+    torchserve.behaviour = hang
+    assert "TorchServe does not answer." in await becomes(service, 503)
+
+
+async def test_idle_service_stays_ready_by_asking_itself(service: Service, torchserve: FakeTorchServe) -> None:
+    await asyncio.sleep(1.5)
+    assert (await service.get("/readyz")).status == 200
+    assert torchserve.pictures == []
+
+
+async def test_busy_service_is_not_probed(service: Service, torchserve: FakeTorchServe) -> None:
+    probes = 0
+
+    async def count(request: web.Request, picture: bytes) -> web.StreamResponse:
+        nonlocal probes
+        probes += request.headers["X-Request-ID"] == "readiness"
+        return await torchserve.answer(request, picture)
+
+    torchserve.behaviour = count
+    for i in range(20):
+        await service.post("/classify", bytes([i]))
+        await asyncio.sleep(0.05)
+    assert probes == 0
+
+
+async def test_model_that_fails_makes_only_itself_unready(
+    start_service: StartService, torchserve: FakeTorchServe
+) -> None:
+    torchserve.archives["other", "1.0"] = torchserve.archives["resnet18", "1.0"]
+    torchserve.default_versions["other"] = "1.0"
+    service = await start_service()
+
+    async def fail_other(request: web.Request, picture: bytes) -> web.StreamResponse:
+        return await (hang if request.match_info["model"] == "other" else torchserve.answer)(request, picture)
+
+    torchserve.behaviour = fail_other
+
+    async def is_unready() -> bool:
+        return (await service.get("/v2/models/other/ready")).status == 503
+
+    await until(is_unready)
+    assert (await service.get("/readyz")).status == 200
+    assert (await service.get("/v2/models/resnet18/ready")).json == {"name": "resnet18", "ready": True}

@@ -1,0 +1,79 @@
+"""TorchServe's tokens: found, renewed, replaced."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.unit.web.fake_torchserve import FakeTorchServe
+from tests.unit.web.service import StartService, until
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_token_comes_from_the_key_file(
+    start_service: StartService, torchserve: FakeTorchServe, tmp_path: Path
+) -> None:
+    torchserve.require_tokens(tmp_path / "key_file.json")
+    service = await start_service()
+    assert (await service.post("/predict", b"picture")).status == 200
+    assert torchserve.headers[-1]["Authorization"] == "Bearer inference-1"
+    assert torchserve.renewals == 0
+
+
+async def test_restarted_torchserve_has_new_tokens_and_fails_nobody(
+    start_service: StartService, torchserve: FakeTorchServe, tmp_path: Path
+) -> None:
+    torchserve.require_tokens(tmp_path / "key_file.json")
+    service = await start_service()
+    torchserve.require_tokens(tmp_path / "key_file.json")
+    assert (await service.post("/predict", b"picture")).status == 200
+    assert torchserve.headers[-1]["Authorization"] == "Bearer inference-2"
+
+
+async def test_expired_token_is_renewed_and_the_request_repeated(
+    start_service: StartService, torchserve: FakeTorchServe, tmp_path: Path
+) -> None:
+    torchserve.require_tokens(tmp_path / "key_file.json")
+    service = await start_service()
+    torchserve.forget_token("inference")
+    assert (await service.post("/predict", b"picture")).status == 200
+    assert torchserve.renewals == 1
+
+
+async def test_token_is_renewed_before_it_expires(
+    start_service: StartService, torchserve: FakeTorchServe, tmp_path: Path
+) -> None:
+    torchserve.require_tokens(tmp_path / "key_file.json", valid_for=timedelta(minutes=5))
+    await start_service()
+
+    async def are_both_renewed() -> bool:
+        return torchserve.renewals == 2
+
+    await until(are_both_renewed)
+
+
+async def test_half_written_key_file_is_read_again(
+    start_service: StartService, torchserve: FakeTorchServe, tmp_path: Path
+) -> None:
+    key_file = tmp_path / "key_file.json"
+    torchserve.require_tokens(key_file)
+    service = await start_service()
+    torchserve.require_tokens(key_file)
+    whole = key_file.read_text()
+    key_file.write_text(whole[:50])
+    refused = await service.post("/predict", b"picture")
+    assert (refused.status, refused.json["type"]) == (503, "ModelUnavailable")
+    key_file.write_text(whole)
+    assert (await service.post("/predict", b"picture")).status == 200
+
+
+async def test_api_key_of_torchserve_is_sent_for_renewals_only(
+    start_service: StartService, torchserve: FakeTorchServe, tmp_path: Path
+) -> None:
+    torchserve.require_tokens(tmp_path / "key_file.json", valid_for=timedelta(minutes=5))
+    service = await start_service()
+    await service.post("/predict", b"picture")
+    assert all("API" not in headers["Authorization"] for headers in torchserve.headers)

@@ -1,0 +1,1 @@
+"""The public web service: passes pictures on to TorchServe, which stays on loopback, and never decodes them itself."""

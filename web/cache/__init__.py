@@ -1,0 +1,1 @@
+"""Answers to pictures that were asked about before."""

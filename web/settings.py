@@ -1,0 +1,154 @@
+"""Environment variables as typed settings: an impossible value stops start-up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+#: A shorter API key could be guessed.
+MIN_API_KEY_LENGTH = 16
+
+
+class ConfigurationError(Exception):
+    """A setting that stops start-up; the message names it, its value and a valid one."""
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("not an http:// or https:// address")
+    return value.rstrip("/")
+
+
+def _redis_url(value: str) -> str:
+    if urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("not a redis://, rediss:// or unix:// address")
+    return value
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if value != "*" and (parts.scheme not in {"http", "https"} or not parts.netloc or parts.path):
+        raise ValueError("not an origin: scheme, host and port without a path")
+    return value
+
+
+def _api_key(value: str) -> str:
+    if len(value) < MIN_API_KEY_LENGTH or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError(f"a key has {MIN_API_KEY_LENGTH} or more printable ASCII characters and no space")
+    return value
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+ApiKey = Annotated[str, AfterValidator(_api_key)]
+Origin = Annotated[str, AfterValidator(_origin)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+Positive = Annotated[int, Field(ge=1)]
+OrZero = Annotated[int, Field(ge=0)]
+
+
+class Settings(BaseModel):
+    """Each field is the environment variable of the same name in capitals; an empty one counts as not set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    #: Address to listen on.
+    web_host: str = "127.0.0.1"
+    #: Port to listen on.
+    web_port: Annotated[int, Field(ge=1, le=65535)] = 5000
+    #: TorchServe's inference API.
+    inference_url: HttpUrl = "http://127.0.0.1:8080"
+    #: TorchServe's management API.
+    management_url: HttpUrl = "http://127.0.0.1:8081"
+    #: TorchServe's key_file.json, with the tokens of its authorization; not set: it asks for none.
+    key_file: Path | None = None
+
+    #: Seconds to answer in, from the moment the whole request has arrived; then the answer is 504.
+    request_deadline_s: Seconds = 10.0
+    #: Seconds in which the body of a request must have arrived; then the answer is 408.
+    upload_deadline_s: Seconds = 30.0
+    #: Requests with pictures at work at once; beyond it the answer is 503 at once.
+    max_in_flight: Positive = 128
+    #: Bytes of one picture; beyond it the answer is 413.
+    max_image_bytes: Positive = 16_000_000
+    #: Bytes of one request of the Open Inference Protocol, which may carry several pictures, or base64.
+    max_body_bytes: Positive = 32_000_000
+
+    #: Keys that callers must show, comma-separated: several, to change them one after the other. Not set: none.
+    api_keys: Annotated[tuple[ApiKey, ...], BeforeValidator(_split)] = ()
+    #: File with more keys, one a line; lines that start with # are comments.
+    api_keys_file: Path | None = None
+    #: Pictures a minute for each API key, or each address where there are none; so many may come at once. 0: no limit.
+    rate_limit_per_minute: OrZero = 0
+    #: Comma-separated addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
+    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
+    #: Comma-separated origins whose pages may call this service from a browser; * is all. Not set: none.
+    cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(_split)] = ()
+
+    #: Redis for the results of repeated pictures, shared by several services; not set: this process's memory.
+    cache_url: Annotated[str, AfterValidator(_redis_url)] | None = None
+    #: Results kept in memory; 0: nothing is cached, in memory or Redis.
+    cache_max_entries: OrZero = 10_000
+    #: Bytes kept in memory; Redis has its own maxmemory.
+    cache_max_bytes: Positive = 64_000_000
+    #: Seconds that a result is kept.
+    cache_ttl_s: Positive = 3600
+
+    #: Seconds from SIGTERM, when /readyz turns 503, until no more connections are accepted: time for a load balancer.
+    drain_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
+    #: What is logged.
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read the settings, and the keys of API_KEYS_FILE into ``api_keys``. Raises ConfigurationError."""
+        given = {name: environment[name.upper()] for name in cls.model_fields if environment.get(name.upper())}
+        try:
+            settings = cls.model_validate(given)
+            if settings.api_keys_file is not None:
+                keys = (*settings.api_keys, *_read_keys(settings.api_keys_file))
+                settings = cls.model_validate({**given, "api_keys": keys})
+        except ValidationError as exc:
+            # Not chained: what pydantic shows may hold a key.
+            raise ConfigurationError(_explain(exc, given)) from None
+        return settings
+
+
+#: A valid value of each setting that has none by default.
+EXAMPLES = {"cors_origins": "https://example.org", "cache_url": "redis://127.0.0.1:6379/0"}
+
+
+def _read_keys(file: Path) -> tuple[str, ...]:
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(
+            f"API_KEYS_FILE = {str(file)!r}: {exc}; name a text file with one key a line."
+        ) from exc
+    keys = tuple(line for line in lines if line and not line.startswith("#"))
+    if not keys:  # an open service would be the worst way to read an empty file
+        raise ConfigurationError(
+            f"API_KEYS_FILE = {str(file)!r} has no key: write one a line, or leave the setting out."
+        )
+    return keys
+
+
+def _explain(failure: ValidationError, given: Mapping[str, str]) -> str:
+    problems = []
+    for error in failure.errors():
+        name = str(error["loc"][0])
+        reason = error["msg"].removeprefix("Value error, ").lower()
+        if name == "api_keys":  # a key does not belong in a log
+            problems.append(f"API_KEYS or API_KEYS_FILE: {reason}")
+            continue
+        example = EXAMPLES.get(name, Settings.model_fields[name].default)
+        problems.append(f"{name.upper()} = {given[name]!r} (a valid value is {str(example)!r}): {reason}")
+    return "; ".join(problems)

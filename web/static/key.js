@@ -1,0 +1,43 @@
+// The key of a service that asks for one, kept until the tab is closed.
+
+import { byId } from "./dom.js";
+
+const STORAGE_KEY = "api-key";
+
+let key = remembered();
+
+/** As for the language: storage can be forbidden, and then the key lasts as long as the page. */
+function remembered() {
+  try {
+    return sessionStorage.getItem(STORAGE_KEY) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+/** @returns {Record<string, string>} what a request carries */
+export function keyHeader() {
+  return key ? { Authorization: `Bearer ${key}` } : {};
+}
+
+/** Show the form for the key. */
+export function askForKey() {
+  byId("key-form").hidden = false;
+}
+
+/** @param {() => void} onKey called after each new key */
+export function watchKey(onKey) {
+  const input = /** @type {HTMLInputElement} */ (byId("key"));
+  byId("key-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    key = input.value.trim();
+    input.value = "";
+    byId("key-form").hidden = true;
+    try {
+      sessionStorage.setItem(STORAGE_KEY, key);
+    } catch {
+      // As in remembered().
+    }
+    onKey();
+  });
+}

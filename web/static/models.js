@@ -1,0 +1,101 @@
+// Which model answers: the chooser where there are several, and plain words where its answers need some.
+
+import { listModels, ServiceError } from "./api.js";
+import { byId, element } from "./dom.js";
+import { integer, t } from "./i18n.js";
+
+/** @import { Model, Weights } from "./api.js" */
+
+/** The service's own defaults, for as long as it has not said otherwise. */
+const DEFAULT_MAX_IMAGE_BYTES = 16_000_000;
+const DEFAULT_CLASS_COUNT = 1000;
+
+/** The banner of each kind of weights that needs one. */
+const BANNERS = new Map([
+  ["untrained", "bannerUntrained"],
+  ["demonstration", "bannerDemonstration"],
+]);
+
+export class Models {
+  #chooser = byId("model-chooser");
+  #select = /** @type {HTMLSelectElement} */ (byId("model"));
+  /** @type {Model[]} */
+  #models = [];
+  /** @type {Weights | undefined} */
+  #weights;
+
+  /** In bytes: what the service accepts. */
+  maxImageBytes = DEFAULT_MAX_IMAGE_BYTES;
+
+  /** @param {() => void} onChoice called when a person chose another model */
+  constructor(onChoice) {
+    this.#select.addEventListener("change", () => {
+      this.#weights = this.#current()?.weights;
+      this.update();
+      onChoice();
+    });
+  }
+
+  /** The name to ask for; undefined as long as the service has not told its models, and its default answers. */
+  get chosen() {
+    return this.#current()?.name;
+  }
+
+  /** Ask the service what it serves, unless it has told already and all of it is ready. */
+  async load() {
+    if (this.#models.length > 0 && this.#models.every(({ ready }) => ready)) return;
+    try {
+      const listed = await listModels();
+      this.#models = listed.models;
+      this.maxImageBytes = listed.limits?.max_image_bytes ?? DEFAULT_MAX_IMAGE_BYTES;
+      this.#fillChooser(this.chosen ?? listed.default);
+      this.#weights = this.#current()?.weights;
+      this.update();
+    } catch (error) {
+      // The page works without the list, and asks again after the next picture.
+      if (!(error instanceof ServiceError)) throw error;
+    }
+  }
+
+  /**
+   * An answer tells about its model too, which is all there is to know while the list could not be had.
+   * @param {Weights} weights
+   */
+  noteAnswer(weights) {
+    this.#weights = weights;
+    this.update();
+  }
+
+  /** Write everything in the current language. */
+  update() {
+    for (const option of this.#select.options) {
+      const model = this.#models.find(({ name }) => name === option.value);
+      if (model) option.textContent = describe(model);
+    }
+    byId("lead").textContent = t("lead", { count: integer(this.#current()?.class_count ?? DEFAULT_CLASS_COUNT) });
+    const banner = this.#weights && BANNERS.get(this.#weights);
+    byId("banner").hidden = !banner;
+    if (banner) {
+      byId("banner-title").textContent = t(`${banner}Title`);
+      byId("banner-text").textContent = t(banner);
+    }
+  }
+
+  #current() {
+    return this.#models.find(({ name }) => name === this.#select.value);
+  }
+
+  /** @param {string | null} preselected */
+  #fillChooser(preselected) {
+    this.#select.replaceChildren(...this.#models.map(({ name }) => element("option", { value: name })));
+    if (preselected) this.#select.value = preselected;
+    this.#chooser.hidden = this.#models.length < 2;
+  }
+}
+
+/** @param {Model} model */
+function describe({ name, weights, ready }) {
+  if (!ready) return t("modelNotReady", { name });
+  if (weights === "untrained") return t("modelUntrained", { name });
+  return weights === "demonstration" ? t("modelDemonstration", { name }) : name;
+}
