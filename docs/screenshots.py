@@ -24,7 +24,7 @@ CAT = REPOSITORY / "examples" / "cat.jpg"
 DESKTOP = (1280, 860)
 PHONE = (390, 844)
 #: A palette, dithered, keeps each file under 250 KB.
-COLOURS = 256
+COLOURS = 160
 
 
 def save(page: Page, name: str) -> None:

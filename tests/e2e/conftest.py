@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 from _pytest.capture import CaptureManager
 
+from stack.run_directory import remove_tree
 from tests.e2e.serving import Stack, stack_on_free_ports
 
 SERVE = ("--detach", "--weights", "untrained", "--precision", "f32")
@@ -37,4 +38,5 @@ def served(request: pytest.FixtureRequest) -> Iterator[ServedStack]:
         if request.session.testsfailed > failed_before and isinstance(capture, CaptureManager):
             with capture.global_and_fixture_disabled():
                 print(logs)
+        remove_tree(stack.run_directory.path)
     assert stopped.returncode == 0, stopped.stderr

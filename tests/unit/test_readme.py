@@ -1,4 +1,4 @@
-"""What the READMEs say is what there is, in both languages; tests/e2e/test_readme.py runs their commands."""
+"""What the READMEs say is what there is, in both languages; tests/e2e/test_readme_commands.py runs their commands."""
 
 from __future__ import annotations
 

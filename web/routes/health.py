@@ -15,12 +15,14 @@ from web.services import services_of
 router = APIRouter(tags=["operation"])
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", response_model=Health)
 async def healthz() -> Response:
     """The process is up; it says nothing about TorchServe, since a restart of this process would not help that."""
     return JSONResponse({"status": "ok", "reasons": []})
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", response_model=Health, responses={503: {"model": Health, "description": "Not ready, and why."}})
 async def readyz(request: Request) -> Response:
     """Pictures are being answered: a worker is READY, and a prediction succeeded lately."""

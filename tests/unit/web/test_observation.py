@@ -127,6 +127,12 @@ def test_text_from_requests_stays_inside_its_json_string() -> None:
     assert json.loads(line)["level"] == "INFO"
 
 
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz"])
+async def test_load_balancers_may_ask_for_the_headers_alone(service: Service, path: str) -> None:
+    reply = await service.ask("HEAD", path)
+    assert (reply.status, reply.body) == (200, b"")
+
+
 async def test_metrics_count_by_route_and_not_by_address(service: Service, torchserve: FakeTorchServe) -> None:
     await service.post("/predict", b"picture")
     for name in ("a", "b"):

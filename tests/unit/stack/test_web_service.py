@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stack import web_service
+from stack.errors import StackError
+from stack.ports import Ports, free_ports
+from stack.run_directory import RunDirectory
+from stack.web_service import WebService, reachable_address
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> WebService:
+    ports = Ports(*free_ports(6))
+    run_directory = RunDirectory(ports.web_port, tmp_path)
+    run_directory.prepare()
+    return WebService(ports, run_directory, "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("192.0.2.7", "192.0.2.7")],  # noqa: S104
+)
+def test_a_service_is_reached_where_it_listens(host: str, address: str) -> None:
+    assert reachable_address(host) == address
+
+
+def test_what_belongs_to_the_stack_is_not_the_callers_to_set(
+    service: WebService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INFERENCE_URL", "http://192.0.2.1:8080")
+    monkeypatch.setenv("RATE_LIMIT_PER_MINUTE", "60")
+    environment = service.environment()
+    assert environment["INFERENCE_URL"].startswith("http://127.0.0.1:")
+    assert environment["WEB_HOST"] == "127.0.0.1"
+    assert environment["RATE_LIMIT_PER_MINUTE"] == "60"
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        pytest.param("web: WEB_PORT=x is no port\n", "  web: WEB_PORT=x is no port", id="plain-text"),
+        pytest.param(
+            '{"level": "INFO", "message": "request"}\n{"level": "ERROR", "message": "Port taken"}\n',
+            "  Port taken",
+            id="errors-only",
+        ),
+        pytest.param(
+            '{"level": "CRITICAL", "message": "A task has ended", "exception": "Traceback\\n  frame\\nKeyError: 1"}\n',
+            "  A task has ended: KeyError: 1",
+            id="exception",
+        ),
+        pytest.param('{"level": "INFO", "message": "request"}\n', "  The log holds no reason.", id="nothing"),
+    ],
+)
+def test_the_reason_is_what_the_log_complains_about(service: WebService, log: str, reason: str) -> None:
+    service.log.write_text(log, encoding="utf-8")
+    assert service.reason() == reason
+
+
+def test_a_service_that_ends_at_once_stops_the_start_with_its_reason(service: WebService) -> None:
+    service.log.write_text("web: API_KEYS_FILE=/nowhere cannot be read\n", encoding="utf-8")
+    with subprocess.Popen([sys.executable, "-c", "raise SystemExit(2)"]) as process:
+        process.wait()
+        with pytest.raises(StackError, match="ended at once:\n  web: API_KEYS_FILE"):
+            service.wait_until_ready(process)
+
+
+def test_a_service_that_never_is_ready_stops_the_start(service: WebService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_service, "DEADLINE_S", 0.3)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        with pytest.raises(StackError, match="was not ready"):
+            service.wait_until_ready(process)
+        process.terminate()
