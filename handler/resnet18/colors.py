@@ -38,7 +38,7 @@ def to_rgb_or_grey(image: Image.Image) -> Image.Image:
 
 
 def _is_no_transparency(value: object) -> bool:
-    """Pillow keeps a PNG's texts, under any name, where it keeps its transparency; which may be longer than a palette."""
+    """Pillow keeps a PNG's texts, of any name, where it keeps its transparency, which may be longer than a palette."""
     return isinstance(value, str) or (isinstance(value, bytes) and len(value) > _PALETTE_SIZE)
 
 

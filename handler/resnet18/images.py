@@ -22,9 +22,9 @@ from resnet18.resizing import CropRegion, CropResizer
 Encoded = bytes | bytearray | memoryview
 
 #: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where the shorter side then still has this many times
-#: ``resize_size``: the more is left to resize, the less it shows that a scaled decode filters otherwise. Photographs with
-#: detail in every pixel differ from ``exact`` by 2.4 levels on average with 1, by 1.0 with 1.5 and by 0.65 with 2, while
-#: a JPEG of 12 megapixels takes 12 % less time with 1 than with 2.
+#: ``resize_size``: the more is left to resize, the less it shows that a scaled decode filters otherwise. Photographs
+#: with detail in every pixel differ from ``exact`` by 2.4 levels on average with 1, by 1.0 with 1.5 and by 0.65 with 2,
+#: while a JPEG of 12 megapixels takes 12 % less time with 1 than with 2.
 SCALED_DECODE_MARGIN = 2
 #: A progressive JPEG has about 10 scans. Nothing else bounds them, and one of 80 bytes costs a pass over all pixels.
 MAX_JPEG_SCANS = 100

@@ -120,7 +120,7 @@ def test_beyond_the_aspect_ratio_that_is_resized_whole_only_rounding_differs(
 def test_a_line_of_pixels_is_cropped_without_resizing_all_of_it(
     shorter: int, longer: int, vertical: bool, mode: Literal["fast", "exact"]
 ) -> None:
-    # Resized whole, these would have 4 and 44 thousand million pixels. Their middle is small enough to be the reference.
+    # Resized whole, these would have 4 and 44 thousand million pixels. Their middle is small enough for a reference.
     middle = np.random.default_rng(0).integers(0, 256, (60 * shorter, shorter), dtype=np.uint8)
     line = np.zeros((longer, shorter), np.uint8)
     start = (longer - len(middle)) // 2

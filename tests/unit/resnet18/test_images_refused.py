@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from resnet18.errors import (
     UnsupportedImage,
 )
 from resnet18.images import MAX_JPEG_SCANS, ImageDecoder, ImageLimits
-from tests.unit.resnet18.pictures import encode, picture, png, png_chunk, samples, tiff
+from tests.unit.resnet18.pictures import encode, picture, png_chunk, samples, tiff
 
 SAMPLES = samples()
 LIMITS = ImageLimits(max_image_bytes=1_000_000, max_image_pixels=50_000_000)
