@@ -119,6 +119,7 @@ async def _run_services(settings: Settings, metrics: Metrics, stopping: Event) -
                 cache=cache,
                 metrics=metrics,
                 deadline_s=settings.request_deadline_s,
+                max_image_pixels=settings.max_image_pixels,
             ),
         )
 

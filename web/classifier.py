@@ -14,6 +14,7 @@ from web.coalescing import Coalescing
 from web.errors import DeadlineExceeded, InferenceFailed, ModelUnavailable
 from web.metrics import Metrics
 from web.models import ServedModel
+from web.protection.pixels import check_pixels
 from web.readiness import Readiness
 from web.torchserve.failures import ModelGone
 from web.torchserve.inference import Inference
@@ -41,6 +42,7 @@ class Classifier:
         cache: ResultCache,
         metrics: Metrics,
         deadline_s: float,
+        max_image_pixels: int,
     ) -> None:
         self._catalogue = catalogue
         self._inference = inference
@@ -48,6 +50,7 @@ class Classifier:
         self._cache = cache
         self._metrics = metrics
         self._deadline_s = deadline_s
+        self._max_image_pixels = max_image_pixels
         self._in_flight: Coalescing[Answer] = Coalescing()
 
     async def classify(
@@ -65,6 +68,7 @@ class Classifier:
         The version is named to TorchServe, so that an answer and its cache entry are of the version they claim to be,
         whatever becomes the default meanwhile. Raises WebError.
         """
+        check_pixels(picture, self._max_image_pixels)
         served = self._catalogue.find(model, version)
         try:
             with anyio.fail_after(self._deadline_s):

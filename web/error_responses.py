@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -11,13 +13,13 @@ from starlette.types import Scope
 from web.errors import InvalidParameter, InvalidRequest, MethodNotAllowed, NotFound, WebError
 
 #: Where the error has a key ``error`` besides: the contract of /predict, and the Open Inference Protocol's own shape.
-ERROR_KEY_PATHS = ("/predict", "/v2")
+ERROR_KEY_PATHS = re.compile(r"/(predict|v2(/.*)?)")
 
 
 def error_response(error: WebError, scope: Scope, headers: dict[str, str] | None = None) -> JSONResponse:
     """``error`` as the answer to the request of ``scope``."""
     content = error.as_json()
-    if scope["path"].startswith(ERROR_KEY_PATHS):
+    if ERROR_KEY_PATHS.fullmatch(scope["path"]):
         content["error"] = str(error)
     return JSONResponse(content, error.code, {**(headers or {}), **error.headers()})
 

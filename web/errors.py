@@ -92,7 +92,7 @@ class UploadTimeout(WebError):
 
 
 class ImageTooLarge(WebError):
-    """More bytes than the settings allow; the limit on pixels is the handler's."""
+    """More bytes or pixels than the settings allow."""
 
     status = 413
 

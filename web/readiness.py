@@ -105,7 +105,7 @@ class Readiness:
                 *key, PROBE_PICTURE, top_k=1, explain=False, request_id="readiness", timeout_s=PROBE_TIMEOUT_S
             )
         except (ModelGone, WebError) as exc:
-            logger.info("%s %s did not answer the readiness probe: %s", *key, exc)
+            logger.debug("%s %s did not answer the readiness probe: %s", *key, exc)
             await asyncio.sleep(PAUSE_S)
         else:
             self.note_answer(*key)

@@ -79,6 +79,8 @@ class Settings(BaseModel):
     max_in_flight: Positive = 128
     #: Bytes of one picture; beyond it the answer is 413.
     max_image_bytes: Positive = 16_000_000
+    #: Pixels of one picture, by its header; beyond it the answer is 413. The handler counts again as it decodes.
+    max_image_pixels: Positive = 50_000_000
     #: Bytes of one request of the Open Inference Protocol, which may carry several pictures, or base64.
     max_body_bytes: Positive = 32_000_000
 

@@ -54,7 +54,7 @@ class Inference:
             )
         except TorchServeUnreachable as exc:
             self._metrics.upstream_errors.labels("unreachable").inc()
-            logger.warning("TorchServe cannot be reached: %s", exc)
+            logger.debug("TorchServe cannot be reached: %s", exc)  # the catalogue says so once
             raise ModelUnavailable(
                 "The model server is being started or restarted: try again in a few seconds."
             ) from exc

@@ -1,0 +1,44 @@
+"""The pixel limit: judged by the header, whatever follows it."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image
+
+from tests.unit.web.fake_torchserve import FakeTorchServe
+from tests.unit.web.service import StartService
+from web.errors import ImageTooLarge
+from web.protection.pixels import check_pixels
+
+FORMATS = ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF"]
+
+
+def encoded(image_format: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(buffer, image_format)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("image_format", FORMATS)
+def test_pixels_are_counted_in_every_format(image_format: str) -> None:
+    picture = encoded(image_format)
+    check_pixels(picture, 600)
+    with pytest.raises(ImageTooLarge, match="600 pixels, more than the 599"):
+        check_pixels(picture, 599)
+
+
+@pytest.mark.parametrize("picture", [b"", b"text", b"\xff\xd8\xff", encoded("PNG")[:20]])
+def test_what_has_no_readable_header_is_left_to_the_handler(picture: bytes) -> None:
+    check_pixels(picture, 1)
+
+
+@pytest.mark.anyio
+async def test_a_picture_of_too_many_pixels_never_reaches_torchserve(
+    start_service: StartService, torchserve: FakeTorchServe
+) -> None:
+    service = await start_service(max_image_pixels=599)
+    reply = await service.post("/predict", encoded("PNG"))
+    assert (reply.status, reply.json["type"]) == (413, "ImageTooLarge")
+    assert torchserve.pictures == []
