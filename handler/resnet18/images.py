@@ -28,6 +28,8 @@ Encoded = bytes | bytearray | memoryview
 SCALED_DECODE_MARGIN = 2
 #: A progressive JPEG has about 10 scans. Nothing else bounds them, and one of 80 bytes costs a pass over all pixels.
 MAX_JPEG_SCANS = 100
+#: Pillow's names of JPEGs, and of those with further pictures behind the first.
+JPEG_FORMATS = frozenset({"JPEG", "MPO"})
 _START_OF_SCAN = b"\xff\xda"
 #: BMP's numbers of its compressions RLE8 and RLE4.
 _RUN_LENGTH_COMPRESSIONS = frozenset({1, 2})
@@ -85,18 +87,20 @@ class ImageDecoder:
         return np.array(crop if crop.mode == "RGB" else crop.convert("RGB"))
 
     def crop_of(self, data: Encoded) -> CropRegion:
-        """Where in the upright picture the network looks. Raises what ``decode`` raises."""
-        loaded = self._load(data)
+        """Where in the upright picture the network looks, for a picture that ``decode`` has read."""
+        loaded = self._load(data, header_suffices=True)
         return self._resizer.locate_crop(loaded.size, loaded.orientation)
 
-    def _load(self, data: Encoded) -> _Loaded:
+    def _load(self, data: Encoded, *, header_suffices: bool = False) -> _Loaded:
         self._check_bytes(data)
         content = bytes(data)
         try:
             image = self._open(content)
             size = image.size
             scaled = None if self._exact else image.draft(None, self._scaled_decode_size)
-            image.load()
+            # Other formats may tell their orientation after their pixels.
+            if not (header_suffices and image.format in JPEG_FORMATS):
+                image.load()
         except UNREADABLE as exc:
             raise explain_refusal(content) from exc
         return _Loaded(image, size, scaled[1][2:] if scaled else size, read_orientation(image))
@@ -126,7 +130,7 @@ class ImageDecoder:
             # Pillow decodes these in Python, pixel by pixel: 30 kB that stand for 50 million pixels take 4 seconds.
             raise UnsupportedImage("Run-length encoded BMP pictures are not read: save it as PNG.")
         if (
-            image.format in ("JPEG", "MPO")
+            image.format in JPEG_FORMATS
             and "progressive" in image.info
             and content.count(_START_OF_SCAN) > MAX_JPEG_SCANS
         ):
