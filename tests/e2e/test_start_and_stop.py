@@ -19,7 +19,7 @@ import requests
 from stack.java import find_java
 from stack.paths import VENV
 from stack.ports import LOOPBACK, free_ports
-from stack.processes import using_temp
+from stack.processes import record, running, using_temp
 from stack.run_directory import remove_tree
 from support import CAT, REPOSITORY
 from tests.e2e.conftest import ServedStack
@@ -53,7 +53,7 @@ def test_a_stack_in_the_foreground_ends_whole_and_alone(served: ServedStack, ano
                 break
         assert printed[-1:], "it ended before it was ready"
         temp = another.state().temp
-        processes = another.processes()
+        processes = [record(process.name(), process.pid) for process in another.processes()]
         assert len(processes) >= 4  # TorchServe, the web service and a worker for each of two models
         if way == "stop":
             assert another.run("stop").returncode == 0
@@ -61,7 +61,7 @@ def test_a_stack_in_the_foreground_ends_whole_and_alone(served: ServedStack, ano
             serve.send_signal(getattr(signal, way))
         serve.stdout.read()
         assert serve.wait(STOP_S) == 0
-    assert not [process for process in processes if process.is_running()]
+    assert not [process for process in processes if running(process)]
     assert not using_temp(temp)
     assert not another.run_directory.state.exists()
     assert {process.pid for process in served.processes()} == beside
