@@ -16,11 +16,6 @@ from stack.paths import ROOT
 GRACE_S = 10.0
 
 
-def inherited_environment() -> dict[str, str]:
-    """The caller's environment, to be changed for a child."""
-    return dict(os.environ)
-
-
 @contextmanager
 def child(
     command: Sequence[str | Path],

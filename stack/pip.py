@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from stack.children import child, inherited_environment
+from stack.children import child
 from stack.errors import StackError
 from stack.terminal import Progress
 
@@ -22,7 +22,7 @@ TAIL_LINES = 15
 def pip_install(python: Path, arguments: Sequence[str | Path], *, log_file: Path, step: str) -> None:
     """Run ``pip install`` with ``arguments``; ``step`` is what the progress line calls it. Raises StackError."""
     command = [python, "-m", "pip", "--no-input", "--disable-pip-version-check", "install", *arguments]
-    environment = inherited_environment() | {"PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     tail: list[str] = []
     with log_file.open("a", encoding="utf-8") as log, Progress(step) as progress:
         print("$", *command, file=log, flush=True)

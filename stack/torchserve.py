@@ -5,6 +5,7 @@ It is started directly: the ``torchserve`` command is a Python process that leav
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sysconfig
 from collections.abc import Sequence
@@ -12,7 +13,6 @@ from pathlib import Path
 
 from resnet18.cpu import WORKERS_VARIABLE
 from stack import failure, properties
-from stack.children import inherited_environment
 from stack.cores import Concurrency
 from stack.paths import CONFIG, VENV
 from stack.ports import LOOPBACK, Ports
@@ -64,7 +64,7 @@ def command(java: Path, vm_arguments: str, run_directory: RunDirectory, temp: Pa
 
 def process_environment(run_directory: RunDirectory, temp: Path, concurrency: Concurrency) -> dict[str, str]:
     """The caller's environment and what TorchServe and its workers need besides."""
-    environment = inherited_environment()
+    environment = dict(os.environ)
     # These would take precedence over the command line.
     for name in ("TS_CONFIG_FILE", "TS_MODEL_SERVER_HOME"):
         environment.pop(name, None)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import subprocess
 import time
 from pathlib import Path
 
-from stack.children import inherited_environment
 from stack.errors import StackError
 from stack.loopback import ask
 from stack.paths import ROOT, VENV
@@ -52,7 +52,7 @@ class WebService:
 
     def environment(self) -> dict[str, str]:
         """The caller's environment, in which the stack decides what belongs to it."""
-        return inherited_environment() | {
+        return os.environ | {
             "PYTHONPATH": str(ROOT),
             "WEB_HOST": self._host,
             "WEB_PORT": str(self._ports.web_port),

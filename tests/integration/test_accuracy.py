@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,16 +16,6 @@ from support import PHOTOS
 BATCH = 8
 
 pytestmark = pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"the labelled photographs are not there ({PHOTOS})")
-
-
-@pytest.fixture(autouse=True)
-def _log_levels_as_before() -> Iterator[None]:
-    """The handler sets levels for its whole process, which here is pytest's."""
-    names = (None, "ts.metrics", "resnet18", "resnet18_handler")
-    before = [(name, logging.getLogger(name).level) for name in names]
-    yield
-    for name, level in before:
-        logging.getLogger(name).setLevel(level)
 
 
 @pytest.fixture(scope="module")

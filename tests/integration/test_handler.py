@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +20,6 @@ from support import CAT
 
 JPEG = CAT.read_bytes()
 TRUNCATED = JPEG[: len(JPEG) // 2]
-
-
-@pytest.fixture(autouse=True)
-def _log_levels_as_before() -> Iterator[None]:
-    """The handler sets levels for its whole process, which here is pytest's."""
-    names = (None, "ts.metrics", "resnet18", "resnet18_handler")
-    before = [(name, logging.getLogger(name).level) for name in names]
-    yield
-    for name, level in before:
-        logging.getLogger(name).setLevel(level)
 
 
 class Served:
