@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet18 import deferred_torch
 from resnet18.description import Description
 from resnet18.engines.base import FeatureMap, Pixels
 from resnet18.engines.factory import create_engine
@@ -44,6 +45,7 @@ class ResNet18Handler:
 
     def initialize(self, context: Context) -> None:
         """Load what the archive holds. A ConfigurationError stops the worker, with its message in the log."""
+        deferred_torch.withdraw()
         _quieten_worker_log()
         directory = Path(context.system_properties["model_dir"])
         config = parse_model_config(context.model_yaml_config)
@@ -59,7 +61,11 @@ class ResNet18Handler:
         )
         self._engine = create_engine(directory, self._description, config, context.system_properties.get("gpu_id"))
         self._maps = ClassActivationMaps(directory, self._description.head) if self._description.head else None
-        self._decoding_threads = ThreadPoolExecutor(self._engine.info.threads, thread_name_prefix="decode")
+        side = self._description.preprocessing.crop_size
+        self._input = np.zeros((self._batch_size, side, side, 3), dtype=np.uint8)
+        threads = self._engine.info.threads
+        # With one thread a pool would only add a hand-over for each picture.
+        self._map = map if threads == 1 else ThreadPoolExecutor(threads, thread_name_prefix="decode").map
         self._warm_up()
         logger.info("Loaded %s %s: %s", self._description.model, self._description.version, self._engine.info)
         if not self._description.weights.trained:
@@ -77,7 +83,7 @@ class ResNet18Handler:
         """Read every request, and decode all their pictures, request after request, each (H, W, 3)."""
         items = [self._parse(fields, context.get_all_request_header(index)) for index, fields in enumerate(data)]
         encoded = [picture for item in items if isinstance(item, PictureRequest) for picture in item.pictures]
-        return items, list(self._decoding_threads.map(self._decode, encoded))
+        return items, list(self._map(self._decode, encoded))
 
     def inference(self, pictures: list[Pixels | RequestError], explain: bool) -> list[Outcome]:
         """Classify ``pictures``, keeping feature maps to ``explain``; an error in a picture's place stays there."""
@@ -126,7 +132,8 @@ class ResNet18Handler:
 
     def _infer(self, pictures: list[Pixels], explain: bool) -> Iterator[tuple[NDArray[np.float32], FeatureMap | None]]:
         for start in range(0, len(pictures), self._batch_size):
-            probabilities, feature_maps = self._engine.infer(np.stack(pictures[start : start + self._batch_size]))
+            batch = pictures[start : start + self._batch_size]
+            probabilities, feature_maps = self._engine.infer(np.stack(batch, out=self._input[: len(batch)]))
             if explain and feature_maps is not None:
                 # Copied, since the next batch overwrites them.
                 yield from zip(probabilities, np.array(feature_maps), strict=True)
@@ -166,9 +173,8 @@ class ResNet18Handler:
 
     def _warm_up(self) -> None:
         """The first inference of each batch size allocates and compiles; better now than in a caller's request."""
-        side = self._description.preprocessing.crop_size
         for size in {1, self._batch_size}:
-            self._engine.infer(np.zeros((size, side, side, 3), dtype=np.uint8))
+            self._engine.infer(self._input[:size])
 
 
 def _quieten_worker_log() -> None:

@@ -7,6 +7,7 @@ import json
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -176,16 +177,28 @@ def test_nothing_listens_anywhere_but_on_loopback(served: ServedStack) -> None:
     assert {address.ip.removeprefix("::ffff:") for address in listening} == {LOOPBACK}
 
 
+def test_a_worker_on_the_cpu_never_loads_torch(served: ServedStack) -> None:
+    assert served.predict().status_code == 200
+    for pid in served.worker_pids("resnet18"):
+        libraries = {Path(mapped.path).name for mapped in psutil.Process(pid).memory_maps()}
+        assert any(name.startswith("libopenvino") for name in libraries)
+        assert not any(name.startswith("libtorch") for name in libraries)
+
+
 def test_a_killed_worker_is_replaced_without_a_restart_of_the_server(served: ServedStack) -> None:
     server = served.state().processes[0].pid
     killed = served.worker_pids("resnet18")
     for pid in killed:
         psutil.Process(pid).kill()
-    give_up = time.monotonic() + 60
-    statuses = [served.predict().status_code]
-    while statuses[-1] != 200 and time.monotonic() < give_up:
+    give_up = time.monotonic() + 90
+    statuses: list[int | str] = []
+    while statuses[-1:] != [200] and time.monotonic() < give_up:
+        try:
+            statuses.append(served.predict().status_code)
+        except requests.ReadTimeout:
+            # TorchServe can lose the request that it hands to a worker in the moment of its death.
+            statuses.append("lost")
         time.sleep(0.5)
-        statuses.append(served.predict().status_code)
     assert statuses[-1] == 200, statuses
     assert served.state().processes[0].pid == server
     assert psutil.pid_exists(server)

@@ -100,7 +100,7 @@ class TestChoice:
 
     def test_auto_is_torch_on_a_gpu(self, resnet18_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         chosen = []
-        monkeypatch.setattr(TorchEngine, "__init__", lambda _self, *arguments: chosen.append(arguments[-1]))
+        monkeypatch.setattr(TorchEngine, "__init__", lambda _self, *arguments, **_: chosen.append(arguments[-1]))
         create_engine(resnet18_directory, Description.read(resnet18_directory), ModelConfig(), gpu_id=1)
         assert chosen == [1]
 
