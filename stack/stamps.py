@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 #: A group of pyproject.toml's and the ones that it includes.
-GROUPS = {"serve": ("serve",), "java": ("java",), "dev": ("dev", "serve", "java")}
+GROUPS = {"serve": ("serve",), "java": ("java",), "bench": ("bench", "serve", "java"), "dev": ("dev", "serve", "java")}
 
 
 def dependency_text(pyproject: str) -> str:

@@ -37,6 +37,8 @@ def settings(
         "metrics_config": str(CONFIG / "metrics.yaml"),
         "load_models": ",".join(f"{model}={model}.mar" for model in models),
         "default_workers_per_model": concurrency.workers,
+        "number_of_netty_threads": concurrency.frontend_threads,
+        "netty_client_threads": concurrency.frontend_threads,
     }
     return {**properties.parse(text), **own}
 
