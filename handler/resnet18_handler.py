@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -25,6 +26,7 @@ from resnet18.errors import NotExplainable, RequestError
 from resnet18.explanations import ClassActivationMaps
 from resnet18.images import ImageDecoder, ImageLimits
 from resnet18.labels import LABELS_FILE, check_label_count, read_labels
+from resnet18.metrics import BatchMetrics
 from resnet18.predictions import describe_predictions
 from resnet18.requests import Encoded, PictureRequest, parse_request
 from resnet18.settings import parse_model_config
@@ -66,6 +68,7 @@ class ResNet18Handler:
         threads = self._engine.info.threads
         # With one thread a pool would only add a hand-over for each picture.
         self._map = map if threads == 1 else ThreadPoolExecutor(threads, thread_name_prefix="decode").map
+        self._metrics = BatchMetrics(context.metrics, context.model_name)
         self._warm_up()
         logger.info("Loaded %s %s: %s", self._description.model, self._description.version, self._engine.info)
         if not self._description.weights.trained:
@@ -73,9 +76,15 @@ class ResNet18Handler:
 
     def handle(self, data: list[dict[str, Any]], context: Context) -> list[bytes]:
         """Answer one batch: one JSON body a request, in the order of ``data``."""
+        began = time.perf_counter()
         items, pictures = self.preprocess(data, context)
+        decoded = time.perf_counter()
         explain = any(isinstance(item, PictureRequest) and item.explain for item in items)
-        return self.postprocess(items, self.inference(pictures, explain), context)
+        outcomes = self.inference(pictures, explain)
+        inferred = time.perf_counter()
+        bodies = self.postprocess(items, outcomes, context)
+        self._metrics.report(items, (began, decoded, inferred, time.perf_counter()))
+        return bodies
 
     def preprocess(
         self, data: list[dict[str, Any]], context: Context
@@ -96,6 +105,7 @@ class ResNet18Handler:
         bodies = []
         for index, item in enumerate(items):
             answer, error = self._answer(item, remaining)
+            self._metrics.count_errors(answer)
             if error is not None:
                 context.set_response_status(error.status, error.phrase, index)
                 # The message may repeat something the caller sent, so the log gets only what kind of error it was.

@@ -32,6 +32,7 @@ from web.torchserve.connection import Connection
 from web.torchserve.inference import Inference
 from web.torchserve.management import Management
 from web.torchserve.tokens import KeyFileTokens, NoTokens, TokenSource
+from web.worker_metrics import WorkerMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +100,7 @@ async def _run_services(settings: Settings, metrics: Metrics, stopping: Event) -
         management.tokens = tokens
         catalogue = Catalogue(management)
         inference = Inference(inference_connection, tokens, metrics)
+        metrics.registry.register(WorkerMetrics(catalogue))
         readiness = Readiness(catalogue, inference, metrics, stopping)
         background += [catalogue.keep_current(), readiness.keep_probing()]
         cache = create_cache(settings, metrics)

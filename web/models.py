@@ -35,6 +35,8 @@ class Version:
     url: str
     #: Process ids of the workers that are READY; a restarted worker has another one.
     ready_workers: frozenset[int]
+    #: All workers on the list. Ones that TorchServe has given up for good stay there.
+    listed_workers: int
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,7 @@ def _read_version(name: str, entry: dict[str, Any], default: str) -> Version:
         is_default=entry["modelVersion"] == default,
         url=entry["modelUrl"],
         ready_workers=frozenset(worker["pid"] for worker in ready),
+        listed_workers=len(entry["workers"]),
     )
 
 
