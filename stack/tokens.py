@@ -16,6 +16,7 @@ from typing import Literal
 from stack.errors import StackError
 from stack.locks import locked
 from stack.loopback import ask
+from stack.ports import LOOPBACK
 from stack.run_directory import RunDirectory
 
 Kind = Literal["inference", "management"]
@@ -36,19 +37,29 @@ class Token:
 
 def current_token(run_directory: RunDirectory, management_port: int, kind: Kind) -> str:
     """A token that is valid for ``MARGIN`` at least, renewed if need be. Raises StackError where there is none."""
-    token = read_token(run_directory.key_file, kind)
-    if _is_fresh(token):
-        return token.key
-    with locked(run_directory.token_lock, timeout_s=30):
-        token = read_token(run_directory.key_file, kind)
-        if not _is_fresh(token):  # nobody else has renewed it meanwhile
-            api_key = str(_read(run_directory.key_file)["API"]["key"])
-            reply = ask("GET", management_port, f"/token?type={kind}", token=api_key)
+    return valid_token(run_directory.key_file, run_directory.token_lock, management_port, kind).key
+
+
+def valid_token(
+    key_file: Path, lock: Path, management_port: int, kind: Kind, *, host: str = LOOPBACK, refused: str | None = None
+) -> Token:
+    """A token that is valid for ``MARGIN`` at least and is not the ``refused`` one, renewed under ``lock`` if need be.
+
+    Raises StackError where there is none.
+    """
+    token = read_token(key_file, kind)
+    if is_fresh(token) and token.key != refused:
+        return token
+    with locked(lock, timeout_s=30):
+        token = read_token(key_file, kind)
+        if not is_fresh(token) or token.key == refused:  # nobody else has renewed it meanwhile
+            api_key = str(_read(key_file)["API"]["key"])
+            reply = ask("GET", management_port, f"/token?type={kind}", token=api_key, host=host)
             if reply is None or reply.status != 200:
                 answer = "nothing" if reply is None else f"status {reply.status}"
                 raise StackError(f"TorchServe answered {answer} when asked to renew its {kind} token; is it running?")
-            token = read_token(run_directory.key_file, kind)
-    return token.key
+            token = read_token(key_file, kind)
+    return token
 
 
 def read_token(key_file: Path, kind: Kind) -> Token:
@@ -57,7 +68,8 @@ def read_token(key_file: Path, kind: Kind) -> Token:
     return Token(entry["key"], _parse_time(entry["expiration time"]))
 
 
-def _is_fresh(token: Token) -> bool:
+def is_fresh(token: Token) -> bool:
+    """Whether it is valid for ``MARGIN`` at least."""
     return token.expires - datetime.now(timezone.utc) > MARGIN
 
 

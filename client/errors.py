@@ -1,0 +1,87 @@
+"""The client's one error family; what a server says about a failure is in ``status``, ``type`` and ``message``."""
+# ruff: noqa: N818 - the names say what happened
+
+from __future__ import annotations
+
+import json
+
+
+class ClientError(Exception):
+    """Any failure of a call."""
+
+    def __init__(self, message: str, *, status: int | None = None, type: str | None = None) -> None:  # noqa: A002
+        super().__init__(message)
+        #: For a person: what happened and what to do.
+        self.message = message
+        #: HTTP status; None where no server answered.
+        self.status = status
+        #: The server's name for the failure, such as ``InvalidImage``; where no server answered, this class's.
+        self.type = type or self.__class__.__name__
+
+    def as_json(self) -> dict[str, object]:
+        """The error shape of every level, with a null ``code`` where no server answered."""
+        return {"code": self.status, "type": self.type, "message": self.message}
+
+
+class PictureUnreadable(ClientError):
+    """The picture's file cannot be read on this machine."""
+
+
+class Unreachable(ClientError):
+    """No connection to the server could be made, or it broke, until the deadline."""
+
+
+class DeadlineExceeded(ClientError):
+    """The server did not answer before the deadline."""
+
+
+class CredentialsMissing(ClientError):
+    """TorchServe's token can be neither read nor renewed."""
+
+
+class InvalidAnswer(ClientError):
+    """The server answered something that this client does not understand; it is another kind of server, perhaps."""
+
+
+class Refused(ClientError):
+    """A status from 400 to 499: asking the same again will not help."""
+
+
+class ServerFailed(ClientError):
+    """A status from 500 on, other than 503."""
+
+
+class ServerOverloaded(ClientError):
+    """503, until the deadline."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = 503,
+        type: str | None = None,  # noqa: A002
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, status=status, type=type)
+        #: Seconds that the server asked to wait.
+        self.retry_after_s = retry_after_s
+
+
+def error_of(status: int, body: bytes, retry_after: str | None = None) -> ClientError:
+    """What an answer with a status from 400 on means."""
+    try:
+        content = json.loads(body)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        content = {}
+    message = str(content.get("message") or f"The server answered with status {status} and no message.")
+    kind = str(content["type"]) if content.get("type") else None
+    if status == 503:
+        return ServerOverloaded(message, status=status, type=kind, retry_after_s=_seconds(retry_after))
+    return (Refused if status < 500 else ServerFailed)(message, status=status, type=kind)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    # A date is allowed as well; none of the servers here sends one.
+    return float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
