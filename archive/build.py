@@ -20,14 +20,18 @@ import yaml
 from pydantic import ValidationError
 
 from archive import verify
+from archive.answers import answer
 from archive.architectures import input_of
+from archive.calibration import LEAST_PICTURES
 from archive.export import export_network
 from archive.inputs import HANDLER, inputs_digest, library_versions
+from archive.int8 import find_calibration, quantization_inputs, quantize_export
 from archive.options import REPOSITORY, BuildOptions
 from archive.package import package
 from archive.weights import WeightsFile, load_state_dict, locate_weights
 from archive.weights.published import mirror_file, official_file
 from resnet18.description import DESCRIPTION_FILE, Description, Preprocessing, WeightsOrigin
+from resnet18.engines.openvino_engine import GRAPH_FILE
 from resnet18.engines.torch_engine import WEIGHTS_FILE
 from resnet18.errors import ConfigurationError
 from resnet18.labels import LABELS_FILE, check_label_count, read_labels
@@ -80,9 +84,17 @@ def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) ->
         weights = _keep_published_weights(options, current, scratch, report) or weights
     model_config = _model_config(options)
     labels = _canonical_labels(options.labels)
-    digest = inputs_digest(options, weights.sha256, model_config, labels)
+    precision = parse_model_config(yaml.safe_load(model_config)).handler.precision
+    calibration = find_calibration(options, precision)
+    int8_inputs = quantization_inputs(calibration, current) if precision == "int8" else None
+    digest = inputs_digest(options, weights.sha256, model_config, labels, int8_inputs)
     if current is not None and current.inputs_sha256 == digest and not force:
         return BuiltArchive(options.archive, False, current)
+    if precision == "int8" and calibration is None:
+        raise ConfigurationError(
+            f"{options.archive.name} must be built as int8: give --calibration DIR, a folder of {LEAST_PICTURES} or "
+            "more pictures like those to be classified."
+        )
 
     report(f"Building {options.archive.name}: {options.architecture} with weights from {weights.source} ...")
     loaded = load_state_dict(weights, options.architecture)
@@ -92,12 +104,26 @@ def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) ->
     network.load_state_dict(loaded.state_dict)
     head = find_pooled_head(network, preprocessing.crop_size)
     classifier = as_classifier(network, normalization, head)
+    contents = scratch / "contents"
+    shutil.copytree(HANDLER, contents, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    export_network(classifier, preprocessing.crop_size, contents)
+    quantization = None
+    if calibration is not None:
+        quantization = quantize_export(
+            contents,
+            calibration,
+            preprocessing,
+            trained=weights.trained,
+            accept_accuracy_loss=options.accept_accuracy_loss,
+            report=report,
+        )
     description = Description(
         model=options.model_name,
         version=options.version,
         architecture=options.architecture,
         class_count=loaded.class_count,
-        precision=parse_model_config(yaml.safe_load(model_config)).handler.precision,
+        precision=precision,
+        quantization=quantization,
         weights=WeightsOrigin(source=weights.source, sha256=weights.sha256, trained=weights.trained),
         preprocessing=preprocessing,
         normalization=normalization,
@@ -106,18 +132,15 @@ def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) ->
         libraries=library_versions(),
         inputs_sha256=digest,
     )
-    contents = scratch / "contents"
-    shutil.copytree(HANDLER, contents, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     handler = Path(shutil.move(contents / "resnet18_handler.py", scratch))
     (contents / LABELS_FILE).write_bytes(labels)
     (contents / DESCRIPTION_FILE).write_text(description.model_dump_json(indent=2), encoding="utf-8")
     config = scratch / "model-config.yaml"
     config.write_bytes(model_config)
-    export_network(classifier, preprocessing.crop_size, contents)
     packed = scratch / "packed.mar"
     package(contents, handler, config, options.model_name, options.version, packed)
     report("Checking the archive in a process of its own ...")
-    _verify(packed, classifier, preprocessing, scratch)
+    _verify(packed, classifier, preprocessing, scratch, contents if quantization is not None else None)
     _put_in_place(packed, options.archive)
     return BuiltArchive(options.archive, True, description)
 
@@ -160,8 +183,14 @@ def _canonical_labels(file: Path) -> bytes:
     return json.dumps(content, ensure_ascii=False, indent=0).encode()
 
 
-def _verify(packed: Path, classifier: torch.nn.Module, preprocessing: Preprocessing, scratch: Path) -> None:
-    """Compare the archive's answer, in an isolated process, with that of ``classifier`` here."""
+def _verify(
+    packed: Path, classifier: torch.nn.Module, preprocessing: Preprocessing, scratch: Path, quantized: Path | None
+) -> None:
+    """Compare the archive's answer, in an isolated process, with that of ``classifier`` here.
+
+    An archive in int8 may differ from it by as much as was judged acceptable; it is compared with its own graph, in
+    directory ``quantized``, and what it carries for GPUs with ``classifier``.
+    """
     import numpy as np
     import torch
     from PIL import Image
@@ -176,8 +205,9 @@ def _verify(packed: Path, classifier: torch.nn.Module, preprocessing: Preprocess
     pixels = np.array(picture)[margin : margin + crop, margin : margin + crop]
     with torch.inference_mode():
         expected = classifier(torch.from_numpy(pixels)[None])[0][0].numpy()
-    np.save(scratch / "expected.npy", expected)
-    command = [sys.executable, "-I", verify.__file__, str(packed), "picture.png", "expected.npy"]
+    served = expected if quantized is None else answer(quantized / GRAPH_FILE, pixels[None])[0]
+    np.savez(scratch / "expected.npz", torch=expected, served=served)
+    command = [sys.executable, "-I", verify.__file__, str(packed), "picture.png", "expected.npz"]
     done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = done.stderr.strip().splitlines() or ["it ended without a message"]

@@ -10,6 +10,7 @@ from resnet18.engines.openvino_engine import GRAPH_FILE
 from resnet18.engines.torch_engine import WEIGHTS_FILE
 
 if TYPE_CHECKING:
+    import openvino
     import torch
 
 
@@ -30,11 +31,18 @@ def export_network(classifier: torch.nn.Module, crop_size: int, directory: Path)
     graph = openvino.convert_model(program)
     graph.reshape([-1, crop_size, crop_size, 3])
     precision.make_head_markable(graph)
-    # OpenVINO numbers graphs and nodes through the life of a process; the nodes' order depends on the network alone.
-    graph.set_friendly_name("classifier")
-    for number, node in enumerate(graph.get_ordered_ops()):
-        node.set_friendly_name(f"{node.get_type_name()}_{number}")
+    name_nodes(graph)
     openvino.save_model(graph, directory / GRAPH_FILE, compress_to_fp16=False)
     precision.mark(directory / GRAPH_FILE, precision.layers_to_keep_precise(graph))
     network = classifier.get_submodule("network")
     save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, directory / WEIGHTS_FILE)
+
+
+def name_nodes(graph: openvino.Model) -> None:
+    """Give ``graph`` and its nodes names that depend on the network alone.
+
+    OpenVINO numbers both through the life of a process.
+    """
+    graph.set_friendly_name("classifier")
+    for number, node in enumerate(graph.get_ordered_ops()):
+        node.set_friendly_name(f"{node.get_type_name()}_{number}")

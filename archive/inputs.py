@@ -24,13 +24,23 @@ def source_files(directory: Path) -> list[Path]:
     return sorted(directory.rglob("*.py"))
 
 
-def inputs_digest(options: BuildOptions, weights_sha256: str | None, model_config: bytes, labels: bytes) -> str:
-    """SHA-256 over the code, the configuration, the labels, the weights and the versions that make an archive."""
+def inputs_digest(
+    options: BuildOptions,
+    weights_sha256: str | None,
+    model_config: bytes,
+    labels: bytes,
+    quantization: dict[str, str] | None,
+) -> str:
+    """SHA-256 over the code, the configuration, the labels, the weights and the versions that make an archive.
+
+    ``quantization`` holds what only int8 depends on.
+    """
     digest = hashlib.sha256()
     parts = {
         "options": [options.architecture, options.model_name, options.version],
         "libraries": library_versions(),
         "weights": weights_sha256,
+        "quantization": quantization,
     }
     digest.update(json.dumps(parts, sort_keys=True).encode())
     for content in (model_config, labels):

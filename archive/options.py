@@ -26,6 +26,10 @@ class BuildOptions:
     labels: Path = REPOSITORY / "config" / "index_to_name.json"
     #: None: as in model-config.yaml.
     precision: str | None = None
+    #: Folder of pictures that int8 is fitted to and judged by; None where the archive at hand was built with them.
+    calibration: Path | None = None
+    #: Keep int8 however much it loses.
+    accept_accuracy_loss: bool = False
     model_name: str = "resnet18"
     version: str = "1.0"
     output: Path = REPOSITORY / "model_store"
@@ -36,6 +40,8 @@ class BuildOptions:
             raise ConfigurationError(
                 f"--model-name {self.model_name!r}: use letters, digits, '_', '-' and '.', such as resnet18."
             )
+        if self.precision not in (None, "int8") and (self.calibration is not None or self.accept_accuracy_loss):
+            raise ConfigurationError("--calibration and --accept-accuracy-loss go with --precision int8.")
         if not MODEL_VERSION.fullmatch(self.version):
             raise ConfigurationError(f"--version {self.version!r}: use numbers with dots, such as 1.0.")
 

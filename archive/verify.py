@@ -1,8 +1,10 @@
 """Does an archive work by itself? Run as ``python -I verify.py ARCHIVE PICTURE EXPECTED``.
 
 It runs in a process of its own, isolated from the repository, and loads the archive with TorchServe's own model
-loader, as a worker does. PICTURE is a PNG, which every decoder reads alike, and EXPECTED (.npy) holds the probabilities
-(classes,) that eager torch gave for it. Exits with 1 and the reason as the last line on stderr when the archive fails.
+loader, as a worker does. PICTURE is a PNG, which every decoder reads alike, and EXPECTED (.npz) holds its
+probabilities (classes,): ``torch``, by eager torch, and ``served``, the same again but for an archive in int8, where it
+is the answer of the graph that was judged. Exits with 1 and the reason as the last line on stderr when the archive
+fails.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import sys
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +23,11 @@ from numpy.typing import NDArray
 from ts.context import RequestProcessor
 from ts.model_loader import ModelLoaderFactory
 
-#: Largest difference of a probability to eager torch in f32 that a good archive shows, by what it computes in.
-TOLERANCE = {"f32": 1e-5, "bf16": 0.05}
+#: Largest difference of a probability to the one expected that a good archive shows, by what it computes in.
+TOLERANCE = {"f32": 1e-5, "bf16": 0.05, "int8": 0.02}
 
 
-def verify(archive: Path, picture: Path, expected: NDArray[np.float32]) -> None:
+def verify(archive: Path, picture: Path, expected: Mapping[str, NDArray[np.float32]]) -> None:
     """Classify ``picture`` with the archive. Raises ValueError that says what is wrong with its answer."""
     with tempfile.TemporaryDirectory(prefix="verify-") as unpacked:
         with zipfile.ZipFile(archive) as mar:
@@ -39,8 +42,8 @@ def verify(archive: Path, picture: Path, expected: NDArray[np.float32]) -> None:
         answer = _ask(service, {"body": picture.read_bytes()}, {"X-Top-K": "1000"})
         shown = [prediction["class_id"] for prediction in answer["predictions"]]
         served = [prediction["probability"] for prediction in answer["predictions"]]
-        _compare(np.array(served), expected[shown], f"The {precision} answer", TOLERANCE[precision])
-        _check_torch_engine(Path(unpacked), picture, expected)
+        _compare(np.array(served), expected["served"][shown], f"The {precision} answer", TOLERANCE[precision])
+        _check_torch_engine(Path(unpacked), picture, expected["torch"])
 
 
 def _ask(service: Any, fields: dict[str, Any], headers: dict[str, str]) -> Any:
@@ -76,6 +79,6 @@ def _check_torch_engine(unpacked: Path, picture: Path, expected: NDArray[np.floa
 
 if __name__ == "__main__":
     try:
-        verify(Path(sys.argv[1]), Path(sys.argv[2]), np.load(sys.argv[3]))
+        verify(Path(sys.argv[1]), Path(sys.argv[2]), dict(np.load(sys.argv[3])))
     except ValueError as exc:
         sys.exit(str(exc))

@@ -21,6 +21,8 @@ EXAMPLES = """examples:
       your own fine-tuned ResNet18; names.txt has one class name a line
   scripts/build_archive.py --arch resnet50 --model-name resnet50 --precision f32
       another architecture of torchvision's
+  scripts/build_archive.py --precision int8 --calibration photographs
+      int8, fitted to photographs; those whose names tell the class, such as tabby/1.jpg, also tell what it costs
   scripts/build_archive.py --arch efficientnet_lite0 --model-name efficientnet_lite0
       the demonstration model, whose ImageNet weights come as a package
 """
@@ -29,13 +31,14 @@ EXAMPLES = """examples:
 def main() -> int:
     options, force, as_json = _parse()
     from archive.build import ArchiveError, build
+    from archive.int8 import AccuracyError
     from archive.options import BuildOptions
     from archive.package import PackagingError
     from resnet18.errors import ConfigurationError
 
     try:
         built = build(BuildOptions(**options), force=force, report=_report)
-    except (ConfigurationError, ArchiveError, PackagingError) as exc:
+    except (ConfigurationError, ArchiveError, AccuracyError, PackagingError) as exc:
         print(f"build_archive.py: {exc}", file=sys.stderr)
         return 1
     if as_json:
@@ -69,8 +72,17 @@ def _parse() -> tuple[dict[str, object], bool, bool]:
         help="class names in class order: text, one a line, or JSON (default: ImageNet's, config/index_to_name.json)",
     )  # fmt: skip
     parser.add_argument(
-        "--precision", choices=["auto", "f32", "bf16"],
+        "--precision", choices=["auto", "f32", "bf16", "int8"],
         help="what the network computes in; auto is bf16 where the processor has it (default: as in model-config.yaml)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--calibration", metavar="DIR", type=Path,
+        help="100 or more pictures like those to be classified: int8 is fitted to half of them and judged by the "
+        "others; needed for int8 unless the archive at hand was built with them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--accept-accuracy-loss", action="store_true",
+        help="keep int8 even where it changes more than 3 %% of the first classes or loses more than one point top-1",
     )  # fmt: skip
     parser.add_argument(
         "--model-name", default="resnet18", help="name of the model and of its file (default: resnet18)"

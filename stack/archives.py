@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stack.children import child
+from stack.environment import ensure
 from stack.errors import StackError
 from stack.options import UNTRAINED, Options
 from stack.paths import ROOT, VENV
@@ -19,6 +20,8 @@ BUILDER = ROOT / "scripts" / "build_archive.py"
 MODEL = "resnet18"
 #: Its ImageNet weights come as a package, so it answers true labels on any machine.
 DEMONSTRATION = "efficientnet_lite0"
+#: The precision that needs packages of its own to build.
+INT8 = "int8"
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Archive:
 
 def build_archives(options: Options) -> list[Archive]:
     """The archives for ``options``: ResNet18, and the demonstration model where its weights could not be had."""
+    if options.precision == INT8:
+        ensure("int8")
     asked: list[str | Path] = ["--model-name", MODEL]
     if options.weights is not None:
         asked += ["--weights", options.weights]
@@ -59,8 +64,11 @@ def publish(archives: list[Archive], model_store: Path) -> None:
     model_store.chmod(0o500)
 
 
-def _precision(options: Options) -> list[str]:
-    return [] if options.precision is None else ["--precision", options.precision]
+def _precision(options: Options) -> list[str | Path]:
+    if options.precision is None:
+        return []
+    calibration: list[str | Path] = [] if options.calibration is None else ["--calibration", options.calibration]
+    return ["--precision", options.precision, *calibration]
 
 
 def _build(arguments: list[str | Path]) -> Archive:

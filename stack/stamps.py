@@ -7,7 +7,13 @@ import re
 from pathlib import Path
 
 #: A group of pyproject.toml's and the ones that it includes.
-GROUPS = {"serve": ("serve",), "java": ("java",), "bench": ("bench", "serve", "java"), "dev": ("dev", "serve", "java")}
+GROUPS = {
+    "serve": ("serve",),
+    "java": ("java",),
+    "int8": ("int8",),
+    "bench": ("bench", "serve", "java", "int8"),
+    "dev": ("dev", "serve", "java", "int8", "bench"),
+}
 
 
 def dependency_text(pyproject: str) -> str:

@@ -39,6 +39,31 @@ class WeightsOrigin(_Part):
     trained: bool
 
 
+class Quantization(_Part):
+    """How the graph became int8, and what that cost on pictures that were kept apart; shares are from 0 to 1."""
+
+    #: NNCF's settings.
+    preset: str
+    bias_correction: str
+    #: Layers, by their names in the exported graph, that stayed in f32.
+    excluded_layers: tuple[str, ...]
+    #: The figures below are those of the best of so many attempts.
+    plans_tried: int
+    calibration_pictures: int
+    #: Over the contents and classes of all pictures of the calibration folder.
+    calibration_sha256: str
+    judged_pictures: int
+    #: Share of the judged pictures with the same first class as in f32; means nothing for random weights.
+    agreement: float
+    labelled_pictures: int
+    #: Of the labelled ones, the share whose first class is the true one; None where none is labelled.
+    top1_f32: float | None
+    top1_int8: float | None
+    #: Whether the loss was more than is usually accepted.
+    accuracy_loss_accepted: bool
+    nncf: str
+
+
 class Description(_Part):
     """Everything that is fixed when an archive is built; equal inputs give an equal description."""
 
@@ -46,7 +71,9 @@ class Description(_Part):
     version: str
     architecture: str
     class_count: int = Field(ge=1)
-    precision: Literal["auto", "f32", "bf16"]
+    precision: Literal["auto", "f32", "bf16", "int8"]
+    #: None where the graph is not int8.
+    quantization: Quantization | None = None
     weights: WeightsOrigin
     preprocessing: Preprocessing
     normalization: Normalization

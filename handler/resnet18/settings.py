@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from resnet18.errors import ConfigurationError
 
 Engine = Literal["auto", "openvino", "torch"]
-Precision = Literal["auto", "f32", "bf16"]
+Precision = Literal["auto", "f32", "bf16", "int8"]
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -24,7 +24,8 @@ class HandlerSettings(BaseModel):
 
     #: ``auto``: torch on the GPU that TorchServe assigned to the worker, else OpenVINO.
     engine: Engine = "auto"
-    #: ``auto``: bf16 where the processor computes it natively (half precision on a GPU), else f32.
+    #: ``auto``: bf16 where the processor computes it natively (half precision on a GPU), else f32; of an archive built
+    #: as int8 that. ``int8`` asks for such an archive.
     precision: Precision = "auto"
     #: ``exact`` is torchvision's documented transform to the bit; ``fast`` decodes JPEGs at a fitting scale.
     preprocessing: Literal["fast", "exact"] = "fast"

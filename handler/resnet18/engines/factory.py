@@ -17,7 +17,9 @@ def create_engine(directory: Path, description: Description, config: ModelConfig
     if settings.engine == "torch" or (settings.engine == "auto" and gpu_id is not None):
         from resnet18.engines.torch_engine import TorchEngine
 
-        return TorchEngine(directory, description, settings.precision, threads, gpu_id, batch_size=config.batchSize)
+        # It computes with the weights as they were before quantization.
+        precision = "auto" if settings.precision == "int8" else settings.precision
+        return TorchEngine(directory, description, precision, threads, gpu_id, batch_size=config.batchSize)
     from resnet18.engines.openvino_engine import OpenVinoEngine
 
     return OpenVinoEngine(directory, settings.precision, threads)
