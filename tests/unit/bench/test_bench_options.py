@@ -1,0 +1,48 @@
+"""The command line chooses what is measured, and teaches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.options import parse_options
+from bench.plan import LARGE, PHOTOGRAPHS, Step, steps_of
+
+
+def test_every_number_of_clients_is_for_chosen_servers(tmp_path: Path) -> None:
+    options = parse_options(
+        ["--photographs", str(tmp_path), "--clients", "1,16,32", "--curves", "ours", "flask/gunicorn*"]
+    )
+    assert steps_of("ours/f32/TorchServe", options) == [
+        Step(PHOTOGRAPHS, 32), Step(PHOTOGRAPHS, 1), Step(PHOTOGRAPHS, 16), Step(LARGE, 8),
+    ]  # fmt: skip
+    assert len([step for step in steps_of("flask/gunicorn, 2 workers", options) if step.pictures == PHOTOGRAPHS]) == 3
+    assert len(steps_of("ours/f32/web", options)) == 3
+    assert steps_of("flask/2 workers", options) == [Step(PHOTOGRAPHS, 32)]
+
+
+@pytest.mark.parametrize(
+    ("only", "wanted", "unwanted"),
+    [("ours", "ours", "flask"), ("stock", "torchserve_stock", "ours"), ("flask,ours", "ours", "litserve")],
+)
+def test_servers_are_chosen_by_name(tmp_path: Path, only: str, wanted: str, unwanted: str) -> None:
+    options = parse_options(["--photographs", str(tmp_path), "--only", only])
+    assert options.wants_server(wanted)
+    assert not options.wants_server(unwanted)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--photographs DIR"),
+        (["--photographs", "/nowhere/at/all"], "not a directory"),
+        (["--photographs", ".", "--clients", "many"], "1,16,64"),
+        (["--photographs", ".", "--precisions", "f16"], "f32, bf16, int8"),
+        (["--photographs", ".", "--rounds", "0"], "1 at least"),
+    ],
+)
+def test_wrong_arguments_are_explained(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parse_options(arguments)
+    assert message in capsys.readouterr().err

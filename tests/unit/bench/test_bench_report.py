@@ -1,0 +1,54 @@
+"""The report is made of the records alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import __main__ as command
+from bench.journal import Journal
+from bench.plots import draw_plots
+from bench.report import table, write_report
+from bench.summary import Summary
+from tests.unit.bench.records import complete_run, load
+
+pytest.importorskip("matplotlib", reason="matplotlib comes with the dependency group 'bench'")
+
+
+def test_report_has_a_section_for_everything_that_was_measured(tmp_path: Path) -> None:
+    text = write_report(Summary(complete_run()), tmp_path).read_text(encoding="utf-8")
+    sections = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
+    assert sections == [
+        "What must be true", "32 clients, photographs", "Against the number of clients",
+        "12-megapixel photographs, 8 clients", "In-process, without a server", "Start-up and memory",
+        "Cost growth: images/s against workers, threads and cores", "One more worker", "The load generator", "Left out",
+    ]  # fmt: skip
+    assert "| ours/f32 (TorchServe) | 120.0 (110.0–130.0) |" in text
+    assert "- pytriton/recipe: no wheel | for this" in text
+    for name in ("bars", "throughput", "latency", "start-and-memory", "growth"):
+        assert f"({name}.png)" in text
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_report_of_a_run_that_broke_off_early_is_written(tmp_path: Path) -> None:
+    text = write_report(Summary([load("flask/recipe", 40.0)]), tmp_path).read_text(encoding="utf-8")
+    assert "flask/recipe" in text
+    assert "not measured" in text
+
+
+def test_nothing_is_drawn_without_figures(tmp_path: Path) -> None:
+    assert draw_plots(Summary([]), tmp_path) == []
+
+
+def test_report_is_written_again_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path / "measurements.jsonl")
+    for record in complete_run():
+        journal.add(**record)
+    monkeypatch.setattr("sys.argv", ["bench", "--report-only", str(journal.file)])
+    assert command.main() == 0
+    assert (tmp_path / "report.md").exists()
+
+
+def test_cells_cannot_break_a_table() -> None:
+    assert table(("a", "b"), [("x|y", "1\n2")]).splitlines()[2] == "| x\\|y | 1 2 |"

@@ -1,0 +1,48 @@
+"""Targets are judged by the figures of the run, and stay open without them."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.summary import Summary
+from bench.targets import Target, targets
+from tests.unit.bench.records import complete_run, load
+
+
+def by_name(summary: Summary, beginning: str) -> Target:
+    (found,) = [target for target in targets(summary) if target.name.startswith(beginning)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("beginning", "met", "measured"),
+    [
+        ("f32 against the stock", True, "2.40×"),
+        ("f32 against the fastest documented", True, "1.71×"),
+        ("f32 against decode", True, "96.0%"),
+        ("bf16 against decode", None, "not measured"),
+        ("f32 against the fastest peer with our engine", True, "104.3%"),
+        ("f32, 12-megapixel", True, "10.00×"),
+        ("f32, from 16 to 256", True, "100.0%"),
+        ("memory per extra worker", True, "25%"),
+        ("an extra worker is ready", True, "40%"),
+    ],
+)
+def test_target_is_computed_from_the_run(beginning: str, met: bool | None, measured: str) -> None:
+    target = by_name(Summary(complete_run()), beginning)
+    assert target.met is met
+    assert target.measured.startswith(measured)
+
+
+def test_missed_target_is_called_missed() -> None:
+    records = [load("ours/f32/TorchServe", 100.0), load("torchserve_stock/best", 50.0)]
+    assert by_name(Summary(records), "f32 against the stock").met is False
+
+
+def test_web_level_never_stands_for_torchserve() -> None:
+    records = [load("ours/f32/web", 500.0), load("torchserve_stock/best", 50.0)]
+    assert by_name(Summary(records), "f32 against the stock").met is None
+
+
+def test_nothing_is_met_without_figures() -> None:
+    assert {target.met for target in targets(Summary([]))} == {None}

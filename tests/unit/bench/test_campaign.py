@@ -1,0 +1,135 @@
+"""A visit measures a server that answers rightly; one that does not is left out; a resumed run goes on."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from bench import campaign, process_family
+from bench.bodies import BodyFormat
+from bench.campaign import Campaign
+from bench.candidates import RunningServer
+from bench.journal import Journal
+from bench.marked_process import marked, process
+from bench.options import Options, parse_options
+from bench.pictures import PictureSet
+from bench.plan import PHOTOGRAPHS
+from bench.reference import Expected
+from bench.target import Target
+from stack.ports import free_ports
+
+SERVER = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = b'[{"label": "%s"}]' % sys.argv[2].encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *arguments): pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+pytestmark = pytest.mark.skipif(shutil.which("wrk") is None, reason="the load generator wrk is not installed")
+
+
+@dataclass
+class SmallServer:
+    """Answers each picture with ``label``."""
+
+    logs: Path
+    label: str = "tench"
+    program: str = SERVER
+    key: str = "small/recipe"
+    title: str = "Small"
+    levels: tuple[str, ...] = ("server",)
+    uses_our_engine: bool = False
+    marks: list[str] = field(default_factory=list)
+
+    def prepare(self) -> None:
+        """Nothing to prepare."""
+
+    @contextmanager
+    def run(self) -> Iterator[RunningServer]:
+        (port,) = free_ports(1)
+        log = self.logs / "small.log"
+        command = [sys.executable, "-c", self.program, str(port), self.label]
+        with marked(self.key) as mark, process(command, mark, {}, self.logs, log):
+            self.marks.append(mark)
+            target = Target(port, "/", BodyFormat())
+            yield RunningServer(mark, {"server": target}, time.monotonic(), (port,), log)
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Options:
+    return parse_options(
+        [
+            "--photographs",
+            str(tmp_path),
+            "--seconds",
+            "1",
+            "--warm-up",
+            "1",
+            "--rounds",
+            "2",
+            "--large",
+            "nobody",
+            "--curves",
+            "nobody",
+        ]
+    )
+
+
+def campaign_of(journal: Journal, options: Options, scratch: Path) -> Campaign:
+    pictures = PictureSet(PHOTOGRAPHS, tuple(b"\xff\xd8" + bytes([number]) for number in range(20)))
+    expected = [Expected(b"\xff\xd8", 0, ("tench", "n01440764"))]
+    return Campaign(journal, options, {PHOTOGRAPHS: pictures}, expected, scratch)
+
+
+def test_visit_notes_start_memory_and_load_and_leaves_nothing_running(tmp_path: Path, options: Options) -> None:
+    journal = Journal(tmp_path / "measurements.jsonl")
+    server = SmallServer(tmp_path)
+    campaign_of(journal, options, tmp_path / "requests").run_round([server], 1)
+    assert [record["kind"] for record in journal.records] == ["start", "memory idle", "load", "memory loaded"]
+    load = journal.records[2]
+    assert (load["candidate"], load["clients"], load["failures"]) == ("small/recipe", 32, 0)
+    assert load["ok"] > 10
+    assert process_family.members(server.marks[0]) == []
+
+
+def test_resumed_run_measures_only_what_is_missing(tmp_path: Path, options: Options) -> None:
+    file = tmp_path / "measurements.jsonl"
+    server = SmallServer(tmp_path)
+    campaign_of(Journal(file), options, tmp_path / "requests").run_round([server], 1)
+    resumed = campaign_of(Journal(file), options, tmp_path / "requests")
+    resumed.run_round([server], 1)
+    assert len(server.marks) == 1
+    resumed.run_round([server], 2)
+    assert len(server.marks) == 2
+
+
+@pytest.mark.parametrize(
+    ("label", "program", "reason"),
+    [("goldfish", SERVER, "tench"), ("tench", "print('no such module')", "did not start")],
+)
+def test_server_that_does_not_do_its_work_is_left_out_once_with_the_reason(
+    tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch, label: str, program: str, reason: str
+) -> None:
+    monkeypatch.setattr(campaign, "START_S", 20)
+    journal = Journal(tmp_path / "measurements.jsonl")
+    server = SmallServer(tmp_path, label, program)
+    runs = campaign_of(journal, options, tmp_path / "requests")
+    runs.run_round([server], 1)
+    runs.run_round([server], 2)
+    (left_out,) = [record for record in journal.records if record["kind"] == "left out"]
+    assert reason in left_out["reason"]
+    assert len(server.marks) == 1

@@ -1,0 +1,128 @@
+"""A peer is started as its peer.toml says, in its own network where it asks for that."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import peer_server, process_family
+from bench.ask import ask_picture
+from bench.errors import CandidateError
+from bench.network_namespace import network_namespace
+from bench.peer_files import read_peer
+from bench.peer_server import PeerServer
+from bench.workspace import Workspace
+
+#: Answers what it was started with.
+SERVER = """
+import http.server, json, os, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        names = ("PYTHONPATH", "TMPDIR", "OMP_NUM_THREADS", "PLACE")
+        values = {name: os.environ.get(name) for name in names}
+        body = json.dumps(values | {"arguments": sys.argv[2:], "prepared": os.listdir(os.environ["TMPDIR"])}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+TOML = """
+title = "Small"
+documentation = "this test"
+path = "/predict"
+extra_ports = 1
+prepare = ["{python}", "-c", "open('{temp}/model', 'w').close()"]
+[environment]
+PLACE = "{peer}"
+[[variants]]
+name = "1 thread"
+environment = { OMP_NUM_THREADS = "1" }
+command = ["{python}", "server.py", "{port}", "{weights}", "{port1}"]
+[[variants]]
+name = "our engine"
+engine = "ours"
+command = ["{python}", "server.py", "{port}", "{archive}", "{precision}"]
+"""
+IS_NAMESPACE_POSSIBLE = (
+    Path("/usr/sbin/ip").exists()
+    and subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0  # noqa: S607
+)
+
+
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: int, toml: str = TOML) -> PeerServer:
+    directory = tmp_path / "small"
+    directory.mkdir()
+    (directory / "peer.toml").write_text(toml, encoding="utf-8")
+    (directory / "server.py").write_text(SERVER, encoding="utf-8")
+    monkeypatch.setattr(peer_server, "ensure_peer", lambda _: Path(sys.executable))
+    peer = read_peer(directory)
+    workspace = Workspace(tmp_path, tmp_path / "results", tmp_path, tmp_path / "weights.pth")
+    return PeerServer(peer, peer.variants[variant], workspace, {"int8": tmp_path / "archive"}, "int8")
+
+
+def answer_of(server: PeerServer) -> dict[str, object]:
+    with server.run() as running:
+        answer = None
+        while answer is None:
+            assert process_family.members(running.mark), running.log.read_text()
+            answer = ask_picture(running.targets["server"], b"\xff\xd8")
+    assert process_family.members(running.mark) == []
+    content: dict[str, object] = json.loads(answer.body)
+    return content | {"ports": running.ports}
+
+
+def test_recipe_gets_weights_ports_and_its_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = started(tmp_path, monkeypatch, 0)
+    content = answer_of(server)
+    ports = content["ports"]
+    assert isinstance(ports, tuple)
+    assert content["arguments"] == [str(tmp_path / "weights.pth"), str(ports[1])]
+    assert content["OMP_NUM_THREADS"] == "1"
+    assert content["PLACE"] == str(server.peer.directory)
+    assert content["prepared"] == ["model"]
+    assert "handler" not in str(content["PYTHONPATH"])
+    assert server.key == "small/1 thread"
+
+
+def test_variant_with_our_engine_gets_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = started(tmp_path, monkeypatch, 1)
+    content = answer_of(server)
+    assert content["arguments"] == [str(tmp_path / "archive"), "int8"]
+    assert str(content["PYTHONPATH"]).endswith("/handler")
+    assert (server.key, server.title) == ("small/our engine int8", "Small, our engine int8")
+
+
+def test_variant_whose_archive_is_missing_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = started(tmp_path, monkeypatch, 1)
+    server.archives = {}
+    with pytest.raises(CandidateError, match="int8 archive"):
+        server.prepare()
+
+
+def test_failed_preparation_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = started(tmp_path, monkeypatch, 0, TOML.replace("open(", "no_such_function("))
+    with pytest.raises(CandidateError, match="preparation failed"), server.run():
+        pass
+
+
+@pytest.mark.skipif(not IS_NAMESPACE_POSSIBLE, reason="network namespaces take root and iproute2")
+def test_server_in_a_namespace_answers_there_and_the_namespace_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its own name: a benchmark may be running on this machine.
+    monkeypatch.setattr(peer_server, "NAMESPACE", "bench-test")
+    toml = TOML.replace("extra_ports = 1", "extra_ports = 1\nnamespace = true")
+    assert answer_of(started(tmp_path, monkeypatch, 0, toml))["OMP_NUM_THREADS"] == "1"
+    assert not Path("/run/netns/bench-test").exists()
+
+
+def test_namespace_without_root_says_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(CandidateError, match="root"), network_namespace("bench-test"):
+        pass

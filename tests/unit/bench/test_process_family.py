@@ -1,0 +1,77 @@
+"""All processes of a server are found, measured and ended, wherever they went."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench import process_family
+from bench.marked_process import marked, process
+
+#: A server that leaves its session, its parent and a child behind; the grandchild ignores SIGTERM.
+FORKS = """
+import os, signal, subprocess, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        block = bytearray(30_000_000)
+        for i in range(0, len(block), 4096):
+            block[i] = 1
+        open("grandchild", "w").close()
+        time.sleep(60)
+    os._exit(0)
+os.wait()
+time.sleep(60)
+"""
+
+
+@pytest.fixture(autouse=True)
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_family.end, "__defaults__", (0.5,))
+
+
+def test_server_that_forks_is_measured_as_a_whole_and_leaves_nothing(tmp_path: Path) -> None:
+    with marked("server") as mark:
+        with process([sys.executable, "-c", FORKS], mark, {}, tmp_path, tmp_path / "log"):
+            _wait_for(tmp_path / "grandchild")
+            assert len(process_family.members(mark)) == 2
+            memory = process_family.memory(mark)
+            assert len(memory.processes) == 2
+            assert 30 < memory.total_mb < 200
+        assert process_family.members(mark) == []
+
+
+def test_process_of_another_server_is_left_alone(tmp_path: Path) -> None:
+    with marked("one") as one, marked("other") as other:
+        command = [sys.executable, "-c", "import time; time.sleep(60)"]
+        with process(command, one, {}, tmp_path, tmp_path / "log") as running:
+            _wait_until_marked(one)
+            assert process_family.end(other) == []
+            assert process_family.members(one) == [running.pid]
+
+
+def test_what_a_server_says_is_kept(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "server.log"
+    command = [sys.executable, "-c", "print('hello')"]
+    with marked("server") as mark, process(command, mark, {}, tmp_path, log) as running:
+        running.wait(20)
+    assert log.read_text(encoding="utf-8") == "hello\n"
+
+
+def _wait_for(file: Path) -> None:
+    give_up = time.monotonic() + 20
+    while not file.exists():
+        assert time.monotonic() < give_up, subprocess.check_output(["ps", "x"], text=True)  # noqa: S607
+        time.sleep(0.02)
+
+
+def _wait_until_marked(mark: str) -> None:
+    give_up = time.monotonic() + 20
+    while not process_family.members(mark):
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
