@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from autoscale.rules import Rules
 from resnet18.cpu import usable_cores
 
 #: Each worker keeps a copy of the network and of Python; beyond this many, more cores go to each worker instead.
@@ -18,6 +19,8 @@ class Concurrency:
 
     workers: int
     threads: int
+    #: Workers that are started, where not all are from the beginning.
+    at_start: int | None = None
 
     @property
     def frontend_threads(self) -> int:
@@ -29,12 +32,19 @@ class Concurrency:
 
     def __str__(self) -> str:
         """Such as ``8 workers of 2 threads``."""
-        return f"{_counted(self.workers, 'worker')} of {_counted(self.threads, 'thread')}"
+        return f"{_counted(self.at_start or self.workers, 'worker')} of {_counted(self.threads, 'thread')}"
 
 
-def concurrency(asked_workers: int | None, cores: int | None = None) -> Concurrency:
-    """As many workers as asked for, else one per usable core up to ``MOST_WORKERS``."""
+def concurrency(asked_workers: int | None, cores: int | None = None, *, autoscale: Rules | None = None) -> Concurrency:
+    """As many workers as asked for, else one per usable core up to ``MOST_WORKERS``.
+
+    With ``autoscale``, threads are shared out as for the most workers that there may be, so that those fit as well;
+    more than there are cores would only take turns.
+    """
     cores = cores or usable_cores()
+    if autoscale is not None:
+        most = max(autoscale.minimum, min(autoscale.maximum, cores))
+        return Concurrency(most, max(1, cores // most), at_start=autoscale.minimum)
     workers = asked_workers or min(cores, MOST_WORKERS)
     return Concurrency(workers, max(1, cores // workers))
 

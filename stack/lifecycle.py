@@ -11,7 +11,8 @@ from pathlib import Path
 from stack import processes
 from stack.announcement import addresses
 from stack.archives import build_archives, publish
-from stack.cores import concurrency
+from stack.autoscaler import AutoscalerService
+from stack.cores import Concurrency, concurrency
 from stack.errors import StopRequestedError
 from stack.java import find_java
 from stack.locks import locked
@@ -82,11 +83,12 @@ def _start(options: Options, ports: Ports, run_directory: RunDirectory) -> tuple
         ports = with_free_grpc_ports(ports)
         served = [ServedModel(archive.model, archive.trained) for archive in archives]
         state = replace(state, ports=ports, models=served)
-        shared = concurrency(options.workers)
+        shared = concurrency(options.workers, autoscale=options.autoscale)
         say(f"Starting TorchServe for {' and '.join(models)}: per model {shared} ...")
         services: list[Service] = [
-            TorchServe(java, ports, run_directory, temp, models, shared),
+            TorchServe(java, ports, run_directory, temp, models, shared, model_api=options.model_api),
             WebService(ports, run_directory, options.host),
+            *_autoscalers(options, ports, run_directory, models, shared),
         ]
         running: Running = []
         for service in services:
@@ -102,6 +104,17 @@ def _start(options: Options, ports: Ports, run_directory: RunDirectory) -> tuple
         _clear(state, run_directory)
         raise
     return state, running
+
+
+def _autoscalers(
+    options: Options, ports: Ports, run_directory: RunDirectory, models: list[str], shared: Concurrency
+) -> list[Service]:
+    """The autoscaler where it was asked for."""
+    if options.autoscale is None:
+        return []
+    rules = replace(options.autoscale, maximum=shared.workers)
+    say(f"Autoscaling between {rules.minimum} and {rules.maximum} workers per model.")
+    return [AutoscalerService(ports, run_directory, models, rules, shared.threads)]
 
 
 def _stay(state: State, running: Running, run_directory: RunDirectory) -> int:

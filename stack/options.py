@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoscale.rules import Rules
+from stack.autoscale_options import add_autoscale_arguments, autoscale_rules
+
 UNTRAINED = "untrained"
 
 EPILOG = """examples:
@@ -18,6 +21,10 @@ EPILOG = """examples:
       in the background; ./scripts/stop stops it
   ./scripts/serve --weights finetuned.pth --labels names.txt
       your own ResNet18; names.txt has one class name a line
+  ./scripts/serve --precision int8 --calibration photographs
+      twice as fast as bf16, fitted to the pictures of a folder and checked against f32
+  ./scripts/serve --autoscale 1..8
+      1 to 8 workers per model, as many as it takes; .run/<WEB_PORT>/logs/autoscale.log explains each change
   WEB_PORT=5001 INFERENCE_PORT=8090 MANAGEMENT_PORT=8091 METRICS_PORT=8092 ./scripts/serve
       a second stack beside the first
 
@@ -38,10 +45,16 @@ class Options:
     weights: Path | str | None = None
     labels: Path | None = None
     precision: str | None = None
+    #: Folder of pictures for int8; None where the archives at hand were built with them.
+    calibration: Path | None = None
     #: Per model; None means as many as the cores suggest.
     workers: int | None = None
     #: Address that the web service listens on; everything else stays on 127.0.0.1.
     host: str = "127.0.0.1"
+    #: Whether archives can be registered while it runs.
+    model_api: bool = False
+    #: How the number of workers is adapted; None: it stays as it is.
+    autoscale: Rules | None = None
 
 
 def parse_options(arguments: Sequence[str]) -> Options:
@@ -65,9 +78,14 @@ def parse_options(arguments: Sequence[str]) -> Options:
         help="class names in class order: text, one a line, or JSON (default: ImageNet's)",
     )  # fmt: skip
     parser.add_argument(
-        "--precision", choices=["auto", "f32", "bf16"],
+        "--precision", choices=["auto", "f32", "bf16", "int8"],
         help="what the network computes in; auto is bf16 where the processor has it (default: as in "
         "config/model-config.yaml)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--calibration", metavar="DIR", type=_directory,
+        help="100 or more pictures like those to be classified, which int8 is fitted to and judged by; needed when "
+        "archives are built as int8",
     )  # fmt: skip
     parser.add_argument(
         "--workers", metavar="N", type=_count,
@@ -77,13 +95,30 @@ def parse_options(arguments: Sequence[str]) -> Options:
         "--host", metavar="ADDR", type=_address, default="127.0.0.1",
         help="address the web service listens on, such as 0.0.0.0; TorchServe stays on 127.0.0.1 (default: 127.0.0.1)",
     )  # fmt: skip
-    return Options(**vars(parser.parse_args(arguments)))
+    parser.add_argument(
+        "--model-api", action="store_true",
+        help="let TorchServe register and unregister archives while it runs, which scripts/manage.py deploy needs",
+    )  # fmt: skip
+    add_autoscale_arguments(parser)
+    given = vars(parser.parse_args(arguments))
+    autoscale = autoscale_rules(parser, given)
+    options = Options(autoscale=autoscale, **given)
+    if options.calibration is not None and options.precision != "int8":
+        parser.error("--calibration goes with --precision int8")
+    return options
 
 
 def _file(text: str) -> Path:
     path = Path(text).expanduser().absolute()
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"{text!r} is not a file")
+    return path
+
+
+def _directory(text: str) -> Path:
+    path = Path(text).expanduser().absolute()
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
     return path
 
 

@@ -23,7 +23,13 @@ LOG4J_CONFIG = "-Dlog4j.configurationFile="
 
 
 def settings(
-    text: str, ports: Ports, run_directory: RunDirectory, models: Sequence[str], concurrency: Concurrency
+    text: str,
+    ports: Ports,
+    run_directory: RunDirectory,
+    models: Sequence[str],
+    concurrency: Concurrency,
+    *,
+    model_api: bool = False,
 ) -> dict[str, str | int]:
     """The settings of ``config.properties``, given as ``text``, with those of one stack filled in."""
     own: dict[str, str | int] = {
@@ -36,9 +42,10 @@ def settings(
         "workflow_store": str(run_directory.workflow_store),
         "metrics_config": str(CONFIG / "metrics.yaml"),
         "load_models": ",".join(f"{model}={model}.mar" for model in models),
-        "default_workers_per_model": concurrency.workers,
+        "default_workers_per_model": concurrency.at_start or concurrency.workers,
         "number_of_netty_threads": concurrency.frontend_threads,
         "netty_client_threads": concurrency.frontend_threads,
+        "enable_model_api": "true" if model_api else "false",
     }
     return {**properties.parse(text), **own}
 
@@ -96,6 +103,8 @@ class TorchServe:
         temp: Path,
         models: Sequence[str],
         concurrency: Concurrency,
+        *,
+        model_api: bool = False,
     ) -> None:
         self._java = java
         self._ports = ports
@@ -103,11 +112,14 @@ class TorchServe:
         self._temp = temp
         self._models = models
         self._concurrency = concurrency
+        self._model_api = model_api
 
     def start(self) -> subprocess.Popen[bytes]:
         """Write its configuration and start it, in a session of its own so that no terminal's Ctrl-C reaches it."""
         text = (CONFIG / "config.properties").read_text(encoding="utf-8")
-        chosen = settings(text, self._ports, self._run_directory, self._models, self._concurrency)
+        chosen = settings(
+            text, self._ports, self._run_directory, self._models, self._concurrency, model_api=self._model_api
+        )
         self._run_directory.config.write_text(properties.render(chosen), encoding="ascii")
         with (self._run_directory.logs / failure.CONSOLE_LOG).open("wb") as console:
             return subprocess.Popen(

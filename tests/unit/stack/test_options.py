@@ -35,6 +35,8 @@ def test_help_needs_nothing_installed(script: str) -> None:
         (["--weights", "untrained"], Options(weights="untrained")),
         (["--weights", str(CAT), "--labels", str(CAT)], Options(weights=CAT, labels=CAT)),
         (["--precision", "bf16", "--workers", "3"], Options(precision="bf16", workers=3)),
+        (["--precision", "int8"], Options(precision="int8")),
+        (["--precision", "int8", "--calibration", "/"], Options(precision="int8", calibration=Path("/"))),
         (["--host", "0.0.0.0"], Options(host="0.0.0.0")),  # noqa: S104 - not bound here
         (["--host", "::1"], Options(host="::1")),
     ],
@@ -58,6 +60,9 @@ def test_a_relative_file_keeps_its_place(tmp_path: Path, monkeypatch: pytest.Mon
         (["--weights", "/nowhere/w.pth"], "'/nowhere/w.pth' is not a file"),
         (["--labels", "/"], "'/' is not a file"),
         (["--precision", "int4"], "invalid choice: 'int4'"),
+        (["--precision", "int8", "--calibration", str(CAT)], "cat.jpg' is not a folder"),
+        (["--precision", "f32", "--calibration", "/"], "--calibration goes with --precision int8"),
+        (["--calibration", "/"], "--calibration goes with --precision int8"),
         (["--host", "example"], "'example' is not an IP address"),
         (["--det"], "unrecognized arguments: --det"),
     ],

@@ -1,0 +1,104 @@
+"""What happened to one model between two looks at it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Sums since TorchServe was started, over all versions of a model."""
+
+    #: Requests that came, those that were refused included.
+    arrived: float = 0.0
+    #: Requests that a worker answered.
+    answered: float = 0.0
+    #: Seconds that the answered ones waited for a worker, together.
+    waited_s: float = 0.0
+    #: Seconds that workers were at work, together.
+    worked_s: float = 0.0
+
+    def since(self, earlier: Counters) -> Counters:
+        """The increase. A counter that went down began anew with its server: then it is the increase itself."""
+        if self.arrived < earlier.arrived or self.answered < earlier.answered:
+            return self
+        return Counters(
+            self.arrived - earlier.arrived,
+            self.answered - earlier.answered,
+            max(0.0, self.waited_s - earlier.waited_s),
+            max(0.0, self.worked_s - earlier.worked_s),
+        )
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One interval, which ended at ``at_s`` on any clock that only goes forward."""
+
+    at_s: float
+    seconds: float
+    #: What happened in it.
+    traffic: Counters
+    #: Workers that TorchServe lists, and how many of them take work, at its end.
+    listed: int
+    ready: int
+    #: Requests that waited for a worker at its end.
+    pending: int
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Several intervals seen as one."""
+
+    seconds: float
+    total: Counters
+    #: The shortest and the longest that the queue was at the end of any of them.
+    shortest_queue: int
+    longest_queue: int
+    #: How many more waited at the end of the last one than at the end of the first.
+    queue_growth: int
+
+    @classmethod
+    def over(cls, observations: Sequence[Observation]) -> Traffic:
+        """The sum of all of them."""
+        parts = [observation.traffic for observation in observations]
+        return cls(
+            sum(observation.seconds for observation in observations),
+            Counters(
+                sum(part.arrived for part in parts),
+                sum(part.answered for part in parts),
+                sum(part.waited_s for part in parts),
+                sum(part.worked_s for part in parts),
+            ),
+            min((observation.pending for observation in observations), default=0),
+            max((observation.pending for observation in observations), default=0),
+            observations[-1].pending - observations[0].pending if observations else 0,
+        )
+
+    @property
+    def arrived_per_s(self) -> float:
+        """Requests a second."""
+        return self.total.arrived / self.seconds if self.seconds else 0.0
+
+    @property
+    def wait_s(self) -> float:
+        """Mean seconds that an answered request waited; 0 where none was answered."""
+        return self.total.waited_s / self.total.answered if self.total.answered else 0.0
+
+    def expected_wait_s(self, pending: int) -> float:
+        """Seconds that a request behind ``pending`` others waits at the rate at which they were answered lately."""
+        if not pending:
+            return 0.0
+        return pending * self.seconds / self.total.answered if self.total.answered else self.seconds
+
+    @property
+    def busy(self) -> float:
+        """Mean number of workers at work."""
+        return self.total.worked_s / self.seconds if self.seconds else 0.0
+
+    @property
+    def demand(self) -> float:
+        """Workers that would be at work if everything that came had been answered."""
+        if not self.total.answered:
+            return self.busy
+        return max(self.busy, self.arrived_per_s * self.total.worked_s / self.total.answered)

@@ -1,0 +1,1 @@
+"""The autoscaler's policy against a simulated TorchServe, by discrete events."""

@@ -1,0 +1,91 @@
+"""Counters of TorchServe and of the web service, and what they say about the time between two looks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from operate.running_stack import RunningStack
+from stack.loopback import ask
+from stack.web_service import reachable_address
+
+#: Labels, sorted, of a sample.
+Labels = frozenset[tuple[str, str]]
+Samples = Mapping[tuple[str, Labels], float]
+
+
+@dataclass(frozen=True)
+class Look:
+    """All samples of both services at one time; those of one that did not answer are missing."""
+
+    time: float = field(default_factory=time.monotonic)
+    torchserve: Samples = field(default_factory=dict)
+    web: Samples = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What happened to one version between two looks; None where nothing can be said."""
+
+    requests_per_s: float | None
+    #: Mean milliseconds that a request waited for a worker.
+    queue_ms: float | None
+
+
+def look(stack: RunningStack) -> Look:
+    """Read both. The web service's need an API key where it has any, and are left out then."""
+    torchserve = ask("GET", stack.ports.metrics_port, "/metrics")
+    web = ask("GET", stack.ports.web_port, "/metrics", host=reachable_address(stack.state.host))
+    return Look(
+        torchserve=_samples(torchserve.body if torchserve is not None and torchserve.status == 200 else b""),
+        web=_samples(web.body if web is not None and web.status == 200 else b""),
+    )
+
+
+def rates(before: Look, after: Look, model: str, version: str, *, is_default: bool) -> Rates:
+    """Of one version; requests that named none count for the default one."""
+    names = {version, "default"} if is_default else {version}
+    seconds = after.time - before.time
+    requests, waited_us = (
+        _increase(before.torchserve, after.torchserve, name, model, names)
+        for name in ("ts_inference_requests_total", "ts_queue_latency_microseconds")
+    )
+    if requests is None or seconds <= 0:
+        return Rates(None, None)
+    return Rates(requests / seconds, waited_us / requests / 1000 if requests and waited_us is not None else None)
+
+
+def web_rates(before: Look, after: Look) -> dict[str, float]:
+    """Answers a second by status class, such as ``2xx``, of the routes that classify."""
+    seconds = after.time - before.time
+    found: dict[str, float] = {}
+    for (name, labels), value in after.web.items():
+        told = dict(labels)
+        if name == "web_requests_total" and told.get("method") == "POST" and seconds > 0:
+            status = told.get("status", "?")[:1] + "xx"
+            increase = max(value - before.web.get((name, labels), 0.0), 0.0)
+            found[status] = found.get(status, 0.0) + increase / seconds
+    return found
+
+
+def _increase(before: Samples, after: Samples, name: str, model: str, versions: set[str]) -> float | None:
+    found = None
+    for (other, labels), value in after.items():
+        told = dict(labels)
+        if other == name and told.get("model_name") == model and told.get("model_version") in versions:
+            # A counter that went down began anew with its server.
+            earlier = before.get((other, labels), 0.0)
+            found = (found or 0.0) + (value - earlier if value >= earlier else value)
+    return found
+
+
+def _samples(body: bytes) -> dict[tuple[str, Labels], float]:
+    families = text_string_to_metric_families(body.decode(errors="replace"))
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }

@@ -1,0 +1,297 @@
+"""``scripts/manage.py`` on a stack that answers pictures all the while."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import requests
+from safetensors.numpy import load
+
+from stack.run_directory import remove_tree
+from support import CAT, REPOSITORY
+from tests.e2e.serving import ANSWER_S, Stack, stack_on_free_ports
+
+MODEL = "resnet18"
+SERVE = ("--detach", "--weights", "untrained", "--precision", "f32", "--workers", "1", "--model-api")
+CLIENTS = 8
+#: What the labels of the second version begin with, so that an answer tells which version really gave it.
+SECOND = "second "
+#: Seconds for TorchServe to give up a worker, or to have it back.
+PATIENCE_S = 40.0
+
+Edit = Callable[[dict[str, bytes]], None]
+
+
+@pytest.fixture(scope="module")
+def operated() -> Iterator[Stack]:
+    """A stack of this module's own, that takes new archives; ResNet18 has seeded weights."""
+    stack = stack_on_free_ports()
+    try:
+        started = stack.run("serve", *SERVE)
+        assert started.returncode == 0, f"{started.stdout}\n{started.stderr}\n{stack.logs()}"
+        yield stack
+    finally:
+        stack.run("stop")
+        remove_tree(stack.run_directory.path)
+
+
+def test_no_request_fails_while_workers_and_versions_change(operated: Stack, tmp_path: Path) -> None:
+    second = variant(operated, tmp_path, "2.0", rename_labels)
+    with Load(operated).running() as load:
+        for workers in (4, 2):
+            done(operated, "scale", MODEL, "--workers", str(workers), "--force", "--yes")
+        for _ in range(2):
+            psutil.Process(operated.worker_pids(MODEL)[0]).kill()
+            wait_for_workers(operated, 2)
+        done(operated, "scale", MODEL, "--workers", "1", "--yes")
+        deployed = done(operated, "deploy", MODEL, "--archive", str(second), "--no-compare", "--yes")
+        assert (deployed["version"], deployed["version_before"], deployed["workers"]) == ("2.0", "1.0", 1)
+        load.wait_for(CLIENTS)
+        assert load.last_version == "2.0"
+        rolled_back = done(operated, "rollback", MODEL, "--yes")
+        assert (rolled_back["version"], rolled_back["version_before"]) == ("1.0", "2.0")
+        load.wait_for(CLIENTS)
+        assert load.last_version == "1.0"
+    assert load.failures == []
+    assert load.answered > 100
+    assert load.versions == {"1.0", "2.0"}
+
+
+def rename_labels(files: dict[str, bytes]) -> None:
+    labels = json.loads(files["index_to_name.json"])
+    renamed = {index: [wnid, f"{SECOND}{name}"] for index, (wnid, name) in labels.items()}
+    files["index_to_name.json"] = json.dumps(renamed).encode()
+
+
+def break_setting(files: dict[str, bytes]) -> None:
+    config = files["model-config.yaml"]
+    files["model-config.yaml"] = config.replace(b"default_top_k: 5", b"default_top_k: many")
+
+
+def shift_classes(files: dict[str, bytes]) -> None:
+    weights = next(tensor for tensor in load(files["network.safetensors"]).values() if tensor.shape == (1000, 512))
+    assert weights.tobytes() in files["network.bin"]
+    files["network.bin"] = files["network.bin"].replace(weights.tobytes(), np.roll(weights, 1, axis=0).tobytes())
+
+
+@pytest.mark.parametrize(
+    ("edit", "complaint"),
+    [
+        pytest.param(break_setting, "handler.default_top_k = 'many'", id="crashes on load"),
+        pytest.param(shift_classes, "it agrees on 0.0% of the pictures", id="answers differ"),
+        pytest.param(rename_labels, "its labels differ: class 0", id="wrong labels"),
+    ],
+)
+def test_a_broken_version_never_becomes_the_default(
+    operated: Stack, tmp_path: Path, edit: Edit, complaint: str
+) -> None:
+    broken = variant(operated, tmp_path, "9.0", edit)
+    before = [path.name for path in operated.run_directory.model_store.iterdir()]
+    with Load(operated).running() as load:
+        deployed = manage(operated, "deploy", MODEL, "--archive", str(broken), "--yes")
+        load.wait_for(CLIENTS)
+    assert deployed[0] == 1
+    assert complaint in deployed[2]
+    assert load.failures == []
+    assert load.versions == {"1.0"}
+    status = manage(operated, "status")[1]
+    assert ("9.0", False) not in {(version["version"], version["is_default"]) for version in status["versions"]}
+    assert [path.name for path in operated.run_directory.model_store.iterdir()] == before
+
+
+def test_an_interrupted_deployment_leaves_nothing_behind(operated: Stack, tmp_path: Path) -> None:
+    fourth = variant(operated, tmp_path, "4.0", rename_labels)
+    before = manage(operated, "status")[1]["versions"]
+    command = [str(REPOSITORY / "scripts" / "manage.py"), "deploy", MODEL, "--archive", str(fourth)]
+    with subprocess.Popen(
+        [*command, "--no-compare", "--yes"], env=operated.environment, stdout=subprocess.PIPE, text=True
+    ) as deploy:
+        assert deploy.stdout is not None
+        assert deploy.stdout.readline().startswith("Registering")
+        wait_until(lambda: bool(worker_states(operated, "4.0")))
+        deploy.send_signal(signal.SIGINT)
+        assert "Undoing" in deploy.stdout.read()
+        assert deploy.wait(ANSWER_S) == 128 + signal.SIGINT
+    after = manage(operated, "status")[1]["versions"]
+    names = [
+        [(version["model"], version["version"], version["is_default"]) for version in seen] for seen in (before, after)
+    ]
+    assert names[0] == names[1]
+    assert not (operated.run_directory.model_store / f"{MODEL}-4.0.mar").exists()
+
+
+def test_a_worker_that_was_given_up_is_shown_and_brought_back(operated: Stack, tmp_path: Path) -> None:
+    third = variant(operated, tmp_path, "3.0", give_up_soon)
+    done(operated, "deploy", MODEL, "--archive", str(third), "--yes")
+    needed = next(
+        file
+        for file in Path(operated.state().temp).glob("models/*/description.json")
+        if json.loads(file.read_text(encoding="utf-8"))["version"] == "3.0"
+    )
+    needed.rename(needed.with_suffix(".away"))
+    psutil.Process(operated.worker_pids(MODEL)[0]).kill()
+    wait_until(lambda: worker_states(operated, "3.0") == ["dead"])
+    returncode, status, _ = manage(operated, "status")
+    assert returncode == 1
+    assert any("manage.py recover" in problem for problem in status["problems"])
+    returncode, _, complaint = manage(operated, "recover", "--yes")
+    assert returncode == 1
+    assert "description.json of the archive cannot be used" in complaint
+    wait_until(lambda: worker_states(operated, "3.0") == ["dead"])
+    needed.with_suffix(".away").rename(needed)
+    recovered = done(operated, "recover", "--yes")["recovered"]
+    assert [(one["model"], one["version"], one["workers"]) for one in recovered] == [(MODEL, "3.0", 1)]
+    assert worker_states(operated, "3.0") == ["ready"]
+    assert operated.predict().status_code == 200
+    assert done(operated, "recover", "--yes") == {"recovered": []}
+
+
+def give_up_soon(files: dict[str, bytes]) -> None:
+    files["model-config.yaml"] = b"maxRetryTimeoutInSec: 1\n" + files["model-config.yaml"]
+
+
+def test_what_is_hard_to_take_back_needs_consent(operated: Stack) -> None:
+    returncode, _, complaint = manage(operated, "scale", MODEL, "--workers", "0")
+    assert (returncode, "--yes" in complaint) == (2, True)
+    assert operated.predict().status_code == 200
+
+
+def test_more_workers_than_cores_are_refused(operated: Stack) -> None:
+    returncode, _, complaint = manage(operated, "scale", MODEL, "--workers", "999", "--yes")
+    assert (returncode, "usable cores" in complaint) == (1, True)
+
+
+def test_a_version_that_is_served_already_is_refused_with_what_to_do(operated: Stack, tmp_path: Path) -> None:
+    again = variant(operated, tmp_path, "1.0", give_up_soon)
+    returncode, _, complaint = manage(operated, "deploy", MODEL, "--archive", str(again), "--yes")
+    assert returncode == 1
+    assert "build_archive.py" in complaint
+
+
+def test_logs_of_all_services_come_merged(operated: Stack) -> None:
+    logged = operated.run("manage.py", "logs", "--json", "--lines", "100000")
+    lines = [json.loads(line) for line in logged.stdout.splitlines()]
+    assert {"ts_log", "model_log", "web"} <= {line["source"] for line in lines}
+    times = [line["time"] for line in lines]
+    assert times == sorted(times)
+
+
+@dataclass
+class Load:
+    """Clients that send pictures to the web service one after the other, each a new one, and ask nothing twice."""
+
+    stack: Stack
+    failures: list[str] = field(default_factory=list)
+    versions: set[str] = field(default_factory=set)
+    answered: int = 0
+    last_version: str | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[Load]:
+        """The clients are at work inside the block."""
+        self._stop = threading.Event()
+        threads = [threading.Thread(target=self._send, args=(client,)) for client in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        try:
+            self.wait_for(CLIENTS)
+            yield self
+        finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join()
+
+    def wait_for(self, answers: int) -> None:
+        """Return after so many more answers, and as many that were asked for before."""
+        enough = self.answered + len(self.failures) + 2 * answers
+        wait_until(lambda: self.answered + len(self.failures) >= enough)
+
+    def _send(self, client: int) -> None:
+        picture = CAT.read_bytes()
+        url = f"{self.stack.web}/classify?model={MODEL}"
+        with requests.Session() as session:
+            number = 0
+            while not self._stop.is_set():
+                number += 1
+                # Bytes after a JPEG's end mean nothing, but make another picture of it for the cache.
+                answer = session.post(url, data=picture + f"{client} {number}".encode(), timeout=ANSWER_S)
+                self._note(answer)
+
+    def _note(self, answer: requests.Response) -> None:
+        if answer.status_code != 200:
+            self.failures.append(f"{answer.status_code} {answer.text}")
+            return
+        version = answer.headers["X-Model-Version"]
+        label = answer.json()["predictions"][0]["label"]
+        if label.startswith(SECOND) != (version == "2.0"):
+            self.failures.append(f"{version} answered {label}")
+        self.versions.add(version)
+        self.last_version = version
+        self.answered += 1
+
+
+def manage(stack: Stack, *arguments: str) -> tuple[int, Any, str]:
+    """Exit status, JSON and complaints of one command."""
+    run = stack.run("manage.py", *arguments, "--json")
+    return run.returncode, json.loads(run.stdout or "null"), run.stderr
+
+
+def done(stack: Stack, *arguments: str) -> Any:
+    """The JSON of a command that must succeed."""
+    returncode, content, told = manage(stack, *arguments)
+    assert returncode == 0, told
+    return content
+
+
+def variant(stack: Stack, directory: Path, version: str, edit: Edit) -> Path:
+    """The served archive under another version, with its files as ``edit`` leaves them."""
+    source = stack.run_directory.model_store / f"{MODEL}.mar"
+    changed = directory / f"{MODEL}.mar"
+    with zipfile.ZipFile(source) as mar:
+        files = {name: mar.read(name) for name in mar.namelist()}
+    for name, path in (("MAR-INF/MANIFEST.json", ("model", "modelVersion")), ("description.json", ("version",))):
+        content = json.loads(files[name])
+        (content if len(path) == 1 else content[path[0]])[path[-1]] = version
+        files[name] = json.dumps(content).encode()
+    edit(files)
+    with zipfile.ZipFile(changed, "w") as mar:
+        for name, content in files.items():
+            mar.writestr(name, content)
+    return changed
+
+
+def worker_states(stack: Stack, version: str) -> list[str]:
+    """Of one version, as ``status`` has them."""
+    versions = manage(stack, "status", "--interval", "0.1")[1]["versions"]
+    return [
+        worker["state"]
+        for listed in versions
+        if (listed["model"], listed["version"]) == (MODEL, version)
+        for worker in listed["workers"]
+    ]
+
+
+def wait_for_workers(stack: Stack, count: int) -> None:
+    """Return when so many workers of the first version are ready."""
+    wait_until(lambda: worker_states(stack, "1.0") == ["ready"] * count)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return when ``condition`` holds, which must come in time."""
+    give_up = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < give_up, "it did not come to that in time"
+        time.sleep(0.1)

@@ -1,0 +1,65 @@
+"""From TorchServe's counters to what happened between two looks."""
+
+from __future__ import annotations
+
+from autoscale.model import Look, WatchedModel
+from autoscale.observation import Counters, Observation, Traffic
+from autoscale.rules import Rules
+from autoscale.torchserve_metrics import read_counters
+
+#: As TorchServe 0.12 writes them.
+METRICS = """\
+# HELP ts_inference_requests_total Torchserve prometheus counter metric with unit: Count
+# TYPE ts_inference_requests_total counter
+ts_inference_requests_total{model_name="resnet18",model_version="1.0",hostname="vm",} 45.0
+ts_inference_requests_total{model_name="resnet18",model_version="default",hostname="vm",} 4708.0
+ts_inference_requests_total{model_name="other",model_version="default",hostname="vm",} 7.0
+# HELP ts_queue_latency_microseconds Torchserve prometheus counter metric with unit: Microseconds
+# TYPE ts_queue_latency_microseconds counter
+ts_queue_latency_microseconds{model_name="resnet18",model_version="1.0",hostname="vm",} 2.1E7
+ts_queue_latency_microseconds{model_name="resnet18",model_version="default",hostname="vm",} 500000.0
+# HELP handler_requests_total Torchserve prometheus counter metric with unit: count
+# TYPE handler_requests_total counter
+handler_requests_total{ModelName="resnet18",Level="Model",Hostname="vm",} 1357.0
+# HELP handler_batch_seconds Torchserve prometheus histogram metric with unit: s
+# TYPE handler_batch_seconds histogram
+handler_batch_seconds_bucket{ModelName="resnet18",Level="Model",Hostname="vm",le="+Inf",} 16.0
+handler_batch_seconds_count{ModelName="resnet18",Level="Model",Hostname="vm",} 16.0
+handler_batch_seconds_sum{ModelName="resnet18",Level="Model",Hostname="vm",} 0.36
+"""
+
+
+def test_torchserves_metrics_become_the_sums_of_each_model_over_its_versions() -> None:
+    counters = read_counters(METRICS, ["resnet18", "idle"])
+    assert counters == {"resnet18": Counters(4753.0, 1357.0, 21.5, 0.36), "idle": Counters()}
+
+
+def test_an_increase_survives_a_restart_of_torchserve() -> None:
+    before, after = Counters(100, 90, 5.0, 9.0), Counters(3, 2, 0.5, 0.1)
+    assert after.since(before) == after
+    assert Counters(110, 95, 6.0, 9.5).since(before) == Counters(10, 5, 1.0, 0.5)
+
+
+def test_intervals_add_up_to_rates() -> None:
+    seen = [
+        Observation(1.0, 1.0, Counters(100, 40, 8.0, 1.0), 1, 1, 60),
+        Observation(3.0, 2.0, Counters(200, 60, 22.0, 2.0), 1, 1, 80),
+    ]
+    traffic = Traffic.over(seen)
+    assert (traffic.arrived_per_s, traffic.wait_s, traffic.busy, traffic.queue_growth) == (100.0, 0.3, 1.0, 20)
+    assert traffic.demand == 3.0, "100 requests/s at 0.03 s each, though one worker answers only a third"
+    assert traffic.expected_wait_s(60) == 1.8, "60 requests at 100 in 3 s"
+
+
+def test_nothing_that_happened_is_no_wait() -> None:
+    traffic = Traffic.over([])
+    assert (traffic.arrived_per_s, traffic.wait_s, traffic.busy, traffic.demand) == (0, 0, 0, 0)
+    assert traffic.expected_wait_s(0) == 0
+
+
+def test_an_idle_model_claims_no_cores() -> None:
+    idle, busy = WatchedModel(Rules(1, 4)), WatchedModel(Rules(1, 4))
+    for second in range(5):
+        idle.add(Look(float(second), Counters(second, second, 0.0, second * 0.01), 3, 3, 0))
+        busy.add(Look(float(second), Counters(second, second, 0.0, second * 0.9), 3, 3, 0))
+    assert (idle.claimed, busy.claimed) == (0, 3)

@@ -1,0 +1,172 @@
+"""The loop around the decisions: what is scaled, what is told, and what it outlives."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import autoscale.autoscaler
+from autoscale.autoscaler import Autoscaler
+from autoscale.capacity import Machine
+from autoscale.rules import Rules
+from client.errors import Refused, Unreachable
+from client.served import ModelVersion, Worker
+from stack.locks import locked
+
+MODEL = "resnet18"
+
+
+class FakeTorchServe:
+    """The parts of ManagementClient and of the metrics that the autoscaler uses, with a clock that a test turns."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.workers = 1
+        self.version = "1.0"
+        self.pending = 0
+        self.arrived = self.answered = 0.0
+        self.waited_us = self.worked_s = 0.0
+        self.is_away = self.refuses = False
+        self.scaled: list[tuple[str, int, str]] = []
+
+    def describe(self, model: str) -> ModelVersion:
+        if self.is_away:
+            raise Unreachable("cannot be reached")
+        workers = tuple(Worker(str(9000 + number), "READY", 0, 0) for number in range(self.workers))
+        reported: dict[str, Any] = {"jobQueueStatus": {"remainingCapacity": 384, "pendingRequests": self.pending}}
+        return ModelVersion(model, self.version, "x.mar", 1, 1, 8, 1, workers, None, reported)
+
+    def scale(self, model: str, workers: int, version: str, *, synchronous: bool) -> str:
+        assert not synchronous
+        if self.refuses:
+            raise Refused("no", status=400)
+        self.scaled.append((model, workers, version))
+        self.workers = workers
+        return ""
+
+    def metrics(self) -> str:
+        lines = [
+            "# TYPE ts_inference_requests_total counter",
+            f'ts_inference_requests_total{{model_name="{MODEL}"}} {self.arrived}',
+            "# TYPE ts_queue_latency_microseconds counter",
+            f'ts_queue_latency_microseconds{{model_name="{MODEL}"}} {self.waited_us}',
+            "# TYPE handler_requests_total counter",
+            f'handler_requests_total{{ModelName="{MODEL}"}} {self.answered}',
+            "# TYPE handler_batch_seconds histogram",
+            f'handler_batch_seconds_sum{{ModelName="{MODEL}"}} {self.worked_s}',
+        ]
+        return "\n".join(lines) + "\n"
+
+    def overload(self) -> None:
+        """One second in which three times as many requests come as are answered."""
+        self.now += 1
+        self.arrived += 180
+        self.answered += 60
+        self.waited_us += 60 * 400_000
+        self.worked_s += self.workers
+        self.pending = 100
+
+
+@pytest.fixture
+def torchserve() -> FakeTorchServe:
+    return FakeTorchServe()
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    return tmp_path / "lock"
+
+
+@pytest.fixture
+def step(
+    torchserve: FakeTorchServe, lock: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> Callable[[], None]:
+    """Lets the autoscaler look once, on a machine of four cores."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(autoscale.autoscaler.time, "monotonic", lambda: torchserve.now)
+    monkeypatch.setattr(autoscale.autoscaler, "read_machine", lambda: Machine(4, 10**10, 10**9))
+    scaler = Autoscaler([MODEL], Rules(1, 8), 1, torchserve, torchserve.metrics, lock)  # type: ignore[arg-type]
+    return scaler.step
+
+
+def test_overload_brings_workers_up_to_the_cores_and_the_log_tells_why(
+    torchserve: FakeTorchServe, step: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(10):
+        step()
+        torchserve.overload()
+    assert torchserve.scaled == [(MODEL, 4, "1.0")]
+    assert caplog.messages == [
+        "resnet18: 1 -> 4 workers: requests wait; 180.0 requests/s wait 1667 ms (target 100 ms) and need 3.0 workers",
+        "resnet18: stays at 4: no more are allowed; 180.0 requests/s wait 1667 ms (target 100 ms) and need 12.0 "
+        "workers, but no more can be had: 4 cores",
+    ]
+
+
+def test_nothing_is_scaled_while_another_command_changes_the_stack(
+    torchserve: FakeTorchServe, step: Callable[[], None], lock: Path
+) -> None:
+    with locked(lock):
+        for _ in range(5):
+            step()
+            torchserve.overload()
+    assert torchserve.scaled == []
+    step()
+    assert torchserve.scaled == [(MODEL, 4, "1.0")]
+
+
+def test_an_absent_torchserve_is_outlived_and_told_once(
+    torchserve: FakeTorchServe, step: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    torchserve.is_away = True
+    for _ in range(3):
+        step()
+    assert caplog.messages == ["TorchServe cannot be observed, so nothing is changed: cannot be reached"]
+    torchserve.is_away = False
+    for _ in range(4):
+        step()
+        torchserve.overload()
+    assert torchserve.scaled == [(MODEL, 4, "1.0")]
+
+
+def test_a_refusal_is_told_and_not_repeated_at_once(
+    torchserve: FakeTorchServe, step: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    torchserve.refuses = True
+    for _ in range(4):
+        step()
+        torchserve.overload()
+    assert caplog.messages == ["resnet18: TorchServe refused 4 workers: no"]
+
+
+def test_what_somebody_else_scaled_is_given_its_time(torchserve: FakeTorchServe, step: Callable[[], None]) -> None:
+    for _ in range(100):
+        step()
+        torchserve.now += 1
+    torchserve.workers = 3
+    for _ in range(60):
+        step()
+        torchserve.now += 1
+    assert torchserve.scaled == []
+    step()
+    assert torchserve.scaled == [(MODEL, 2, "1.0")]
+
+
+def test_a_new_default_version_is_judged_by_its_own_traffic(
+    torchserve: FakeTorchServe, step: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        step()
+        torchserve.overload()
+    torchserve.version = "2.0"
+    step()
+    assert torchserve.scaled == []
+    assert caplog.messages == ["resnet18: version 2.0 is the default now"]
+    for _ in range(3):
+        torchserve.overload()
+        step()
+    assert torchserve.scaled == [(MODEL, 4, "2.0")]
