@@ -73,6 +73,8 @@ class ManagementClient:
     ) -> str:
         """Load ``archive``, a file of the model store or an address that TorchServe allows; answers what it says.
 
+        ``synchronous``: answer when its workers are READY; meanwhile TorchServe's frontend serves others more slowly.
+
         Its version is the one the archive was made with, and becomes the default only where it is the first one.
         ``options`` are TorchServe's, such as ``batch_size``. Needs ``enable_model_api=true``.
         """
@@ -97,7 +99,9 @@ class ManagementClient:
     ) -> str:
         """Have ``workers`` workers, or with ``max_workers`` at least ``workers``; ``synchronous``: wait for them.
 
-        TorchServe fails or queues anew what the workers that go are working on.
+        TorchServe waits in a thread that also reads requests and writes answers: where others are to be served
+        meanwhile, rather ask asynchronously and call ``wait_until_ready``. It fails or queues anew what the workers
+        that go are working on.
         """
         query = {
             "min_worker": workers,

@@ -31,7 +31,7 @@ class Rates:
     """What happened to one version between two looks; None where nothing can be said."""
 
     requests_per_s: float | None
-    #: Mean milliseconds that a request waited for a worker.
+    #: Mean milliseconds that a request waited for a worker, over all versions of the model.
     queue_ms: float | None
 
 
@@ -40,8 +40,8 @@ def look(stack: RunningStack) -> Look:
     torchserve = ask("GET", stack.ports.metrics_port, "/metrics")
     web = ask("GET", stack.ports.web_port, "/metrics", host=reachable_address(stack.state.host))
     return Look(
-        torchserve=_samples(torchserve.body if torchserve is not None and torchserve.status == 200 else b""),
-        web=_samples(web.body if web is not None and web.status == 200 else b""),
+        torchserve=parse_samples(torchserve.body if torchserve is not None and torchserve.status == 200 else b""),
+        web=parse_samples(web.body if web is not None and web.status == 200 else b""),
     )
 
 
@@ -49,13 +49,10 @@ def rates(before: Look, after: Look, model: str, version: str, *, is_default: bo
     """Of one version; requests that named none count for the default one."""
     names = {version, "default"} if is_default else {version}
     seconds = after.time - before.time
-    requests, waited_us = (
-        _increase(before.torchserve, after.torchserve, name, model, names)
-        for name in ("ts_inference_requests_total", "ts_queue_latency_microseconds")
-    )
+    requests = _increase(before.torchserve, after.torchserve, "ts_inference_requests_total", model, names)
     if requests is None or seconds <= 0:
         return Rates(None, None)
-    return Rates(requests / seconds, waited_us / requests / 1000 if requests and waited_us is not None else None)
+    return Rates(requests / seconds, _queue_ms(before.torchserve, after.torchserve, model))
 
 
 def web_rates(before: Look, after: Look) -> dict[str, float]:
@@ -71,18 +68,29 @@ def web_rates(before: Look, after: Look) -> dict[str, float]:
     return found
 
 
-def _increase(before: Samples, after: Samples, name: str, model: str, versions: set[str]) -> float | None:
+def _queue_ms(before: Samples, after: Samples, model: str) -> float | None:
+    """By what reached the handler: TorchServe's own count of requests includes those that it refused."""
+    # The parser adds "_total" to the name of a counter that has none.
+    waited_us = _increase(before, after, "ts_queue_latency_microseconds_total", model)
+    handled = _increase(before, after, "handler_requests_total", model)
+    return waited_us / handled / 1000 if handled and waited_us is not None else None
+
+
+def _increase(before: Samples, after: Samples, name: str, model: str, versions: set[str] | None = None) -> float | None:
+    """Of ``versions``, or of all; TorchServe's own metrics name the model otherwise than a handler's do."""
     found = None
     for (other, labels), value in after.items():
         told = dict(labels)
-        if other == name and told.get("model_name") == model and told.get("model_version") in versions:
+        named = model in (told.get("model_name"), told.get("ModelName"))
+        if other == name and named and (versions is None or told.get("model_version") in versions):
             # A counter that went down began anew with its server.
             earlier = before.get((other, labels), 0.0)
             found = (found or 0.0) + (value - earlier if value >= earlier else value)
     return found
 
 
-def _samples(body: bytes) -> dict[tuple[str, Labels], float]:
+def parse_samples(body: bytes) -> dict[tuple[str, Labels], float]:
+    """The samples of a metrics page."""
     families = text_string_to_metric_families(body.decode(errors="replace"))
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value

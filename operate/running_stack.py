@@ -71,6 +71,6 @@ class RunningStack:
     @contextmanager
     def being_changed(self) -> Iterator[None]:
         """Keep other commands from changing it at the same time."""
-        lock = self.run_directory.path / "manage.lock"
+        lock = self.run_directory.change_lock
         with locked(lock, on_wait=lambda: complain("Waiting for another manage.py to finish ..."), timeout_s=LOCK_S):
             yield

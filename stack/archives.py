@@ -1,4 +1,7 @@
-"""The archives to serve: built by ``scripts/build_archive.py`` if missing or stale, then put where no build reaches."""
+"""The archives to serve: named ones, or built by ``scripts/build_archive.py`` if missing or stale.
+
+They are put where no build reaches.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,13 @@ import json
 import os
 import shutil
 import subprocess
+import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from resnet18.description import DESCRIPTION_FILE
 from stack.children import child
 from stack.environment import ensure
 from stack.errors import StackError
@@ -35,8 +42,13 @@ class Archive:
     trained: bool
 
 
-def build_archives(options: Options) -> list[Archive]:
-    """The archives for ``options``: ResNet18, and the demonstration model where its weights could not be had."""
+def archives_to_serve(options: Options) -> list[Archive]:
+    """Those that were named, else ResNet18, and the demonstration model where its weights could not be had.
+
+    The first is the one that answers where no model is named, unless it is untrained. Raises StackError.
+    """
+    if options.archives:
+        return _read_archives(options.archives)
     if options.precision == INT8:
         ensure("int8")
     asked: list[str | Path] = ["--model-name", MODEL]
@@ -51,6 +63,23 @@ def build_archives(options: Options) -> list[Archive]:
         archives.append(_build([*demonstration, *_precision(options)]))
         say(f"  {MODEL} is untrained: its labels mean nothing. {DEMONSTRATION}, beside it, answers true labels.")
     return archives
+
+
+def _read_archives(files: Sequence[Path]) -> list[Archive]:
+    archives: dict[str, Archive] = {}
+    for file in files:
+        try:
+            with zipfile.ZipFile(file) as mar:
+                archive = _described(file, json.loads(mar.read(DESCRIPTION_FILE)))
+        except (OSError, zipfile.BadZipFile, KeyError, ValueError) as exc:
+            raise StackError(f"{file} is no archive of scripts/build_archive.py.") from exc
+        if archive.model in archives:
+            raise StackError(
+                f"{file} and {archives[archive.model].path} are both called {archive.model}: build one of them with "
+                "another --model-name, or deploy it as a version with scripts/manage.py."
+            )
+        archives[archive.model] = archive
+    return list(archives.values())
 
 
 def publish(archives: list[Archive], model_store: Path) -> None:
@@ -77,13 +106,16 @@ def _build(arguments: list[str | Path]) -> Archive:
     if process.returncode:
         raise StackError("The archive could not be built; the reason stands above.")
     built = json.loads(output)
-    description = built["description"]
-    archive = Archive(
+    archive = _described(Path(built["path"]), built["description"])
+    say(f"Archive {archive.path.name}: {'built' if built['rebuilt'] else 'up to date'}, weights: {archive.weights}")
+    return archive
+
+
+def _described(path: Path, description: dict[str, Any]) -> Archive:
+    return Archive(
         model=description["model"],
-        path=Path(built["path"]),
+        path=path,
         version=description["version"],
         weights=description["weights"]["source"],
         trained=description["weights"]["trained"],
     )
-    say(f"Archive {archive.path.name}: {'built' if built['rebuilt'] else 'up to date'}, weights: {archive.weights}")
-    return archive

@@ -17,8 +17,6 @@ from stack.run_directory import RunDirectory
 LOG = "autoscale.log"
 #: What its first line says.
 BEGUN = "Watching "
-#: Held by manage.py (operate/running_stack.py) while it changes the stack: two must not scale at the same time.
-CHANGE_LOCK = "manage.lock"
 #: Seconds until it must have begun to watch.
 DEADLINE_S = 30.0
 #: Lines at the end of its log that say why it ended.
@@ -71,7 +69,7 @@ class AutoscalerService:
             "--management-port", str(self._ports.management_port),
             "--metrics-port", str(self._ports.metrics_port),
             "--key-file", str(self._run_directory.key_file),
-            "--change-lock", str(self._run_directory.path / CHANGE_LOCK),
+            "--change-lock", str(self._run_directory.change_lock),
         ]  # fmt: skip
 
     def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stack import processes
 from stack.announcement import addresses
-from stack.archives import build_archives, publish
+from stack.archives import archives_to_serve, publish
 from stack.autoscaler import AutoscalerService
 from stack.cores import Concurrency, concurrency
 from stack.errors import StopRequestedError
@@ -76,7 +76,7 @@ def _start(options: Options, ports: Ports, run_directory: RunDirectory) -> tuple
     try:
         state.write(run_directory.state)
         java = find_java()
-        archives = build_archives(options)
+        archives = archives_to_serve(options)
         publish(archives, run_directory.model_store)
         models = [archive.model for archive in archives]
         # Only now: others may take them while archives are built.
@@ -87,7 +87,7 @@ def _start(options: Options, ports: Ports, run_directory: RunDirectory) -> tuple
         say(f"Starting TorchServe for {' and '.join(models)}: per model {shared} ...")
         services: list[Service] = [
             TorchServe(java, ports, run_directory, temp, models, shared, model_api=options.model_api),
-            WebService(ports, run_directory, options.host),
+            WebService(ports, run_directory, options.host, default_model=models[0]),
             *_autoscalers(options, ports, run_directory, models, shared),
         ]
         running: Running = []

@@ -21,6 +21,8 @@ EPILOG = """examples:
       in the background; ./scripts/stop stops it
   ./scripts/serve --weights finetuned.pth --labels names.txt
       your own ResNet18; names.txt has one class name a line
+  ./scripts/serve --archive model_store/flowers.mar model_store/resnet50.mar
+      several models side by side, built by scripts/build_archive.py; the first answers where none is named
   ./scripts/serve --precision int8 --calibration photographs
       twice as fast as bf16, fitted to the pictures of a folder and checked against f32
   ./scripts/serve --autoscale 1..8
@@ -47,6 +49,8 @@ class Options:
     precision: str | None = None
     #: Folder of pictures for int8; None where the archives at hand were built with them.
     calibration: Path | None = None
+    #: Built archives to serve instead of ResNet18; the first is the default model.
+    archives: tuple[Path, ...] = ()
     #: Per model; None means as many as the cores suggest.
     workers: int | None = None
     #: Address that the web service listens on; everything else stays on 127.0.0.1.
@@ -88,8 +92,13 @@ def parse_options(arguments: Sequence[str]) -> Options:
         "archives are built as int8",
     )  # fmt: skip
     parser.add_argument(
+        "--archive", metavar="FILE", dest="archives", nargs="+", type=_file, default=(),
+        help="serve these archives of scripts/build_archive.py instead of ResNet18, as they are; the first one answers "
+        "where no model is named",
+    )  # fmt: skip
+    parser.add_argument(
         "--workers", metavar="N", type=_count,
-        help="worker processes per model (default: one per usable core, at most 8)",
+        help="worker processes per model (default: one per usable core, at most 16)",
     )  # fmt: skip
     parser.add_argument(
         "--host", metavar="ADDR", type=_address, default="127.0.0.1",
@@ -101,8 +110,11 @@ def parse_options(arguments: Sequence[str]) -> Options:
     )  # fmt: skip
     add_autoscale_arguments(parser)
     given = vars(parser.parse_args(arguments))
+    given["archives"] = tuple(given["archives"])
     autoscale = autoscale_rules(parser, given)
     options = Options(autoscale=autoscale, **given)
+    if options.archives and {options.weights, options.labels, options.precision} != {None}:
+        parser.error("--archive takes archives as they were built, without --weights, --labels and --precision")
     if options.calibration is not None and options.precision != "int8":
         parser.error("--calibration goes with --precision int8")
     return options

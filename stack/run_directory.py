@@ -21,6 +21,8 @@ class RunDirectory:
         self.path = parent / str(web_port)
         self.lock = self.path / "lock"
         self.token_lock = self.path / "token.lock"
+        #: Held by whoever changes models or workers of the running stack.
+        self.change_lock = self.path / "change.lock"
         self.state = self.path / "state.json"
         self.logs = self.path / "logs"
         self.previous_logs = self.path / "logs.previous"

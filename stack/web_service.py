@@ -28,8 +28,9 @@ class WebService:
     name = "the web service"
     port_names = ("web_port",)
 
-    def __init__(self, ports: Ports, run_directory: RunDirectory, host: str) -> None:
+    def __init__(self, ports: Ports, run_directory: RunDirectory, host: str, *, default_model: str) -> None:
         self._ports = ports
+        self._default_model = default_model
         self._run_directory = run_directory
         self._host = host
 
@@ -59,6 +60,7 @@ class WebService:
             "INFERENCE_URL": f"http://{LOOPBACK}:{self._ports.inference_port}",
             "MANAGEMENT_URL": f"http://{LOOPBACK}:{self._ports.management_port}",
             "KEY_FILE": str(self._run_directory.key_file),
+            "DEFAULT_MODEL": self._default_model,
         }
 
     def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:

@@ -98,7 +98,7 @@ async def _run_services(settings: Settings, metrics: Metrics, stopping: Event) -
             background.append(key_file_tokens.keep_fresh())
             tokens = key_file_tokens
         management.tokens = tokens
-        catalogue = Catalogue(management)
+        catalogue = Catalogue(management, settings.default_model)
         inference = Inference(inference_connection, tokens, metrics)
         metrics.registry.register(WorkerMetrics(catalogue))
         readiness = Readiness(catalogue, inference, metrics, stopping)

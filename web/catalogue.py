@@ -19,8 +19,6 @@ REFRESH_S = 1.0
 DESCRIBE_TIMEOUT_S = 5.0
 #: Seconds after which a list that could not be refreshed is no proof any more that TorchServe is there.
 STALE_S = 4.0
-#: The model of this project; it answers where the caller names none.
-PREFERRED_MODEL = "resnet18"
 
 FAILURES = (TorchServeUnreachable, TorchServeTimeout, TorchServeGarbage, ManagementError)
 
@@ -30,8 +28,10 @@ _Key = tuple[str, str]
 class Catalogue:
     """The models as last seen. They stay listed while TorchServe does not answer."""
 
-    def __init__(self, management: Management) -> None:
+    def __init__(self, management: Management, default_model: str) -> None:
+        """``default_model`` answers where a caller names none."""
         self._management = management
+        self._default_model = default_model
         self._versions: dict[_Key, Version] = {}
         #: The description of each version, and the workers that were READY when it was last known to be right.
         self._descriptions: dict[_Key, tuple[Description, frozenset[int]]] = {}
@@ -49,11 +49,11 @@ class Catalogue:
         return [self._join(version) for version in self._versions.values()]
 
     def default(self) -> ServedModel | None:
-        """What answers where the caller names no model: ResNet18, unless only the demonstration model is trained."""
+        """What answers where the caller names no model; the demonstration model where the right one is untrained."""
         candidates = [model for model in self.models() if model.reported.is_default]
         if not candidates:
             return None
-        preferred = next((model for model in candidates if model.name == PREFERRED_MODEL), candidates[0])
+        preferred = next((model for model in candidates if model.name == self._default_model), candidates[0])
         if preferred.weights == "untrained":
             return next((model for model in candidates if model.weights == "demonstration"), preferred)
         return preferred

@@ -70,6 +70,8 @@ class Settings(BaseModel):
     management_url: HttpUrl = "http://127.0.0.1:8081"
     #: TorchServe's key_file.json, with the tokens of its authorization; not set: it asks for none.
     key_file: Path | None = None
+    #: The model that answers where a caller names none; if it is untrained, the demonstration model where there is one.
+    default_model: str = "resnet18"
 
     #: Seconds to answer in, from the moment the whole request has arrived; then the answer is 504.
     request_deadline_s: Seconds = 10.0

@@ -77,7 +77,7 @@ def test_stopping_what_does_not_run_says_so(another: Stack) -> None:
 def project(tmp_path: Path) -> Path:
     """A copy of the project that a test may break; it shares the installed packages."""
     copy = tmp_path / "project"
-    for name in ("archive", "config", "examples", "handler", "scripts", "stack", "web"):
+    for name in ("archive", "autoscale", "client", "config", "examples", "handler", "scripts", "stack", "web"):
         shutil.copytree(REPOSITORY / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "pyproject.toml", copy)
     (copy / "model_store").mkdir()

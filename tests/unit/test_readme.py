@@ -16,7 +16,7 @@ from web.settings import Settings
 ENGLISH = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 CHINESE = (REPOSITORY / "README.zh-CN.md").read_text(encoding="utf-8")
 #: Set by ./scripts/serve itself, so not for users to set.
-SET_BY_SERVE = {"web_host", "web_port", "inference_url", "management_url", "key_file"}
+SET_BY_SERVE = {"web_host", "web_port", "inference_url", "management_url", "key_file", "default_model"}
 
 
 def code_blocks(readme: str) -> list[str]:

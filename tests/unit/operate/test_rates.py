@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from operate.metrics import Look, Rates, Samples, rates, web_rates
+from operate.metrics import Look, Rates, Samples, parse_samples, rates, web_rates
 
 
-def torchserve(requests: float, waited_us: float, version: str = "1.0") -> Samples:
-    labels = frozenset({"model_name": "resnet18", "model_version": version, "hostname": "h"}.items())
-    return {
-        ("ts_inference_requests_total", labels): requests,
-        ("ts_queue_latency_microseconds", labels): waited_us,
-    }
+def torchserve(requests: float, waited_us: float, version: str = "1.0", *, refused: float = 0) -> Samples:
+    """What TorchServe's metrics page shows, in its own form."""
+    labels = f'model_name="resnet18",model_version="{version}",hostname="h",'
+    page = f"""# TYPE ts_inference_requests_total counter
+ts_inference_requests_total{{{labels}}} {requests + refused}
+# TYPE ts_queue_latency_microseconds counter
+ts_queue_latency_microseconds{{{labels}}} {waited_us}
+# TYPE handler_requests_total counter
+handler_requests_total{{ModelName="resnet18",Level="Model",Hostname="h",}} {requests}
+"""
+    return parse_samples(page.encode())
+
+
+def test_refused_requests_do_not_shorten_the_wait() -> None:
+    before, after = Look(0.0, torchserve(0, 0)), Look(1.0, torchserve(10, 20_000, refused=90))
+    assert rates(before, after, "resnet18", "1.0", is_default=True) == Rates(100.0, 2.0)
 
 
 def test_rates_are_increases_over_time() -> None:

@@ -35,6 +35,7 @@ def test_help_needs_nothing_installed(script: str) -> None:
         (["--weights", "untrained"], Options(weights="untrained")),
         (["--weights", str(CAT), "--labels", str(CAT)], Options(weights=CAT, labels=CAT)),
         (["--precision", "bf16", "--workers", "3"], Options(precision="bf16", workers=3)),
+        (["--archive", str(CAT), str(CAT)], Options(archives=(CAT, CAT))),
         (["--precision", "int8"], Options(precision="int8")),
         (["--precision", "int8", "--calibration", "/"], Options(precision="int8", calibration=Path("/"))),
         (["--host", "0.0.0.0"], Options(host="0.0.0.0")),  # noqa: S104 - not bound here
@@ -63,6 +64,8 @@ def test_a_relative_file_keeps_its_place(tmp_path: Path, monkeypatch: pytest.Mon
         (["--precision", "int8", "--calibration", str(CAT)], "cat.jpg' is not a folder"),
         (["--precision", "f32", "--calibration", "/"], "--calibration goes with --precision int8"),
         (["--calibration", "/"], "--calibration goes with --precision int8"),
+        (["--archive", str(CAT), "--precision", "f32"], "--archive takes archives as they were built"),
+        (["--archive", "/nowhere/a.mar"], "'/nowhere/a.mar' is not a file"),
         (["--host", "example"], "'example' is not an IP address"),
         (["--det"], "unrecognized arguments: --det"),
     ],

@@ -18,7 +18,7 @@ def service(tmp_path: Path) -> WebService:
     ports = Ports(*free_ports(6))
     run_directory = RunDirectory(ports.web_port, tmp_path)
     run_directory.prepare()
-    return WebService(ports, run_directory, "127.0.0.1")
+    return WebService(ports, run_directory, "127.0.0.1", default_model="resnet18")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""Archives that were named on the command line."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from stack.archives import archives_to_serve
+from stack.errors import StackError
+from stack.options import Options
+
+
+def archive(file: Path, model: str) -> Path:
+    description = {"model": model, "version": "2.0", "weights": {"source": "finetuned.pth", "trained": True}}
+    with zipfile.ZipFile(file, "w") as mar:
+        mar.writestr("description.json", json.dumps(description))
+    return file
+
+
+def test_they_are_served_in_their_order_and_nothing_is_built(tmp_path: Path) -> None:
+    files = (archive(tmp_path / "b.mar", "shapes"), archive(tmp_path / "a.mar", "flowers"))
+    served = archives_to_serve(Options(archives=files))
+    assert [(one.model, one.path, one.version, one.trained) for one in served] == [
+        ("shapes", files[0], "2.0", True),
+        ("flowers", files[1], "2.0", True),
+    ]
+
+
+def test_two_of_one_name_are_refused_with_both_ways_out(tmp_path: Path) -> None:
+    files = (archive(tmp_path / "a.mar", "shapes"), archive(tmp_path / "b.mar", "shapes"))
+    with pytest.raises(StackError, match=r"b\.mar and .*a\.mar are both called shapes: .*--model-name.*manage\.py"):
+        archives_to_serve(Options(archives=files))
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", None])
+def test_another_file_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "other.mar"
+    if content is None:  # an archive of somebody else's handler
+        with zipfile.ZipFile(file, "w") as mar:
+            mar.writestr("MAR-INF/MANIFEST.json", "{}")
+    else:
+        file.write_bytes(content)
+    with pytest.raises(StackError, match=r"other\.mar is no archive of scripts/build_archive\.py"):
+        archives_to_serve(Options(archives=(file,)))
