@@ -78,6 +78,7 @@ class Campaign:
     def _measure_level(self, candidate: Candidate, key: str, target: Target, round_number: int) -> None:
         requests = {name: self._write_requests(name, target) for name in self._needed_sets(key)}
         run_wrk(target, requests[PHOTOGRAPHS], WARM_UP_CLIENTS, self._options.warm_up_s)
+        self._wait_for_the_queue(target)
         for step in steps_of(key, self._options):
             fields = {"candidate": key, "pictures": step.pictures, "round": round_number, "clients": step.clients}
             if self._journal.has("load", **fields):
@@ -85,6 +86,11 @@ class Campaign:
             first = round_number * 37 + step.clients
             load = run_wrk(target, requests[step.pictures], step.clients, self._options.seconds, first)
             self._note_load(candidate, key, load, step, round_number)
+            self._wait_for_the_queue(target)
+
+    def _wait_for_the_queue(self, target: Target) -> None:
+        """What clients had asked for that are gone now is still worked on, and is no work of the next measurement."""
+        ask_picture(target, self._expected[0].picture)
 
     def _note_load(self, candidate: Candidate, key: str, load: Load, step: Step, round_number: int) -> None:
         self._journal.add(
