@@ -172,7 +172,9 @@ def test_rules_know_every_route_that_takes_pictures(loaded: Prometheus) -> None:
     seen = loaded.query('web_requests_total{method="POST", status="200"}')
     (selector,) = re.findall(r'route=~"[^"]+"', RECORDING_RULES["web:picture_requests:rate5m"])
     known = loaded.query(f'web_requests_total{{method="POST", status="200", {selector}}}')
-    assert len(known) == len(seen) == len({"/predict", "/explain", "/v2/models/{model}/infer"})
+    assert len(known) == len(seen)
+    # Other tests on the same stack may have asked others as well.
+    assert {series["metric"]["route"] for series in seen} >= {"/predict", "/explain", "/v2/models/{model}/infer"}
 
 
 def test_the_dashboards_choice_of_models_is_what_is_served(loaded: Prometheus) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import time
 from urllib.parse import quote
@@ -13,6 +15,11 @@ from web.torchserve.failures import WorkerDied, to_error
 from web.torchserve.tokens import TokenSource
 
 logger = logging.getLogger(__name__)
+
+#: Seconds to wait before each attempt where the one before met the end of a worker. Others may be alive, and while
+#: workers are scaled down or killed the next attempt can meet the next of them. No more than these: perhaps it is the
+#: picture that kills them.
+PAUSES_S = (0.0, 0.0, 0.2, 0.4)
 
 
 class Inference:
@@ -34,17 +41,11 @@ class Inference:
             "X-Request-ID": request_id,
         }
         give_up = time.monotonic() + timeout_s
-        try:
-            return await self._ask(path, picture, headers, timeout_s)
-        except WorkerDied:
-            pass
-        # Other workers may be alive. Once: it may be this very picture that kills them.
-        try:
-            return await self._ask(path, picture, headers, max(give_up - time.monotonic(), 0))
-        except WorkerDied as exc:
-            raise ModelUnavailable(
-                "The model's worker ended while it worked on this picture: try again in a few seconds."
-            ) from exc
+        for pause_s in PAUSES_S:
+            await asyncio.sleep(pause_s)
+            with contextlib.suppress(WorkerDied):
+                return await self._ask(path, picture, headers, max(give_up - time.monotonic(), 0))
+        raise ModelUnavailable("The model's worker ended while it worked on this picture: try again in a few seconds.")
 
     async def _ask(self, path: str, picture: bytes, headers: dict[str, str], timeout_s: float) -> bytes:
         started = time.perf_counter()

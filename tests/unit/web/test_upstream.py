@@ -69,7 +69,7 @@ CASES = [
         replying(lambda: java_error(500, "InternalServerException", "Worker died.")),
         503,
         "ModelUnavailable",
-        id="worker dies twice",
+        id="worker dies each time",
     ),
     pytest.param(
         replying(lambda: java_error(503, "InternalServerException", "Prediction failed")),
@@ -133,20 +133,23 @@ async def test_what_the_handler_says_is_passed_on(
     assert await service.metric('web_upstream_errors_total{kind="HandlerRefused"}') == 0
 
 
-async def test_worker_that_dies_once_fails_nobody(start_service: StartService, torchserve: FakeTorchServe) -> None:
+@pytest.mark.parametrize("workers", [1, 2, 3])
+async def test_workers_that_die_one_after_the_other_fail_nobody(
+    start_service: StartService, torchserve: FakeTorchServe, workers: int
+) -> None:
     service = await start_service()
     deaths = 0
 
-    async def die_once(request: web.Request, picture: bytes) -> web.StreamResponse:
+    async def die(request: web.Request, picture: bytes) -> web.StreamResponse:
         nonlocal deaths
         deaths += 1
-        if deaths == 1:
+        if deaths <= workers:
             return java_error(500, "InternalServerException", "Worker died.")
         return await torchserve.answer(request, picture)
 
-    torchserve.behaviour = die_once
+    torchserve.behaviour = die
     assert (await service.post("/classify", b"picture")).status == 200
-    assert len(torchserve.pictures) == 2
+    assert len(torchserve.pictures) == workers + 1
 
 
 async def test_stopped_torchserve_is_answered_with_503_until_it_is_back(
