@@ -13,6 +13,7 @@ from stack.errors import StackError
 from stack.paths import ROOT, VENV
 from stack.ports import Ports
 from stack.run_directory import RunDirectory
+from stack.services import start_process
 
 LOG = "autoscale.log"
 #: What its first line says.
@@ -44,17 +45,9 @@ class AutoscalerService:
         return self._run_directory.logs / LOG
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start it, in a session of its own so that no terminal's Ctrl-C reaches it."""
-        with self.log.open("wb") as log:
-            return subprocess.Popen(
-                self.command(),
-                cwd=ROOT,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "handler")])},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        """Start it."""
+        path = os.pathsep.join([str(ROOT), str(ROOT / "handler")])
+        return start_process(self.command(), os.environ | {"PYTHONPATH": path}, self.log)
 
     def command(self) -> list[str]:
         """Its command line."""

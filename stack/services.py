@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
+
+from stack.paths import ROOT
 
 
 class Service(Protocol):
@@ -26,3 +29,19 @@ class Service(Protocol):
 
     def reason(self) -> str:
         """Why the process ended, out of its logs."""
+
+
+def start_process(
+    command: Sequence[str], environment: Mapping[str, str], log: Path, cwd: Path = ROOT
+) -> subprocess.Popen[bytes]:
+    """Start a service's process, in a session of its own so that no terminal's Ctrl-C reaches it; it writes ``log``."""
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )

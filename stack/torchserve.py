@@ -18,6 +18,7 @@ from stack.paths import CONFIG, VENV
 from stack.ports import LOOPBACK, Ports
 from stack.readiness import wait_until_ready
 from stack.run_directory import RunDirectory
+from stack.services import start_process
 
 LOG4J_CONFIG = "-Dlog4j.configurationFile="
 
@@ -115,22 +116,18 @@ class TorchServe:
         self._model_api = model_api
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Write its configuration and start it, in a session of its own so that no terminal's Ctrl-C reaches it."""
+        """Write its configuration and start it."""
         text = (CONFIG / "config.properties").read_text(encoding="utf-8")
         chosen = settings(
             text, self._ports, self._run_directory, self._models, self._concurrency, model_api=self._model_api
         )
         self._run_directory.config.write_text(properties.render(chosen), encoding="ascii")
-        with (self._run_directory.logs / failure.CONSOLE_LOG).open("wb") as console:
-            return subprocess.Popen(
-                command(self._java, str(chosen["vmargs"]), self._run_directory, self._temp),
-                cwd=self._run_directory.path,
-                env=process_environment(self._run_directory, self._temp, self._concurrency),
-                stdin=subprocess.DEVNULL,
-                stdout=console,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        return start_process(
+            command(self._java, str(chosen["vmargs"]), self._run_directory, self._temp),
+            process_environment(self._run_directory, self._temp, self._concurrency),
+            self._run_directory.logs / failure.CONSOLE_LOG,
+            cwd=self._run_directory.path,
+        )
 
     def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         """Return when every model answers; raises StackError with the reason when one cannot."""

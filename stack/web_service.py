@@ -14,6 +14,7 @@ from stack.loopback import ask
 from stack.paths import ROOT, VENV
 from stack.ports import LOOPBACK, Ports
 from stack.run_directory import RunDirectory
+from stack.services import start_process
 
 LOG = "web.log"
 #: Seconds until it must have answered that it is ready; TorchServe, before it in the stack, is by then.
@@ -39,17 +40,8 @@ class WebService:
         return self._run_directory.logs / LOG
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start it, in a session of its own so that no terminal's Ctrl-C reaches it."""
-        with self.log.open("wb") as log:
-            return subprocess.Popen(
-                [str(VENV / "bin" / "python"), "-m", "web"],
-                cwd=ROOT,
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        """Start it."""
+        return start_process([str(VENV / "bin" / "python"), "-m", "web"], self.environment(), self.log)
 
     def environment(self) -> dict[str, str]:
         """The caller's environment, in which the stack decides what belongs to it."""

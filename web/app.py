@@ -77,7 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
             expose_headers=EXPOSED_HEADERS,
         )
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(Observation, metrics=metrics)
+    app.add_middleware(Observation, metrics=metrics, stopping=app.state.stopping)
     return app
 
 

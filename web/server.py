@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import signal
+import socket
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -20,6 +22,8 @@ from web.settings import Settings
 KEEP_ALIVE_S = 75
 #: Seconds beyond all deadlines for answers to be written.
 WRITE_S = 5
+#: Seconds between being deaf to new connections and closing those that wait for a request: one may be on its way.
+LINGER_S = 0.5
 
 
 class Server(uvicorn.Server):
@@ -47,6 +51,13 @@ class Server(uvicorn.Server):
         """Called ten times a second: whether to stop accepting connections now."""
         self.should_exit = self.should_exit or time.monotonic() >= self._deaf_at
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called when it is to be deaf: what comes on a connection that was kept is still answered, and closes it."""
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(LINGER_S)
+        await super().shutdown(sockets)
 
 
 def create_config(app: FastAPI, settings: Settings) -> uvicorn.Config:

@@ -22,6 +22,7 @@ from safetensors.numpy import load
 
 from stack.run_directory import remove_tree
 from support import CAT, REPOSITORY
+from tests.e2e.prometheus import running_prometheus
 from tests.e2e.serving import ANSWER_S, Stack, stack_on_free_ports
 
 MODEL = "resnet18"
@@ -143,19 +144,23 @@ def test_a_worker_that_was_given_up_is_shown_and_brought_back(operated: Stack, t
     )
     needed.rename(needed.with_suffix(".away"))
     psutil.Process(operated.worker_pids(MODEL)[0]).kill()
-    wait_until(lambda: worker_states(operated, "3.0") == ["dead"])
-    returncode, status, _ = manage(operated, "status")
-    assert returncode == 1
-    assert any("manage.py recover" in problem for problem in status["problems"])
-    returncode, _, complaint = manage(operated, "recover", "--yes")
-    assert returncode == 1
-    assert "description.json of the archive cannot be used" in complaint
-    wait_until(lambda: worker_states(operated, "3.0") == ["dead"])
-    needed.with_suffix(".away").rename(needed)
-    recovered = done(operated, "recover", "--yes")["recovered"]
-    assert [(one["model"], one["version"], one["workers"]) for one in recovered] == [(MODEL, "3.0", 1)]
-    assert worker_states(operated, "3.0") == ["ready"]
-    assert operated.predict().status_code == 200
+    with running_prometheus(tmp_path, operated.ports, hasty=True) as prometheus:
+        wait_until(lambda: worker_states(operated, "3.0") == ["dead"])
+        returncode, status, _ = manage(operated, "status")
+        assert returncode == 1
+        assert any("manage.py recover" in problem for problem in status["problems"])
+        for alert in ("DeadWorkers", "NoReadyWorker"):
+            prometheus.wait_for(f'ALERTS{{alertname="{alert}", alertstate="firing"}}')
+        returncode, _, complaint = manage(operated, "recover", "--yes")
+        assert returncode == 1
+        assert "description.json of the archive cannot be used" in complaint
+        wait_until(lambda: worker_states(operated, "3.0") == ["dead"])
+        needed.with_suffix(".away").rename(needed)
+        recovered = done(operated, "recover", "--yes")["recovered"]
+        assert [(one["model"], one["version"], one["workers"]) for one in recovered] == [(MODEL, "3.0", 1)]
+        assert worker_states(operated, "3.0") == ["ready"]
+        assert operated.predict().status_code == 200
+        prometheus.wait_for("absent(ALERTS)")
     assert done(operated, "recover", "--yes") == {"recovered": []}
 
 
@@ -189,14 +194,27 @@ def test_logs_of_all_services_come_merged(operated: Stack) -> None:
     assert times == sorted(times)
 
 
+# The last one, since it leaves no stack.
+def test_a_stop_under_load_answers_all_that_was_accepted(operated: Stack) -> None:
+    with Load(operated).running() as load:
+        stopped = operated.run("stop")
+    assert stopped.returncode == 0, stopped.stderr
+    assert load.failures == []
+    assert load.refused == CLIENTS
+
+
 @dataclass
 class Load:
-    """Clients that send pictures to the web service one after the other, each a new one, and ask nothing twice."""
+    """Clients that send pictures to the web service one after the other, each a new one, and ask nothing twice.
+
+    Where nobody accepts its connection any more, a client ends.
+    """
 
     stack: Stack
     failures: list[str] = field(default_factory=list)
     versions: set[str] = field(default_factory=set)
     answered: int = 0
+    refused: int = 0
     last_version: str | None = None
 
     @contextmanager
@@ -227,8 +245,16 @@ class Load:
             while not self._stop.is_set():
                 number += 1
                 # Bytes after a JPEG's end mean nothing, but make another picture of it for the cache.
-                answer = session.post(url, data=picture + f"{client} {number}".encode(), timeout=ANSWER_S)
-                self._note(answer)
+                try:
+                    answer = session.post(url, data=picture + f"{client} {number}".encode(), timeout=ANSWER_S)
+                except requests.ConnectionError as exc:
+                    if "Connection refused" not in str(exc):
+                        self.failures.append(repr(exc))
+                    else:
+                        self.refused += 1
+                        return
+                else:
+                    self._note(answer)
 
     def _note(self, answer: requests.Response) -> None:
         if answer.status_code != 200:

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 import yaml
 
-from stack.ports import free_ports
-from support import CAT, REPOSITORY
+from support import CAT
 from tests.e2e.conftest import ServedStack
+from tests.e2e.prometheus import MONITORING, Prometheus, running_prometheus
 
-MONITORING = REPOSITORY / "deploy" / "monitoring"
 DASHBOARD = json.loads((MONITORING / "grafana-dashboard.json").read_text(encoding="utf-8"))
 QUERIES = [
     (panel["title"], target["refId"], target["expr"])
@@ -44,81 +37,12 @@ EMPTY_WHILE_HEALTHY = {
 }
 CALLERS = 4
 LOAD_S = 15
-SOON_S = 30
-
-
-@dataclass(frozen=True)
-class Prometheus:
-    """A running server."""
-
-    url: str
-
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """The series that ``expression`` gives now, those without a number left out."""
-        answer = requests.get(f"{self.url}/api/v1/query", params={"query": expression}, timeout=10)
-        content = answer.json()
-        assert content["status"] == "success", f"{expression}: {content}"
-        return [series for series in content["data"]["result"] if series["value"][1] != "NaN"]
-
-    def wait_for(self, expression: str) -> list[dict[str, Any]]:
-        """The same, once there are any."""
-        give_up = time.monotonic() + SOON_S
-        while not (found := self.query(expression)):
-            assert time.monotonic() < give_up, f"{expression} gives nothing"
-            time.sleep(0.5)
-        return found
-
-
-def configure(directory: Path, served: ServedStack) -> Path:
-    """The project's own configuration, with the stack's ports and seconds for minutes."""
-    for rules in MONITORING.glob("*.rules.yml"):
-        shutil.copy(rules, directory)
-    config = yaml.safe_load((MONITORING / "prometheus.yml").read_text(encoding="utf-8"))
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    ports = {"web": served.ports.web_port, "torchserve": served.ports.metrics_port}
-    for job in config["scrape_configs"]:
-        job["static_configs"] = [{"targets": [f"127.0.0.1:{ports.pop(job['job_name'])}"]}]
-    assert not ports
-    file = directory / "prometheus.yml"
-    file.write_text(yaml.safe_dump(config), encoding="utf-8")
-    return file
 
 
 @pytest.fixture(scope="module")
 def prometheus(served: ServedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    executable = shutil.which("prometheus")
-    if executable is None:
-        if "CI" in os.environ:
-            pytest.fail("This test needs Prometheus, from Debian's package prometheus")
-        pytest.skip("no Prometheus on this machine (Debian's package prometheus)")
-    directory = tmp_path_factory.mktemp("prometheus")
-    (port,) = free_ports(1)
-    command = [
-        executable,
-        f"--config.file={configure(directory, served)}",
-        f"--storage.tsdb.path={directory / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]
-    log = directory / "prometheus.log"
-    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
-        try:
-            wait_until_ready(f"http://127.0.0.1:{port}/-/ready", process, log)
-            yield Prometheus(f"http://127.0.0.1:{port}")
-        finally:
-            process.terminate()
-
-
-def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    give_up = time.monotonic() + SOON_S
-    while True:
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < give_up, log.read_text()
-        try:
-            if requests.get(url, timeout=5).ok:
-                return
-        except requests.ConnectionError:
-            pass
-        time.sleep(0.1)
+    with running_prometheus(tmp_path_factory.mktemp("prometheus"), served.ports) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

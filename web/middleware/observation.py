@@ -6,6 +6,7 @@ import logging
 import re
 import time
 import uuid
+from threading import Event
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -32,9 +33,11 @@ QUIET_ROUTES = {"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/healt
 class Observation:
     """ASGI middleware, outermost."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, stopping: Event) -> None:
+        """When ``stopping`` is set every answer closes its connection: the next request goes to another process."""
         self._app = app
         self._metrics = metrics
+        self._stopping = stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -54,7 +57,10 @@ class Observation:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                if self._stopping.is_set():
+                    headers["Connection"] = "close"
             else:
                 sent += len(message.get("body", b""))
             await send(message)

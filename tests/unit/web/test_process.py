@@ -43,6 +43,7 @@ def free_port() -> int:
 async def status_of(session: aiohttp.ClientSession, url: str, picture: bytes | None = None) -> int | None:
     try:
         async with session.request("GET" if picture is None else "POST", url, data=picture) as reply:
+            await reply.read()  # else the connection is not kept
             return reply.status
     except aiohttp.ClientConnectionError:
         return None
@@ -80,6 +81,34 @@ async def test_signal_lets_requests_finish_and_ends_with_status_0(
     for line in output.decode().splitlines():
         assert {"time", "level", "message"} <= json.loads(line).keys()
     assert errors == b""
+
+
+async def test_a_request_on_its_way_when_the_service_stops_is_answered(torchserve: FakeTorchServe) -> None:
+    port = free_port()
+    process = await start(WEB_PORT=str(port), INFERENCE_URL=torchserve.url, MANAGEMENT_URL=torchserve.url)
+    async with aiohttp.ClientSession() as other:
+        while await status_of(other, f"http://127.0.0.1:{port}/readyz") != 200:
+            assert process.returncode is None
+            await asyncio.sleep(0.05)
+        async with aiohttp.ClientSession() as session:
+            # The connection is kept, as a load balancer would.
+            assert await status_of(session, f"http://127.0.0.1:{port}/healthz") == 200
+            process.send_signal(signal.SIGTERM)
+            while await new_connection_is_accepted(port):
+                await asyncio.sleep(0.01)
+            async with session.post(f"http://127.0.0.1:{port}/predict", data=b"picture") as reply:
+                assert (reply.status, reply.headers["Connection"]) == (200, "close")
+    await process.communicate()
+    assert process.returncode == 0
+
+
+async def new_connection_is_accepted(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,101 @@
+"""A real Prometheus with the project's own configuration and rules, watching a real stack."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+
+from stack.ports import Ports, free_ports
+from support import REPOSITORY
+
+MONITORING = REPOSITORY / "deploy" / "monitoring"
+SOON_S = 30
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """A running server."""
+
+    url: str
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The series that ``expression`` gives now, those without a number left out."""
+        answer = requests.get(f"{self.url}/api/v1/query", params={"query": expression}, timeout=10)
+        content = answer.json()
+        assert content["status"] == "success", f"{expression}: {content}"
+        return [series for series in content["data"]["result"] if series["value"][1] != "NaN"]
+
+    def wait_for(self, expression: str) -> list[dict[str, Any]]:
+        """The same, once there are any."""
+        give_up = time.monotonic() + SOON_S
+        while not (found := self.query(expression)):
+            assert time.monotonic() < give_up, f"{expression} gives nothing"
+            time.sleep(0.5)
+        return found
+
+
+@contextmanager
+def running_prometheus(directory: Path, ports: Ports, *, hasty: bool = False) -> Iterator[Prometheus]:
+    """One that watches the stack on ``ports`` from ``directory``; ``hasty``: alerts need seconds instead of minutes."""
+    executable = shutil.which("prometheus")
+    if executable is None:
+        if "CI" in os.environ:
+            pytest.fail("This test needs Prometheus, from Debian's package prometheus")
+        pytest.skip("no Prometheus on this machine (Debian's package prometheus)")
+    (port,) = free_ports(1)
+    command = [
+        executable,
+        f"--config.file={_configure(directory, ports, hasty)}",
+        f"--storage.tsdb.path={directory / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    log = directory / "prometheus.log"
+    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
+        try:
+            _wait_until_ready(f"http://127.0.0.1:{port}/-/ready", process, log)
+            yield Prometheus(f"http://127.0.0.1:{port}")
+        finally:
+            process.terminate()
+
+
+def _configure(directory: Path, ports: Ports, hasty: bool) -> Path:
+    """The project's own configuration, with the stack's ports and seconds between scrapes."""
+    for rules in MONITORING.glob("*.rules.yml"):
+        text = rules.read_text(encoding="utf-8")
+        (directory / rules.name).write_text(
+            re.sub(r"\bfor: (\d+)m", r"for: \1s", text) if hasty else text, encoding="utf-8"
+        )
+    config = yaml.safe_load((MONITORING / "prometheus.yml").read_text(encoding="utf-8"))
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    watched = {"web": ports.web_port, "torchserve": ports.metrics_port}
+    for job in config["scrape_configs"]:
+        job["static_configs"] = [{"targets": [f"127.0.0.1:{watched.pop(job['job_name'])}"]}]
+    assert not watched
+    file = directory / "prometheus.yml"
+    file.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return file
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    give_up = time.monotonic() + SOON_S
+    while True:
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < give_up, log.read_text()
+        try:
+            if requests.get(url, timeout=5).ok:
+                return
+        except requests.ConnectionError:
+            pass
+        time.sleep(0.1)
