@@ -19,7 +19,7 @@ from client.predictions import Classification, parse_classification
 Picture = bytes | BinaryIO | str | os.PathLike[str]
 
 #: Pictures that are asked about at once: enough to fill a few workers' batches, few enough not to fill the queue.
-PARALLEL = 16
+PARALLEL = 32
 #: Seconds for one picture, repetitions included.
 DEADLINE_S = 60.0
 

@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", metavar="FILE", type=Path, help="keep the results in FILE, and go on from there")
     parser.add_argument("--top-k", metavar="K", type=_whole(1, 1000), default=5, help="classes a picture (default: 5)")
     parser.add_argument(
-        "--parallel", metavar="N", type=_whole(1, 256), default=16, help="pictures asked at once (default: 16)"
+        "--parallel", metavar="N", type=_whole(1, 256), default=32, help="pictures asked at once (default: 32)"
     )
     parser.add_argument(
         "--deadline", metavar="SECONDS", type=_seconds, default=60.0,
