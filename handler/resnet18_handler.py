@@ -27,6 +27,7 @@ from resnet18.explanations import ClassActivationMaps
 from resnet18.images import ImageDecoder, ImageLimits
 from resnet18.labels import LABELS_FILE, check_label_count, read_labels
 from resnet18.metrics import BatchMetrics
+from resnet18.occupancy import Occupancy
 from resnet18.predictions import describe_predictions
 from resnet18.requests import Encoded, PictureRequest, parse_request
 from resnet18.settings import parse_model_config
@@ -61,15 +62,17 @@ class ResNet18Handler:
             ImageLimits(self._settings.max_image_bytes, self._settings.max_image_pixels),
             self._settings.preprocessing,
         )
-        self._engine = create_engine(directory, self._description, config, context.system_properties.get("gpu_id"))
+        # What all workers of a server have in common: TorchServe unpacks archives side by side.
+        self._occupancy = Occupancy(directory.parent)
+        self._engine = create_engine(
+            directory, self._description, config, context.system_properties.get("gpu_id"), self._occupancy
+        )
         self._maps = ClassActivationMaps(directory, self._description.head) if self._description.head else None
         side = self._description.preprocessing.crop_size
         self._input = np.zeros((self._batch_size, side, side, 3), dtype=np.uint8)
-        threads = self._engine.info.threads
-        # With one thread a pool would only add a hand-over for each picture.
-        self._map = map if threads == 1 else ThreadPoolExecutor(threads, thread_name_prefix="decode").map
+        threads = self._engine.info.threads_when_alone or self._engine.info.threads
+        self._decoding = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._metrics = BatchMetrics(context.metrics, context.model_name)
-        self._warm_up()
         logger.info("Loaded %s %s: %s", self._description.model, self._description.version, self._engine.info)
         if not self._description.weights.trained:
             logger.warning("%s is untrained: its weights are random and its answers mean nothing.", context.model_name)
@@ -77,12 +80,13 @@ class ResNet18Handler:
     def handle(self, data: list[dict[str, Any]], context: Context) -> list[bytes]:
         """Answer one batch: one JSON body a request, in the order of ``data``."""
         began = time.perf_counter()
-        items, pictures = self.preprocess(data, context)
-        decoded = time.perf_counter()
-        explain = any(isinstance(item, PictureRequest) and item.explain for item in items)
-        outcomes = self.inference(pictures, explain)
-        inferred = time.perf_counter()
-        bodies = self.postprocess(items, outcomes, context)
+        with self._occupancy.at_work():
+            items, pictures = self.preprocess(data, context)
+            decoded = time.perf_counter()
+            explain = any(isinstance(item, PictureRequest) and item.explain for item in items)
+            outcomes = self.inference(pictures, explain)
+            inferred = time.perf_counter()
+            bodies = self.postprocess(items, outcomes, context)
         self._metrics.report(items, (began, decoded, inferred, time.perf_counter()))
         return bodies
 
@@ -92,7 +96,9 @@ class ResNet18Handler:
         """Read every request, and decode all their pictures, request after request, each (H, W, 3)."""
         items = [self._parse(fields, context.get_all_request_header(index)) for index, fields in enumerate(data)]
         encoded = [picture for item in items if isinstance(item, PictureRequest) for picture in item.pictures]
-        return items, list(self._map(self._decode, encoded))
+        # With one core a pool would only add a hand-over for each picture.
+        parallel = len(encoded) > 1 and (self._engine.info.threads > 1 or self._occupancy.alone())
+        return items, list((self._decoding.map if parallel else map)(self._decode, encoded))
 
     def inference(self, pictures: list[Pixels | RequestError], explain: bool) -> list[Outcome]:
         """Classify ``pictures``, keeping feature maps to ``explain``; an error in a picture's place stays there."""
@@ -180,11 +186,6 @@ class ResNet18Handler:
 
     def _describe(self) -> dict[str, object]:
         return {**self._description.model_dump(), "running": asdict(self._engine.info)}
-
-    def _warm_up(self) -> None:
-        """The first inference of each batch size allocates and compiles; better now than in a caller's request."""
-        for size in {1, self._batch_size}:
-            self._engine.infer(self._input[:size])
 
 
 def _quieten_worker_log() -> None:

@@ -168,6 +168,7 @@ def test_the_management_api_gets_the_description_even_within_a_batch(resnet18: S
         "device": answer["running"]["device"],
         "precision": "f32",
         "threads": answer["running"]["threads"],
+        "threads_when_alone": answer["running"]["threads_when_alone"],
     }
 
 

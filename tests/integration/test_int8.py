@@ -19,6 +19,7 @@ from resnet18.engines.factory import create_engine
 from resnet18.engines.openvino_engine import OpenVinoEngine
 from resnet18.errors import ConfigurationError
 from resnet18.network import build_network
+from resnet18.occupancy import Occupancy
 from resnet18.settings import HandlerSettings, ModelConfig
 from support import report, unpack
 
@@ -142,7 +143,8 @@ def test_the_torch_engine_runs_an_int8_archive_with_its_unquantized_weights(
     built: BuiltArchive, directory: Path
 ) -> None:
     config = ModelConfig(handler=HandlerSettings(engine="torch", precision="int8", threads=1))
-    assert create_engine(directory, built.description, config, None).info.precision == "f32"
+    engine = create_engine(directory, built.description, config, None, Occupancy(directory))
+    assert engine.info.precision == "f32"
 
 
 @pytest.mark.parametrize("option", [{"calibration": Path()}, {"accept_accuracy_loss": True}])

@@ -21,6 +21,8 @@ class EngineInfo:
     device: str
     precision: str
     threads: int
+    #: While no other worker is at work; None where that makes no difference.
+    threads_when_alone: int | None = None
 
 
 class Engine(Protocol):

@@ -4,14 +4,43 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from resnet18.cpu import threads_per_worker
+import numpy as np
+
+from resnet18.cpu import threads_per_worker, usable_cores
 from resnet18.description import Description
 from resnet18.engines.base import Engine
+from resnet18.occupancy import Occupancy
 from resnet18.settings import ModelConfig
 
+#: Threads for a picture while no other worker is at work: with more, waiting for each other costs more than they bring.
+MOST_THREADS = 8
 
-def create_engine(directory: Path, description: Description, config: ModelConfig, gpu_id: int | None) -> Engine:
-    """The engine for an archive unpacked in ``directory``, on the GPU that TorchServe assigned (None: on the CPU)."""
+
+def create_engine(
+    directory: Path, description: Description, config: ModelConfig, gpu_id: int | None, occupancy: Occupancy
+) -> Engine:
+    """The engine for an archive unpacked in ``directory``, on the GPU that TorchServe assigned (None: on the CPU).
+
+    It has computed batches of 1 and of the greatest size once: the first of a size allocates and compiles, which is
+    better done now than in a caller's request.
+    """
+    side = description.preprocessing.crop_size
+    batch = np.zeros((config.batchSize, side, side, 3), dtype=np.uint8)
+    engine = _choose_engine(directory, description, config, gpu_id)
+    for size in {1, config.batchSize}:
+        engine.infer(batch[:size])
+    all_cores = min(usable_cores(), MOST_THREADS)
+    if config.handler.threads != "auto" or engine.info.engine != "openvino" or engine.info.threads >= all_cores:
+        return engine
+    from resnet18.engines.elastic import ElasticEngine
+    from resnet18.engines.openvino_engine import OpenVinoEngine
+
+    faster = OpenVinoEngine(directory, config.handler.precision, all_cores)
+    faster.infer(batch[:1])
+    return ElasticEngine(engine, faster, occupancy)
+
+
+def _choose_engine(directory: Path, description: Description, config: ModelConfig, gpu_id: int | None) -> Engine:
     settings = config.handler
     threads = threads_per_worker(config.minWorkers) if settings.threads == "auto" else settings.threads
     if settings.engine == "torch" or (settings.engine == "auto" and gpu_id is not None):

@@ -8,12 +8,15 @@ import torch
 
 from archive.weights import load_state_dict, locate_weights
 from resnet18.description import Description
+from resnet18.engines import factory
 from resnet18.engines.base import Engine
+from resnet18.engines.elastic import ElasticEngine
 from resnet18.engines.factory import create_engine
 from resnet18.engines.openvino_engine import OpenVinoEngine
 from resnet18.engines.torch_engine import TorchEngine
 from resnet18.errors import ConfigurationError
 from resnet18.network import build_network
+from resnet18.occupancy import Occupancy
 from resnet18.settings import HandlerSettings, ModelConfig
 
 #: For f32, where only the order of additions differs.
@@ -41,10 +44,20 @@ def reference(pixels: np.ndarray) -> np.ndarray:
         return torch.softmax(network(normalized), dim=1).numpy()
 
 
-@pytest.fixture(scope="module", params=["openvino", "torch"])
+@pytest.fixture(scope="module", params=["openvino", "torch", "elastic"])
 def engine(request: pytest.FixtureRequest, resnet18_directory: Path) -> Engine:
+    if request.param == "elastic":
+        return elastic_engine(resnet18_directory, Occupancy(resnet18_directory))
     config = ModelConfig(handler=HandlerSettings(engine=request.param, precision="f32", threads=1))
-    return create_engine(resnet18_directory, Description.read(resnet18_directory), config, gpu_id=None)
+    return engine_of(resnet18_directory, config)
+
+
+def elastic_engine(directory: Path, occupancy: Occupancy) -> ElasticEngine:
+    return ElasticEngine(OpenVinoEngine(directory, "f32", 1), OpenVinoEngine(directory, "f32", 2), occupancy)
+
+
+def engine_of(directory: Path, config: ModelConfig, gpu_id: int | None = None) -> Engine:
+    return create_engine(directory, Description.read(directory), config, gpu_id, Occupancy(directory))
 
 
 def test_the_reference_tells_pictures_apart(reference: np.ndarray) -> None:
@@ -74,6 +87,26 @@ def test_an_answer_survives_the_next_call(engine: Engine, pixels: np.ndarray) ->
     assert np.array_equal(first, kept)
 
 
+@pytest.mark.parametrize("alone_for", [0, 1, 3])
+def test_pictures_keep_their_order_when_another_worker_begins(
+    resnet18_directory: Path, pixels: np.ndarray, reference: np.ndarray, alone_for: int
+) -> None:
+    class Others(Occupancy):
+        asked = 0
+
+        def alone(self) -> bool:
+            self.asked += 1
+            return self.asked <= alone_for
+
+    engine = elastic_engine(resnet18_directory, Others(resnet18_directory))
+    probabilities, feature_maps = engine.infer(pixels[:3])
+    assert np.abs(probabilities - reference[:3]).max() <= PARITY
+    _, expected = OpenVinoEngine(resnet18_directory, "f32", 1).infer(pixels[:3])
+    assert feature_maps is not None
+    assert expected is not None
+    np.testing.assert_allclose(feature_maps, expected, atol=1e-4)
+
+
 def test_the_input_is_left_as_it_was(engine: Engine, pixels: np.ndarray) -> None:
     before = pixels.copy()
     engine.infer(pixels)
@@ -95,14 +128,30 @@ class TestChoice:
         self, resnet18_directory: Path, setting: str, gpu_id: int | None, kind: type
     ) -> None:
         config = ModelConfig(handler=HandlerSettings(engine=setting, threads=1))
-        engine = create_engine(resnet18_directory, Description.read(resnet18_directory), config, gpu_id)
-        assert isinstance(engine, kind)
+        assert isinstance(engine_of(resnet18_directory, config, gpu_id), kind)
 
     def test_auto_is_torch_on_a_gpu(self, resnet18_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         chosen = []
         monkeypatch.setattr(TorchEngine, "__init__", lambda _self, *arguments, **_: chosen.append(arguments[-1]))
-        create_engine(resnet18_directory, Description.read(resnet18_directory), ModelConfig(), gpu_id=1)
+        monkeypatch.setattr(TorchEngine, "infer", lambda _self, _pixels: None)
+        engine_of(resnet18_directory, ModelConfig(handler=HandlerSettings(threads=1)), gpu_id=1)
         assert chosen == [1]
+
+    @pytest.mark.parametrize(("cores", "threads_when_alone"), [(1, None), (2, 2), (64, 8)])
+    def test_a_worker_of_several_may_use_all_cores_when_it_is_alone(
+        self, resnet18_directory: Path, monkeypatch: pytest.MonkeyPatch, cores: int, threads_when_alone: int | None
+    ) -> None:
+        monkeypatch.setattr(factory, "usable_cores", lambda: cores)
+        monkeypatch.setattr(factory, "threads_per_worker", lambda _workers: 1)
+        info = engine_of(resnet18_directory, ModelConfig()).info
+        assert (info.threads, info.threads_when_alone) == (1, threads_when_alone)
+
+    def test_threads_that_were_set_are_never_more(
+        self, resnet18_directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(factory, "usable_cores", lambda: 8)
+        info = engine_of(resnet18_directory, ModelConfig(handler=HandlerSettings(threads=1))).info
+        assert (info.threads, info.threads_when_alone) == (1, None)
 
     @pytest.mark.parametrize(
         ("capabilities", "setting", "chosen"),
