@@ -9,7 +9,7 @@ from bench.journal import Journal
 from bench.limit import BATCH, measure_limit
 from bench.options import Options
 from resnet18.cpu import usable_cores
-from stack.cores import concurrency
+from resnet18.engines.factory import MOST_THREADS
 from stack.terminal import say
 
 
@@ -20,8 +20,9 @@ def measure_in_process(
     cores = usable_cores()
     modes = {
         "throughput": {"processes": cores, "threads": 1, "batch": BATCH},
-        # What a lone client could get at best: one picture, on as many threads as one worker has by default.
-        "lone": {"processes": 1, "threads": concurrency(None).threads, "batch": 1},
+        # What a lone client could get at best: one picture, on all cores, which a worker that is alone takes, and on one.
+        "lone": {"processes": 1, "threads": min(cores, MOST_THREADS), "batch": 1},
+        "lone, one core": {"processes": 1, "threads": 1, "batch": 1},
     }
     for precision, archive in archives.items():
         for mode, arguments in modes.items():
@@ -32,4 +33,4 @@ def measure_in_process(
             if mode == "throughput":
                 say(f"  in-process {precision}: {limit.images_per_second:.1f} images/s")
             else:
-                say(f"  in-process {precision}: {limit.batch_ms:.1f} ms for one picture")
+                say(f"  in-process {precision}: {limit.batch_ms:.1f} ms for one picture, {mode}")

@@ -113,7 +113,7 @@ class Summary:
         return Spread.of(values) if values else None
 
     def limit(self, precision: str, mode: str, field: str) -> Spread | None:
-        """Of the in-process measurements: ``mode`` is ``throughput`` or ``lone``."""
+        """Of the in-process measurements: ``mode`` is ``throughput``, ``lone`` or ``lone, one core``."""
         return self.figure(f"limit {mode}", precision, field)
 
 

@@ -51,6 +51,8 @@ def complete_run() -> list[Record]:
         {"kind": "limit throughput", "candidate": "f32", "round": 1, "images_per_second": 125.0, "decode_ms": 1.8,
          "infer_ms": 14.0, "batch_ms": 126.0},
         {"kind": "limit lone", "candidate": "f32", "round": 1, "images_per_second": 60.0, "decode_ms": 1.8,
+         "infer_ms": 7.0, "batch_ms": 9.0},
+        {"kind": "limit lone, one core", "candidate": "f32", "round": 1, "images_per_second": 60.0, "decode_ms": 1.8,
          "infer_ms": 14.0, "batch_ms": 16.0},
         *({"kind": "growth", "candidate": f"{threads} threads, 2 cores", "precision": "f32", "workers": workers,
            "threads": threads, "cores": 2, "per_second": 60.0 * min(2, workers), "failures": 0, "lone_p50_ms": 17.0,
