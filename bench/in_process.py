@@ -20,7 +20,7 @@ def measure_in_process(
     cores = usable_cores()
     modes = {
         "throughput": {"processes": cores, "threads": 1, "batch": BATCH},
-        # What a lone client could get at best: one picture, on all cores, which a worker that is alone takes, and on one.
+        # What a lone client could get at best: on all cores, which a worker that is alone takes, and on one.
         "lone": {"processes": 1, "threads": min(cores, MOST_THREADS), "batch": 1},
         "lone, one core": {"processes": 1, "threads": 1, "batch": 1},
     }
