@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
-import requests
 from safetensors.numpy import load
 
 from stack.run_directory import remove_tree
-from support import CAT, REPOSITORY
+from support import REPOSITORY
 from tests.e2e.prometheus import running_prometheus
 from tests.e2e.serving import ANSWER_S, Stack, stack_on_free_ports
+from tests.e2e.steady_load import CLIENTS, SECOND, SteadyLoad, wait_until
 
 MODEL = "resnet18"
 SERVE = ("--detach", "--weights", "untrained", "--precision", "f32", "--workers", "1", "--model-api")
-CLIENTS = 8
-#: What the labels of the second version begin with, so that an answer tells which version really gave it.
-SECOND = "second "
-#: Seconds for TorchServe to give up a worker, or to have it back.
-PATIENCE_S = 40.0
+#: Seconds that the changes of workers and versions are spread over at least: STEADY_LOAD_S=300 makes it a long run.
+STEADY_LOAD_S = float(os.environ.get("STEADY_LOAD_S", "0"))
 
 Edit = Callable[[dict[str, bytes]], None]
 
@@ -51,24 +46,37 @@ def operated() -> Iterator[Stack]:
 
 def test_no_request_fails_while_workers_and_versions_change(operated: Stack, tmp_path: Path) -> None:
     second = variant(operated, tmp_path, "2.0", rename_labels)
-    with Load(operated).running() as load:
-        for workers in (4, 2):
+    with SteadyLoad(operated).running() as load:
+        began = time.monotonic()
+
+        def go_on_at(share: float) -> None:
+            time.sleep(max(0.0, began + share * STEADY_LOAD_S - time.monotonic()))
+
+        for share, workers in ((0.1, 4), (0.3, 2)):
+            go_on_at(share)
             done(operated, "scale", MODEL, "--workers", str(workers), "--force", "--yes")
-        for _ in range(2):
+        for share in (0.4, 0.5):
+            go_on_at(share)
             psutil.Process(operated.worker_pids(MODEL)[0]).kill()
             wait_for_workers(operated, 2)
+        go_on_at(0.6)
         done(operated, "scale", MODEL, "--workers", "1", "--yes")
+        go_on_at(0.7)
         deployed = done(operated, "deploy", MODEL, "--archive", str(second), "--no-compare", "--yes")
         assert (deployed["version"], deployed["version_before"], deployed["workers"]) == ("2.0", "1.0", 1)
         load.wait_for(CLIENTS)
         assert load.last_version == "2.0"
+        go_on_at(0.9)
         rolled_back = done(operated, "rollback", MODEL, "--yes")
         assert (rolled_back["version"], rolled_back["version_before"]) == ("1.0", "2.0")
         load.wait_for(CLIENTS)
         assert load.last_version == "1.0"
+        go_on_at(1)
+        lasted = time.monotonic() - began
+    print(f"{CLIENTS} clients, {lasted:.0f} s: answers by version {dict(load.versions)}, {len(load.failures)} failed")
     assert load.failures == []
     assert load.answered > 100
-    assert load.versions == {"1.0", "2.0"}
+    assert set(load.versions) == {"1.0", "2.0"}
 
 
 def rename_labels(files: dict[str, bytes]) -> None:
@@ -101,13 +109,13 @@ def test_a_broken_version_never_becomes_the_default(
 ) -> None:
     broken = variant(operated, tmp_path, "9.0", edit)
     before = [path.name for path in operated.run_directory.model_store.iterdir()]
-    with Load(operated).running() as load:
+    with SteadyLoad(operated).running() as load:
         deployed = manage(operated, "deploy", MODEL, "--archive", str(broken), "--yes")
         load.wait_for(CLIENTS)
     assert deployed[0] == 1
     assert complaint in deployed[2]
     assert load.failures == []
-    assert load.versions == {"1.0"}
+    assert set(load.versions) == {"1.0"}
     status = manage(operated, "status")[1]
     assert ("9.0", False) not in {(version["version"], version["is_default"]) for version in status["versions"]}
     assert [path.name for path in operated.run_directory.model_store.iterdir()] == before
@@ -196,77 +204,11 @@ def test_logs_of_all_services_come_merged(operated: Stack) -> None:
 
 # The last one, since it leaves no stack.
 def test_a_stop_under_load_answers_all_that_was_accepted(operated: Stack) -> None:
-    with Load(operated).running() as load:
+    with SteadyLoad(operated).running() as load:
         stopped = operated.run("stop")
     assert stopped.returncode == 0, stopped.stderr
     assert load.failures == []
     assert load.refused == CLIENTS
-
-
-@dataclass
-class Load:
-    """Clients that send pictures to the web service one after the other, each a new one, and ask nothing twice.
-
-    Where nobody accepts its connection any more, a client ends.
-    """
-
-    stack: Stack
-    failures: list[str] = field(default_factory=list)
-    versions: set[str] = field(default_factory=set)
-    answered: int = 0
-    refused: int = 0
-    last_version: str | None = None
-
-    @contextmanager
-    def running(self) -> Iterator[Load]:
-        """The clients are at work inside the block."""
-        self._stop = threading.Event()
-        threads = [threading.Thread(target=self._send, args=(client,)) for client in range(CLIENTS)]
-        for thread in threads:
-            thread.start()
-        try:
-            self.wait_for(CLIENTS)
-            yield self
-        finally:
-            self._stop.set()
-            for thread in threads:
-                thread.join()
-
-    def wait_for(self, answers: int) -> None:
-        """Return after so many more answers, and as many that were asked for before."""
-        enough = self.answered + len(self.failures) + 2 * answers
-        wait_until(lambda: self.answered + len(self.failures) >= enough)
-
-    def _send(self, client: int) -> None:
-        picture = CAT.read_bytes()
-        url = f"{self.stack.web}/classify?model={MODEL}"
-        with requests.Session() as session:
-            number = 0
-            while not self._stop.is_set():
-                number += 1
-                # Bytes after a JPEG's end mean nothing, but make another picture of it for the cache.
-                try:
-                    answer = session.post(url, data=picture + f"{client} {number}".encode(), timeout=ANSWER_S)
-                except requests.ConnectionError as exc:
-                    if "Connection refused" not in str(exc):
-                        self.failures.append(repr(exc))
-                    else:
-                        self.refused += 1
-                        return
-                else:
-                    self._note(answer)
-
-    def _note(self, answer: requests.Response) -> None:
-        if answer.status_code != 200:
-            self.failures.append(f"{answer.status_code} {answer.text}")
-            return
-        version = answer.headers["X-Model-Version"]
-        label = answer.json()["predictions"][0]["label"]
-        if label.startswith(SECOND) != (version == "2.0"):
-            self.failures.append(f"{version} answered {label}")
-        self.versions.add(version)
-        self.last_version = version
-        self.answered += 1
 
 
 def manage(stack: Stack, *arguments: str) -> tuple[int, Any, str]:
@@ -313,11 +255,3 @@ def worker_states(stack: Stack, version: str) -> list[str]:
 def wait_for_workers(stack: Stack, count: int) -> None:
     """Return when so many workers of the first version are ready."""
     wait_until(lambda: worker_states(stack, "1.0") == ["ready"] * count)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Return when ``condition`` holds, which must come in time."""
-    give_up = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < give_up, "it did not come to that in time"
-        time.sleep(0.1)
