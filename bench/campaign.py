@@ -71,11 +71,13 @@ class Campaign:
                         seconds=time.monotonic() - server.started,
                     )  # fmt: skip
                     self._note_memory(candidate, server, round_number, "idle")
-                self._measure_level(candidate, key, target, round_number)
+                self._measure_level(candidate, key, target, server, round_number)
                 if position == 0:
                     self._note_memory(candidate, server, round_number, "loaded")
 
-    def _measure_level(self, candidate: Candidate, key: str, target: Target, round_number: int) -> None:
+    def _measure_level(
+        self, candidate: Candidate, key: str, target: Target, server: RunningServer, round_number: int
+    ) -> None:
         requests = {name: self._write_requests(name, target) for name in self._needed_sets(key)}
         run_wrk(target, requests[PHOTOGRAPHS], WARM_UP_CLIENTS, self._options.warm_up_s)
         self._wait_for_the_queue(target)
@@ -84,19 +86,24 @@ class Campaign:
             if self._journal.has("load", **fields):
                 continue
             first = round_number * 37 + step.clients
+            before = process_family.cpu_seconds(server.mark)
             load = run_wrk(target, requests[step.pictures], step.clients, self._options.seconds, first)
-            self._note_load(candidate, key, load, step, round_number)
+            after = process_family.cpu_seconds(server.mark)
+            used = {name: seconds - before.get(name, 0.0) for name, seconds in after.items()}
+            self._note_load(candidate, key, load, step, round_number, used)
             self._wait_for_the_queue(target)
 
     def _wait_for_the_queue(self, target: Target) -> None:
         """What clients had asked for that are gone now is still worked on, and is no work of the next measurement."""
         ask_picture(target, self._expected[0].picture)
 
-    def _note_load(self, candidate: Candidate, key: str, load: Load, step: Step, round_number: int) -> None:
+    def _note_load(
+        self, candidate: Candidate, key: str, load: Load, step: Step, round_number: int, server_cpu_s: dict[str, float]
+    ) -> None:
         self._journal.add(
             "load", candidate=key, server=candidate.key, title=candidate.title, pictures=step.pictures,
             round=round_number, clients=step.clients, ours=candidate.uses_our_engine, ok=load.ok,
-            failures=load.failures, per_second=load.per_second, **vars(load),
+            failures=load.failures, per_second=load.per_second, server_cpu_s=server_cpu_s, **vars(load),
         )  # fmt: skip
         failed = f", {load.failures} failed" if load.failures else ""
         level = key.removeprefix(candidate.key).strip("/")

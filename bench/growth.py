@@ -58,7 +58,7 @@ def measure_growth(
         except BenchError as exc:
             journal.add("left out", candidate=server.key, title=server.title, reason=str(exc))
             say(f"  {server.title}: left out: {exc}")
-    ours = OurServer(PRECISION, workspace, 1, 1, levels=("TorchServe",))
+    ours = OurServer(PRECISION, workspace, levels=("TorchServe",))
     for candidate in [ours, *([stock] if stock is not None else [])]:
         if not journal.has("workers added", candidate=candidate.key):
             try:

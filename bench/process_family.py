@@ -79,6 +79,17 @@ def memory(mark: str) -> Memory:
     return Memory(tuple(sizes))
 
 
+def cpu_seconds(mark: str) -> dict[str, float]:
+    """Processor time that the processes with ``mark`` have used so far, by their names."""
+    used: dict[str, float] = {}
+    for pid in members(mark):
+        with contextlib.suppress(psutil.NoSuchProcess, OSError):
+            times = psutil.Process(pid).cpu_times()
+            name = _name(pid)
+            used[name] = used.get(name, 0.0) + times.user + times.system
+    return used
+
+
 def end(mark: str, grace_s: float = GRACE_S) -> list[int]:
     """End every process with ``mark``, those that start meanwhile too; answers those that had to be killed."""
     _signal(members(mark), signal.SIGTERM)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bench.options import COMPARED_AT
 from bench.plan import LARGE_CLIENTS
 from bench.plots import draw_plots
 from bench.summary import Served, Summary
+from bench.table import table
 from bench.targets import targets
+from bench.time_spent import time_table
 
 
 def write_report(summary: Summary, directory: Path) -> Path:
@@ -25,6 +26,7 @@ def write_report(summary: Summary, directory: Path) -> Path:
         _section("Against the number of clients", _curves(summary)),
         _section(f"12-megapixel photographs, {LARGE_CLIENTS} clients", _served(summary.large())),
         _section("In-process, without a server", _limit(summary)),
+        _section("Where the processor's time goes", time_table(summary)),
         _section("Start-up and memory", _starts(summary)),
         _section("Cost growth: images/s against workers, threads and cores", _growth(summary)),
         _section("One more worker", _added(summary)),
@@ -34,15 +36,6 @@ def write_report(summary: Summary, directory: Path) -> Path:
     file = directory / "report.md"
     file.write_text("\n".join(section for section in sections if section), encoding="utf-8")
     return file
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; empty where there are no rows. Columns after the first are numbers and stand on the right."""
-    lines = ["| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows]
-    if not lines:
-        return ""
-    ruler = "|---|" + "---:|" * (len(head) - 1)
-    return "\n".join(["| " + " | ".join(head) + " |", ruler, *lines, ""])
 
 
 def _section(title: str, body: str) -> str:

@@ -40,7 +40,8 @@ def complete_run() -> list[Record]:
           for precision, rate in (("f32", 120.0), ("bf16", 210.0), ("int8", 330.0))
           for clients in (1, 16, 32, 256)),
         *(load("ours/f32/TorchServe", rate, round_number=number) for number, rate in ((2, 110.0), (3, 130.0))),
-        load("ours/f32/web", 100.0),
+        load("ours/f32/web", 100.0,
+             server_cpu_s={"java": 0.3, "python model_service_worker.py": 10.2, "python web": 0.6, "bash": 0.06}),
         load("ours/f32/TorchServe", 80.0, clients=8, pictures="12 megapixels"),
         load("torchserve_stock/best", 8.0, clients=8, pictures="12 megapixels"),
         load("torchserve_stock/best", 50.0, failures=7),

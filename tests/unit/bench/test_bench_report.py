@@ -9,8 +9,10 @@ import pytest
 from bench import __main__ as command
 from bench.journal import Journal
 from bench.plots import draw_plots
-from bench.report import table, write_report
+from bench.report import write_report
 from bench.summary import Summary
+from bench.table import table
+from bench.time_spent import time_table
 from tests.unit.bench.records import complete_run, load
 
 pytest.importorskip("matplotlib", reason="matplotlib comes with the dependency group 'bench'")
@@ -21,7 +23,8 @@ def test_report_has_a_section_for_everything_that_was_measured(tmp_path: Path) -
     sections = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
     assert sections == [
         "What must be true", "32 clients, photographs", "Against the number of clients",
-        "12-megapixel photographs, 8 clients", "In-process, without a server", "Start-up and memory",
+        "12-megapixel photographs, 8 clients", "In-process, without a server", "Where the processor's time goes",
+        "Start-up and memory",
         "Cost growth: images/s against workers, threads and cores", "One more worker", "The load generator", "Left out",
     ]  # fmt: skip
     assert "| ours/f32 (TorchServe) | 120.0 (110.0–130.0) |" in text
@@ -48,6 +51,12 @@ def test_report_is_written_again_from_a_file(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("sys.argv", ["bench", "--report-only", str(journal.file)])
     assert command.main() == 0
     assert (tmp_path / "report.md").exists()
+
+
+def test_time_is_told_by_who_used_it() -> None:
+    # 600 answers in 6 s of 2 cores: 20 ms each.
+    (row,) = time_table(Summary(complete_run())).splitlines()[2:]
+    assert row == "| f32 (web) | 15.80 | 17.00 | 0.50 | 1.00 | 0.10 | 0.33 | 1.07 |"
 
 
 def test_cells_cannot_break_a_table() -> None:
