@@ -12,7 +12,7 @@ from resnet18.engines.base import Engine
 from resnet18.occupancy import Occupancy
 from resnet18.settings import ModelConfig
 
-#: Threads for a picture while no other worker is at work: with more, waiting for each other costs more than they bring.
+#: Threads for a picture while no other worker is at work. A bound, not an optimum: more than two were not measured.
 MOST_THREADS = 8
 
 
