@@ -27,10 +27,10 @@ from bench.summary import Summary
 from bench.target import Target
 from bench.workspace import REPOSITORY, Workspace
 from bench.wrk import run_wrk, write_requests, wrk_program
-from resnet18.cpu import usable_cores
-from stack.commands import run_command
-from stack.errors import StackError
-from stack.terminal import say
+from marserve.errors import StackError
+from marserve.handler.resnet18.cpu import usable_cores
+from marserve.running import run_command
+from marserve.terminal import say
 
 RESULTS = REPOSITORY / "bench" / "results"
 MEASUREMENTS = "measurements.jsonl"

@@ -18,7 +18,7 @@ from bench.plan import PHOTOGRAPHS, Step, steps_of, visiting_order
 from bench.reference import Expected
 from bench.target import Target
 from bench.wrk import Load, run_wrk, write_requests
-from stack.terminal import say
+from marserve.terminal import say
 
 #: Seconds from a server's start to its first right answer.
 START_S = 180.0

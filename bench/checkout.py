@@ -11,8 +11,8 @@ from bench.errors import BenchError
 from bench.workspace import REPOSITORY
 
 #: What a start needs besides the virtual environment, which is shared by a link.
-_DIRECTORIES = ("archive", "autoscale", "client", "config", "examples", "handler", "scripts", "stack", "web")
-_FILES = ("pyproject.toml",)
+_DIRECTORIES = ("config", "examples", "handler", "scripts", "src")
+_FILES = ("LICENSE", "NOTICE", "README.md", "pyproject.toml", "requirements.lock")
 
 
 def refresh_checkout(name: str, threads: int | None = None) -> Path:
@@ -22,7 +22,9 @@ def refresh_checkout(name: str, threads: int | None = None) -> Path:
     for part in _DIRECTORIES:
         shutil.rmtree(directory / part, ignore_errors=True)
         if (REPOSITORY / part).exists():
-            shutil.copytree(REPOSITORY / part, directory / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                REPOSITORY / part, directory / part, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+            )
     for part in _FILES:
         shutil.copyfile(REPOSITORY / part, directory / part)
     (directory / "model_store").mkdir(exist_ok=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from bench.errors import InstallationError
 from bench.peer_files import PEERS, Peer
-from stack.errors import StackError
-from stack.locks import locked
-from stack.pip import pip_install
-from stack.terminal import say
+from marserve.errors import StackError
+from marserve.setup.pip import pip_install
+from marserve.system.locks import locked
+from marserve.terminal import say
 
 ENVIRONMENTS = Path(__file__).resolve().parent / ".environments"
 #: Lent to all peers, and to those that are also measured with our engine.
@@ -62,7 +62,7 @@ def _install(directory: Path, requirements: Path, title: str, lent: Sequence[Pat
     paths = "".join(f"{path}\n" for path in lent)
     (_site_packages(directory) / "base.pth").write_text(paths, encoding="utf-8")
     log = ENVIRONMENTS / f"{directory.name}.log"
-    pip_install(python, ["-r", requirements], log_file=log, step=f"Installing {directory.name}")
+    pip_install(python, ["-r", requirements], log_file=log, step=f"Installing {directory.name}", cwd=ENVIRONMENTS)
 
 
 def _site_packages(directory: Path) -> Path:

@@ -19,8 +19,8 @@ from bench.pictures import PictureSet
 from bench.target import Target
 from bench.workspace import Workspace
 from bench.wrk import run_wrk, write_requests
-from resnet18.cpu import usable_cores
-from stack.terminal import say
+from marserve.handler.resnet18.cpu import usable_cores
+from marserve.terminal import say
 
 PRECISION = "f32"
 #: Workers that are added one by one, with one picture set after each.

@@ -8,9 +8,9 @@ from pathlib import Path
 from bench.journal import Journal
 from bench.limit import BATCH, measure_limit
 from bench.options import Options
-from resnet18.cpu import usable_cores
-from resnet18.engines.factory import MOST_THREADS
-from stack.terminal import say
+from marserve.handler.resnet18.cpu import usable_cores
+from marserve.handler.resnet18.engines.factory import MOST_THREADS
+from marserve.terminal import say
 
 
 def measure_in_process(

@@ -48,11 +48,7 @@ def measure_limit(
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
-                    env={
-                        "PATH": "/usr/bin:/bin",
-                        "OMP_NUM_THREADS": str(threads),
-                        "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'handler'}",
-                    },
+                    env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": str(threads)},
                 )
             )
             for _ in range(processes)
@@ -90,9 +86,9 @@ def main() -> int:
     """Be one of the processes."""
     import numpy as np
 
-    from resnet18.description import Description
-    from resnet18.engines.openvino_engine import OpenVinoEngine
-    from resnet18.images import ImageDecoder, ImageLimits
+    from marserve.handler.resnet18.description import Description
+    from marserve.handler.resnet18.engines.openvino_engine import OpenVinoEngine
+    from marserve.handler.resnet18.images import ImageDecoder, ImageLimits
 
     archive, photographs, precision = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     threads, batch, seconds = int(sys.argv[4]), int(sys.argv[5]), float(sys.argv[6])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.environments import ENVIRONMENTS
-from resnet18.cpu import usable_cores
+from marserve.handler.resnet18.cpu import usable_cores
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 PACKAGES = ("torch", "torchvision", "openvino", "torchserve", "numpy", "pillow", "fastapi", "uvicorn", "aiohttp")

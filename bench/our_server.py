@@ -19,9 +19,9 @@ from bench.errors import CandidateError
 from bench.marked_process import marked, process
 from bench.target import Target
 from bench.workspace import Workspace
-from stack.ports import Ports, free_ports
-from stack.run_directory import RunDirectory, remove_tree
-from stack.tokens import Kind, read_token
+from marserve.stack.ports import Ports, free_ports
+from marserve.stack.run_directory import RunDirectory, remove_tree
+from marserve.torchserve.key_file import Kind, read_token
 
 #: Seconds for a start that builds its archive first; quantising takes longest.
 BUILD_S = 600
@@ -71,7 +71,7 @@ class OurServer:
         """Build the int8 archive; seeded weights lie closer to each other than the accuracy guard lets pass."""
         log = self.workspace.logs / "quantization.log"
         command = [
-            str(checkout / ".venv" / "bin" / "python"), str(checkout / "scripts" / "build_archive.py"),
+            "bash", str(checkout / "scripts" / "marserve"), "build",
             "--model-name", "resnet18", "--weights", str(self.workspace.weights), "--precision", "int8",
             "--calibration", str(self.workspace.photographs), "--accept-accuracy-loss",
         ]  # fmt: skip

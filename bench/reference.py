@@ -44,7 +44,7 @@ def expected_answers(photographs: Path, weights: Path) -> list[Expected]:
     done = subprocess.run(
         [sys.executable, "-m", "bench.reference", str(weights)],
         input="\n".join(map(str, files)), capture_output=True, text=True, cwd=REPOSITORY, check=False,
-        env={"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'handler'}", "PATH": "/usr/bin:/bin"},
+        env={"PATH": "/usr/bin:/bin"},
     )  # fmt: skip
     if done.returncode:
         raise BenchError(f"The reference answers cannot be computed: {done.stderr.strip()[-800:]}")
@@ -60,8 +60,8 @@ def main() -> int:
     from PIL import Image
     from torchvision.models import ResNet18_Weights, resnet18
 
-    from archive.weights.untrained import seeded_state_dict
-    from resnet18.labels import read_labels
+    from marserve.archive.weights.untrained import seeded_state_dict
+    from marserve.handler.resnet18.labels import read_labels
 
     state_dict = seeded_state_dict("resnet18", 1000)
     torch.save(state_dict, sys.argv[1])

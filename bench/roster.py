@@ -12,7 +12,7 @@ from bench.our_server import OurServer
 from bench.peer_files import read_peers
 from bench.peer_server import PeerServer
 from bench.workspace import Workspace
-from stack.terminal import say
+from marserve.terminal import say
 
 OURS = "ours"
 

@@ -1,21 +1,8 @@
 #!/usr/bin/env python3
-"""Operate a stack that ./scripts/serve has started."""
+"""The old name of ``marserve status``, ``scale``, ``deploy``, ``rollback``, ``drain``, ``recover`` and ``logs``."""
 
-from __future__ import annotations
-
+import os
 import sys
+from pathlib import Path
 
-import _bootstrap  # noqa: F401  (finds the project's packages and its environment)
-
-
-def main() -> int:
-    from operate.commands import run
-    from operate.options import parse
-    from stack.commands import run_command
-
-    options = parse()
-    return run_command(lambda: run(options))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+os.execv("/bin/bash", ["bash", str(Path(__file__).resolve().with_name("marserve")), *sys.argv[1:]])  # noqa: S606

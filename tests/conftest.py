@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from archive.build import BuiltArchive, build
-from archive.options import BuildOptions
+from marserve.archive.build import BuiltArchive, build
+from marserve.archive.options import BuildOptions
 from support import report, unpack
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from archive.weights.untrained import seeded_state_dict
-from resnet18.network import build_network
+from marserve.archive.weights.untrained import seeded_state_dict
+from marserve.handler.resnet18.network import build_network
 
 CLASSES = ("horizontal stripes", "vertical stripes", "chequers")
 SIDE = 224

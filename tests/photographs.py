@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from archive.weights import load_state_dict, locate_weights
-from resnet18.network import EFFICIENTNET_LITE0, build_network
+from marserve.archive.weights import load_state_dict, locate_weights
+from marserve.handler.resnet18.network import EFFICIENTNET_LITE0, build_network
 from support import report
 
 BATCH = 20

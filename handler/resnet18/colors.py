@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
-from resnet18.errors import InvalidImage
+from .errors import InvalidImage
 
 #: Pillow cannot convert premultiplied alpha but to the same without.
 _PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}

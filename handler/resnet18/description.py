@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from resnet18.errors import ConfigurationError
+from .errors import ConfigurationError
 
 DESCRIPTION_FILE = "description.json"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet18.engines.base import FeatureMap
-from resnet18.engines.torch_engine import WEIGHTS_FILE
+from .engines.base import FeatureMap
+from .engines.torch_engine import WEIGHTS_FILE
 
 
 class ClassActivationMaps:

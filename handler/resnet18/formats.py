@@ -16,7 +16,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from resnet18.errors import InvalidImage, RequestError, UnsupportedImage
+from .errors import InvalidImage, RequestError, UnsupportedImage
 
 #: Pillow's names of the formats that are read, likeliest first. The plugins are imported above because Pillow loads
 #: every plugin it has when it meets the name of one that is not loaded.

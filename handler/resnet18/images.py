@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, ImageFile
 
-from resnet18.colors import to_rgb_or_grey
-from resnet18.description import Preprocessing
-from resnet18.errors import ImageTooLarge, InvalidImage, UnsupportedImage
-from resnet18.formats import FORMATS, UNREADABLE, WHAT_TO_SEND, explain_refusal
-from resnet18.orientation import read_orientation, turn_upright
-from resnet18.resizing import CropRegion, CropResizer
+from .colors import to_rgb_or_grey
+from .description import Preprocessing
+from .errors import ImageTooLarge, InvalidImage, UnsupportedImage
+from .formats import FORMATS, UNREADABLE, WHAT_TO_SEND, explain_refusal
+from .orientation import read_orientation, turn_upright
+from .resizing import CropRegion, CropResizer
 
 Encoded = bytes | bytearray | memoryview
 

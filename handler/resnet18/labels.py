@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet18.errors import ConfigurationError
+from .errors import ConfigurationError
 
 LABELS_FILE = "index_to_name.json"
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
-from resnet18.errors import RequestError
-from resnet18.requests import PictureRequest
+from .errors import RequestError
+from .requests import PictureRequest
 
 #: TorchServe's word for what is not about the host.
 LEVEL = "Model"

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from resnet18.errors import ConfigurationError
+from .errors import ConfigurationError
 
 if TYPE_CHECKING:
     import torch
 
-    from resnet18.description import Normalization
+    from .description import Normalization
 
     Module = TypeVar("Module", bound=torch.nn.Module)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet18.labels import Label
+from .labels import Label
 
 #: Enough that 1000 rounded probabilities still sum to 1 within 5e-6, and no digits that float32 does not have.
 DECIMALS = 8

@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from resnet18.errors import InvalidParameter, InvalidRequest, RequestError
+from .errors import InvalidParameter, InvalidRequest, RequestError
 
 Encoded = bytes | bytearray
 

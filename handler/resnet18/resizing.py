@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from resnet18.description import Preprocessing
-from resnet18.errors import ConfigurationError
-from resnet18.orientation import AXES_SWAPPED, UPRIGHT, X_REVERSED, Y_REVERSED, turn_upright
+from .description import Preprocessing
+from .errors import ConfigurationError
+from .orientation import AXES_SWAPPED, UPRIGHT, X_REVERSED, Y_REVERSED, turn_upright
 
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]

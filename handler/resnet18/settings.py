@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from resnet18.errors import ConfigurationError
+from .errors import ConfigurationError
 
 Engine = Literal["auto", "openvino", "torch"]
 Precision = Literal["auto", "f32", "bf16", "int8"]

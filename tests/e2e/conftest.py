@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 from _pytest.capture import CaptureManager
 
-from stack.run_directory import remove_tree
+from marserve.stack.run_directory import remove_tree
 from tests.e2e.serving import Stack, stack_on_free_ports
 
 SERVE = ("--detach", "--weights", "untrained", "--precision", "f32")

@@ -17,7 +17,7 @@ import pytest
 import requests
 import yaml
 
-from stack.ports import Ports, free_ports
+from marserve.stack.ports import Ports, free_ports
 from support import REPOSITORY
 
 MONITORING = REPOSITORY / "deploy" / "monitoring"

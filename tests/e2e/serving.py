@@ -12,10 +12,10 @@ from typing import Any
 import psutil
 import requests
 
-from stack.ports import LOOPBACK, Ports, free_ports
-from stack.run_directory import RunDirectory
-from stack.state import State
-from stack.tokens import Kind, current_token
+from marserve.stack.ports import LOOPBACK, Ports, free_ports
+from marserve.stack.run_directory import RunDirectory
+from marserve.stack.state import State
+from marserve.torchserve.key_file import Kind, current_token
 from support import CAT, REPOSITORY
 
 #: Seconds for the whole of a start, archives included, and for one answer, on a slow machine.

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from resnet18.cpu import usable_cores
-from stack.autoscaler import LOG
-from stack.run_directory import remove_tree
+from marserve.handler.resnet18.cpu import usable_cores
+from marserve.stack.autoscaler import LOG
+from marserve.stack.run_directory import remove_tree
 from support import CAT
 from tests.e2e.conftest import ServedStack
 from tests.e2e.serving import ANSWER_S, Stack, stack_on_free_ports

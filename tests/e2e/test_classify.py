@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from client.errors import Refused
-from client.inference import InferenceClient
-from client.management import ManagementClient
-from support import CAT, PHOTOS, REPOSITORY
+from marserve.client.errors import Refused
+from marserve.client.inference import InferenceClient
+from marserve.client.management import ManagementClient
+from support import CAT, PHOTOS
 from tests.e2e.conftest import ServedStack
 
 PICTURES = 300
@@ -43,7 +43,7 @@ def test_a_folder_run_that_is_killed_goes_on_to_exactly_one_result_a_picture(
     served: ServedStack, folder: Path, tmp_path: Path, name: str
 ) -> None:
     file = tmp_path / name
-    command = [sys.executable, str(REPOSITORY / "scripts" / "classify.py"), str(folder), "--output", str(file)]
+    command = [sys.executable, "-m", "marserve", "classify", str(folder), "--output", str(file)]
     with subprocess.Popen(command, env=served.environment) as process:
         try:
             give_up = time.monotonic() + WAIT_S

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from safetensors.numpy import load
 
-from stack.run_directory import remove_tree
+from marserve.stack.run_directory import remove_tree
 from support import REPOSITORY
 from tests.e2e.prometheus import running_prometheus
 from tests.e2e.serving import ANSWER_S, Stack, stack_on_free_ports

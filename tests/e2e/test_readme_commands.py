@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stack.ports import Ports
+from marserve.stack.ports import Ports
 from support import REPOSITORY
 from tests.e2e.conftest import ServedStack
 from tests.e2e.serving import run

@@ -14,8 +14,8 @@ import psutil
 import pytest
 import requests
 
-from stack.ports import LOOPBACK
-from stack.tokens import Kind
+from marserve.stack.ports import LOOPBACK
+from marserve.torchserve.key_file import Kind
 from support import CAT
 from tests.e2e.conftest import SERVE, ServedStack
 from tests.e2e.serving import ANSWER_S, run

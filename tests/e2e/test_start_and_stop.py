@@ -16,11 +16,10 @@ import psutil
 import pytest
 import requests
 
-from stack.java import find_java
-from stack.paths import VENV
-from stack.ports import LOOPBACK, free_ports
-from stack.processes import record, running, using_temp
-from stack.run_directory import remove_tree
+from marserve.setup.java import find_java
+from marserve.stack.ports import LOOPBACK, free_ports
+from marserve.stack.processes import record, running, using_temp
+from marserve.stack.run_directory import remove_tree
 from support import CAT, REPOSITORY
 from tests.e2e.conftest import ServedStack
 from tests.e2e.serving import ANSWER_S, START_S, Stack, run, stack_on_free_ports
@@ -77,11 +76,12 @@ def test_stopping_what_does_not_run_says_so(another: Stack) -> None:
 def project(tmp_path: Path) -> Path:
     """A copy of the project that a test may break; it shares the installed packages."""
     copy = tmp_path / "project"
-    for name in ("archive", "autoscale", "client", "config", "examples", "handler", "scripts", "stack", "web"):
-        shutil.copytree(REPOSITORY / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(REPOSITORY / "pyproject.toml", copy)
+    for name in ("config", "examples", "handler", "scripts", "src"):
+        shutil.copytree(REPOSITORY / name, copy / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "requirements.lock"):
+        shutil.copy(REPOSITORY / name, copy)
     (copy / "model_store").mkdir()
-    (copy / ".venv").symlink_to(VENV)
+    (copy / ".venv").symlink_to(REPOSITORY / ".venv")
     return copy
 
 
@@ -142,7 +142,7 @@ def test_an_archive_alone_is_served_by_a_stock_torchserve(served: ServedStack, t
     (tmp_path / "ports.properties").write_text("\n".join([*lines, "default_workers_per_model=1"]))
     temp = tmp_path / "t"
     temp.mkdir()
-    path = os.pathsep.join([str(VENV / "bin"), str(find_java().parent), os.environ.get("PATH", "")])
+    path = os.pathsep.join([str(REPOSITORY / ".venv" / "bin"), str(find_java().parent), os.environ.get("PATH", "")])
     environment = {"PATH": path, "HOME": str(tmp_path), "TEMP": str(temp), "TMPDIR": str(temp)}
     start = "torchserve --start --ncs --model-store . --models resnet18=resnet18.mar --ts-config ports.properties"
     # Its output goes to a file: the server holds on to it for as long as it runs.
@@ -166,7 +166,7 @@ def test_an_archive_alone_is_served_by_a_stock_torchserve(served: ServedStack, t
 
 
 def _first_answer(key_file: Path, port: int, server: psutil.Process) -> requests.Response:
-    from stack.tokens import read_token
+    from marserve.torchserve.key_file import read_token
 
     url = f"http://{LOOPBACK}:{port}/predictions/resnet18"
     give_up = time.monotonic() + START_S

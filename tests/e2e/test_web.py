@@ -24,7 +24,7 @@ import pytest
 import requests
 from PIL import Image
 
-from stack.ports import free_ports
+from marserve.stack.ports import free_ports
 from support import CAT, REPOSITORY
 
 #: The deadline of a request, as the stack of these tests is configured, and how much later an answer may be seen here.
@@ -294,7 +294,7 @@ def another_web_service(stack: Stack, **settings: str) -> Iterator[tuple[subproc
     """One more web service before the TorchServe of ``stack``, ready: its process and its address."""
     port = free_ports(1)[0]
     environment = {**stack.process("the web service").environ(), "WEB_PORT": str(port), **settings}
-    command = [sys.executable, "-m", "web"]
+    command = [sys.executable, "-m", "marserve.web"]
     with subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as process:
         try:
             url = f"http://127.0.0.1:{port}"

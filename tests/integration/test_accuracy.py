@@ -10,7 +10,7 @@ import yaml
 from photographs import reference_classes
 from ts.context import Context, RequestProcessor
 
-from resnet18_handler import ResNet18Handler
+from marserve.handler.resnet18.handler import ClassificationHandler
 from support import PHOTOS
 
 BATCH = 8
@@ -33,7 +33,7 @@ def classes(directory: Path, photographs: list[Path], **settings: str) -> list[i
     config = yaml.safe_load((directory / "model-config.yaml").read_text())
     config["handler"].update(settings)
     context = Context("efficientnet_lite0", str(directory), {}, BATCH, None, "0.12.0", model_yaml_config=config)
-    handler = ResNet18Handler()
+    handler = ClassificationHandler()
     handler.initialize(context)
     found: list[int] = []
     for start in range(0, len(photographs), BATCH):

@@ -14,18 +14,19 @@ import pytest
 import torch
 import yaml
 
-from archive import build as building
-from archive.architectures import input_of
-from archive.build import ArchiveError, BuiltArchive, build, read_description
-from archive.options import REPOSITORY, BuildOptions
-from archive.weights import PublishedFile, WeightsFile
-from archive.weights.weights_file import sha256_of
-from resnet18.description import Description
-from resnet18.errors import ConfigurationError
-from resnet18.network import build_network
+from marserve.archive import build as building
+from marserve.archive.architectures import input_of
+from marserve.archive.build import ArchiveError, BuiltArchive, build, read_description
+from marserve.archive.options import BuildOptions
+from marserve.archive.weights import PublishedFile, WeightsFile
+from marserve.archive.weights.weights_file import sha256_of
+from marserve.handler.resnet18.description import Description
+from marserve.handler.resnet18.errors import ConfigurationError
+from marserve.handler.resnet18.network import build_network
+from marserve.paths import CONFIG, HANDLER
 from support import report
 
-SCRIPT = REPOSITORY / "scripts" / "build_archive.py"
+BUILD = [sys.executable, "-m", "marserve", "build"]
 
 
 def tiny(tmp_path: Path, **options: object) -> BuildOptions:
@@ -51,7 +52,7 @@ def names_in(archive: Path) -> list[str]:
 
 
 def test_an_archive_holds_exactly_what_serving_needs(resnet18_archive: BuiltArchive) -> None:
-    handler = REPOSITORY / "handler"
+    handler = HANDLER
     code = {str(file.relative_to(handler)) for file in handler.rglob("*.py")}
     assert set(names_in(resnet18_archive.path)) == code | {
         "MAR-INF/MANIFEST.json",
@@ -90,7 +91,15 @@ def test_the_description_says_what_is_inside(
 def test_equal_inputs_give_equal_bytes_in_any_process(tmp_path: Path) -> None:
     options = tiny(tmp_path)
     first = build(options, report=report).path.read_bytes()
-    command = [sys.executable, str(SCRIPT), "--arch", "squeezenet1_1", "--model-name", "tiny", "--force", "--json"]
+    command = [
+        *BUILD,
+        "--arch",
+        "squeezenet1_1",
+        "--model-name",
+        "tiny",
+        "--force",
+        "--json",
+    ]
     command += ["--weights", str(options.weights), "--labels", str(options.labels), "--output", str(tmp_path / "other")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert (tmp_path / "other" / "tiny.mar").read_bytes() == first
@@ -122,14 +131,14 @@ def test_the_precision_asked_for_reaches_the_handler_with_the_comments_kept(tmp_
     with zipfile.ZipFile(built.path) as mar:
         text = mar.read("model-config.yaml").decode()
     assert yaml.safe_load(text)["handler"]["precision"] == "f32"
-    assert text.count("#") == (REPOSITORY / "config" / "model-config.yaml").read_text().count("#")
+    assert text.count("#") == (CONFIG / "model-config.yaml").read_text().count("#")
 
 
 def test_two_builds_at_once_leave_one_good_archive(tmp_path: Path) -> None:
     options = tiny(tmp_path)
     failures = []
 
-    command = [sys.executable, str(SCRIPT), "--arch", "squeezenet1_1", "--model-name", "tiny", "--force"]
+    command = [*BUILD, "--arch", "squeezenet1_1", "--model-name", "tiny", "--force"]
     command += ["--weights", str(options.weights), "--labels", str(options.labels), "--output", str(options.output)]
 
     def run() -> None:
@@ -228,15 +237,13 @@ def test_the_check_does_not_use_the_repositorys_code(tmp_path: Path, monkeypatch
     handler = tmp_path / "handler"
     shutil.copytree(building.HANDLER, handler, ignore=shutil.ignore_patterns("__pycache__", "labels.py"))
     monkeypatch.setattr(building, "HANDLER", handler)
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY / "handler"))
     with pytest.raises(ArchiveError, match=r"No module named 'resnet18\.labels'"):
         build(tiny(tmp_path), report=report)
 
 
 def test_a_failing_build_says_why_in_one_line_and_exits_with_1(tmp_path: Path) -> None:
     command = [
-        sys.executable,
-        str(SCRIPT),
+        *BUILD,
         "--weights",
         str(tmp_path / "absent.pth"),
         "--output",

@@ -14,8 +14,8 @@ import yaml
 from PIL import Image
 from ts.context import Context, RequestProcessor
 
-from resnet18.errors import ConfigurationError
-from resnet18_handler import ResNet18Handler
+from marserve.handler.resnet18.errors import ConfigurationError
+from marserve.handler.resnet18.handler import ClassificationHandler
 from support import CAT
 
 JPEG = CAT.read_bytes()
@@ -29,7 +29,7 @@ class Served:
         config = yaml.safe_load((directory / "model-config.yaml").read_text())
         config["handler"].update(settings)
         self.context = Context("resnet18", str(directory), {}, 8, None, "0.12.0", model_yaml_config=config)
-        self.handler = ResNet18Handler()
+        self.handler = ClassificationHandler()
         self.handler.initialize(self.context)
 
     def ask(self, *requests: tuple[dict[str, Any], dict[str, str]]) -> list[tuple[int, Any]]:

@@ -9,18 +9,18 @@ import pytest
 import torch
 from generated_pictures import write_pictures
 
-from archive import int8, quantization_search
-from archive.accuracy_guard import Accuracy
-from archive.build import BuiltArchive, build, read_description
-from archive.int8 import AccuracyError
-from archive.options import BuildOptions
-from archive.quantization import QuantizationPlan
-from resnet18.engines.factory import create_engine
-from resnet18.engines.openvino_engine import OpenVinoEngine
-from resnet18.errors import ConfigurationError
-from resnet18.network import build_network
-from resnet18.occupancy import Occupancy
-from resnet18.settings import HandlerSettings, ModelConfig
+from marserve.archive import int8, quantization_search
+from marserve.archive.accuracy_guard import Accuracy
+from marserve.archive.build import BuiltArchive, build, read_description
+from marserve.archive.int8 import AccuracyError
+from marserve.archive.options import BuildOptions
+from marserve.archive.quantization import QuantizationPlan
+from marserve.handler.resnet18.engines.factory import create_engine
+from marserve.handler.resnet18.engines.openvino_engine import OpenVinoEngine
+from marserve.handler.resnet18.errors import ConfigurationError
+from marserve.handler.resnet18.network import build_network
+from marserve.handler.resnet18.occupancy import Occupancy
+from marserve.handler.resnet18.settings import HandlerSettings, ModelConfig
 from support import report, unpack
 
 

@@ -8,10 +8,10 @@ from dataclasses import fields
 import pytest
 import yaml
 
-from resnet18.settings import HandlerSettings, ModelConfig
-from stack.ports import Ports
+from marserve.handler.resnet18.settings import HandlerSettings, ModelConfig
+from marserve.stack.ports import Ports
+from marserve.web.settings import Settings
 from support import REPOSITORY
-from web.settings import Settings
 
 ENGLISH = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 CHINESE = (REPOSITORY / "README.zh-CN.md").read_text(encoding="utf-8")

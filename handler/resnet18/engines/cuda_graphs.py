@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from resnet18.engines.base import Pixels
+from ..engines.base import Pixels
 
 if TYPE_CHECKING:
     import torch

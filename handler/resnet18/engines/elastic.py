@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from resnet18.engines.base import Engine, FeatureMap, Pixels, Probabilities
-from resnet18.occupancy import Occupancy
+from ..engines.base import Engine, FeatureMap, Pixels, Probabilities
+from ..occupancy import Occupancy
 
 
 class ElasticEngine:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet18.cpu import threads_per_worker, usable_cores
-from resnet18.description import Description
-from resnet18.engines.base import Engine
-from resnet18.occupancy import Occupancy
-from resnet18.settings import ModelConfig
+from ..cpu import threads_per_worker, usable_cores
+from ..description import Description
+from ..engines.base import Engine
+from ..occupancy import Occupancy
+from ..settings import ModelConfig
 
 #: Threads for a picture while no other worker is at work. A bound, not an optimum: more than two were not measured.
 MOST_THREADS = 8
@@ -32,8 +32,8 @@ def create_engine(
     all_cores = min(usable_cores(), MOST_THREADS)
     if config.handler.threads != "auto" or engine.info.engine != "openvino" or engine.info.threads >= all_cores:
         return engine
-    from resnet18.engines.elastic import ElasticEngine
-    from resnet18.engines.openvino_engine import OpenVinoEngine
+    from ..engines.elastic import ElasticEngine
+    from ..engines.openvino_engine import OpenVinoEngine
 
     faster = OpenVinoEngine(directory, config.handler.precision, all_cores)
     faster.infer(batch[:1])
@@ -44,11 +44,11 @@ def _choose_engine(directory: Path, description: Description, config: ModelConfi
     settings = config.handler
     threads = threads_per_worker(config.minWorkers) if settings.threads == "auto" else settings.threads
     if settings.engine == "torch" or (settings.engine == "auto" and gpu_id is not None):
-        from resnet18.engines.torch_engine import TorchEngine
+        from ..engines.torch_engine import TorchEngine
 
         # It computes with the weights as they were before quantization.
         precision = "auto" if settings.precision == "int8" else settings.precision
         return TorchEngine(directory, description, precision, threads, gpu_id, batch_size=config.batchSize)
-    from resnet18.engines.openvino_engine import OpenVinoEngine
+    from ..engines.openvino_engine import OpenVinoEngine
 
     return OpenVinoEngine(directory, settings.precision, threads)

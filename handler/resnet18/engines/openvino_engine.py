@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from resnet18.engines.base import EngineInfo, FeatureMap, Pixels, Probabilities
-from resnet18.errors import ConfigurationError
-from resnet18.settings import Precision
+from ..engines.base import EngineInfo, FeatureMap, Pixels, Probabilities
+from ..errors import ConfigurationError
+from ..settings import Precision
 
 logger = logging.getLogger(__name__)
 

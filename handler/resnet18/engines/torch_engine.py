@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnet18.description import Description
-from resnet18.engines.base import EngineInfo, FeatureMap, Pixels, Probabilities
-from resnet18.engines.cuda_graphs import CapturedClassifier
-from resnet18.network import as_classifier, build_network
-from resnet18.settings import Precision
+from ..description import Description
+from ..engines.base import EngineInfo, FeatureMap, Pixels, Probabilities
+from ..engines.cuda_graphs import CapturedClassifier
+from ..network import as_classifier, build_network
+from ..settings import Precision
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,7 @@ import requests
 from patterns import CLASSES, picture, write_finetuned_network
 from playwright.sync_api import expect
 
-from stack.run_directory import remove_tree
-from support import REPOSITORY
+from marserve.stack.run_directory import remove_tree
 from tests.e2e.page.browsing import OpenPage
 from tests.e2e.serving import ANSWER_S, Stack, run, stack_on_free_ports
 
@@ -31,7 +30,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         ["--model-name", "mobile", "--arch", "mobilenet_v3_small", "--weights", "untrained"],
     ):
         built = run(
-            [sys.executable, str(REPOSITORY / "scripts" / "build_archive.py"), "--output", str(directory), *arguments],
+            [sys.executable, "-m", "marserve", "build", "--output", str(directory), *arguments],
             stack.environment,
         )
         assert built.returncode == 0, built.stderr

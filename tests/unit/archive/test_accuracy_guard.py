@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from archive.accuracy_guard import Accuracy, compare, objection
+from marserve.archive.accuracy_guard import Accuracy, compare, objection
 
 
 def one_hot(classes: list[int]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from generated_pictures import write_pictures
 
-from archive import calibration
-from archive.calibration import calibration_digest, find_pictures, split_pictures
-from resnet18.description import Preprocessing
-from resnet18.errors import ConfigurationError
-from resnet18.labels import Label
+from marserve.archive import calibration
+from marserve.archive.calibration import calibration_digest, find_pictures, split_pictures
+from marserve.handler.resnet18.description import Preprocessing
+from marserve.handler.resnet18.errors import ConfigurationError
+from marserve.handler.resnet18.labels import Label
 from support import report
 
 LABELS = [Label(None, "cat"), Label(None, "dog")]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from archive.picture_labels import PictureLabels
-from resnet18.labels import Label
+from marserve.archive.picture_labels import PictureLabels
+from marserve.handler.resnet18.labels import Label
 
 LABELS = [
     Label("n01440764", "tench"),

@@ -6,10 +6,10 @@ from xml.etree import ElementTree
 import openvino
 import pytest
 
-from archive.export import export_network
-from resnet18.description import Normalization
-from resnet18.engines.openvino_engine import GRAPH_FILE
-from resnet18.network import as_classifier, build_network
+from marserve.archive.export import export_network
+from marserve.handler.resnet18.description import Normalization
+from marserve.handler.resnet18.engines.openvino_engine import GRAPH_FILE
+from marserve.handler.resnet18.network import as_classifier, build_network
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archive import quantization_search
-from archive.calibration import Pictures
-from archive.quantization import QuantizationPlan
-from archive.quantization_search import search
+from marserve.archive import quantization_search
+from marserve.archive.calibration import Pictures
+from marserve.archive.quantization import QuantizationPlan
+from marserve.archive.quantization_search import search
 from support import report
 
 PLANS = [QuantizationPlan(excluded_layers=tuple("abc"[:count])) for count in range(4)]

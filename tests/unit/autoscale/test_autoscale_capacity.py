@@ -7,8 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from autoscale.capacity import Machine, capacity
-from autoscale.machine import LEAST_RESERVE_BYTES, read_machine, worker_bytes
+from marserve.autoscale.capacity import Machine, capacity
+from marserve.autoscale.machine import LEAST_RESERVE_BYTES, read_machine, worker_bytes
 
 GB = 1_000_000_000
 

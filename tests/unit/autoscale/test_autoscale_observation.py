@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from autoscale.model import Look, WatchedModel
-from autoscale.observation import Counters, Observation, Traffic
-from autoscale.rules import Rules
-from autoscale.torchserve_metrics import read_counters
+from marserve.autoscale.model import Look, WatchedModel
+from marserve.autoscale.observation import Counters, Observation, Traffic
+from marserve.autoscale.rules import Rules
+from marserve.autoscale.torchserve_metrics import read_counters
 
 #: As TorchServe 0.12 writes them.
 METRICS = """\

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from autoscale.capacity import Capacity
-from autoscale.decision import Ground
-from autoscale.observation import Counters, Observation
-from autoscale.policy import decide
-from autoscale.rules import Rules
+from marserve.autoscale.capacity import Capacity
+from marserve.autoscale.decision import Ground
+from marserve.autoscale.observation import Counters, Observation
+from marserve.autoscale.policy import decide
+from marserve.autoscale.rules import Rules
 
 RULES = Rules(1, 8)
 PLENTY = Capacity(64, "64 cores")

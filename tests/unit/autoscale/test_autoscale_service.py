@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from autoscale.rules import Rules
-from stack.autoscaler import AutoscalerService
-from stack.cores import Concurrency, concurrency
-from stack.errors import StackError
-from stack.options import Options, parse_options
-from stack.ports import Ports
-from stack.run_directory import RunDirectory
-from stack.torchserve import settings
+from marserve.autoscale.rules import Rules
+from marserve.errors import StackError
+from marserve.stack.autoscaler import AutoscalerService
+from marserve.stack.cores import Concurrency, concurrency
+from marserve.stack.options import Options, parse_options
+from marserve.stack.ports import Ports
+from marserve.stack.run_directory import RunDirectory
+from marserve.stack.torchserve import settings
 
 
 @pytest.mark.parametrize(

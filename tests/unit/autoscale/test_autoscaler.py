@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-import autoscale.autoscaler
-from autoscale.autoscaler import Autoscaler
-from autoscale.capacity import Machine
-from autoscale.rules import Rules
-from client.errors import Refused, Unreachable
-from client.served import ModelVersion, Worker
-from stack.locks import locked
+from marserve.autoscale import autoscaler
+from marserve.autoscale.autoscaler import Autoscaler
+from marserve.autoscale.capacity import Machine
+from marserve.autoscale.rules import Rules
+from marserve.client.errors import Refused, Unreachable
+from marserve.system.locks import locked
+from marserve.torchserve.models import ModelVersion, Worker
 
 MODEL = "resnet18"
 
@@ -87,8 +87,8 @@ def step(
 ) -> Callable[[], None]:
     """Lets the autoscaler look once, on a machine of four cores."""
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(autoscale.autoscaler.time, "monotonic", lambda: torchserve.now)
-    monkeypatch.setattr(autoscale.autoscaler, "read_machine", lambda: Machine(4, 10**10, 10**9))
+    monkeypatch.setattr(autoscaler.time, "monotonic", lambda: torchserve.now)
+    monkeypatch.setattr(autoscaler, "read_machine", lambda: Machine(4, 10**10, 10**9))
     scaler = Autoscaler([MODEL], Rules(1, 8), 1, torchserve, torchserve.metrics, lock)  # type: ignore[arg-type]
     return scaler.step
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from client.errors import CredentialsMissing, Refused
-from client.inference import InferenceClient
-from client.management import ManagementClient
-from tests.unit.client.conftest import Answer, FakeServer, Request, classification, error
+from marserve.client.errors import CredentialsMissing, Refused
+from marserve.client.inference import InferenceClient
+from marserve.client.management import ManagementClient
+from tests.unit.fake_server import Answer, FakeServer, Request, classification, error
 
 HOUR = timedelta(hours=1)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from client.backoff import Backoff
-from client.errors import (
+from marserve.client.backoff import Backoff
+from marserve.client.errors import (
     ClientError,
     DeadlineExceeded,
     InvalidAnswer,
@@ -21,10 +21,10 @@ from client.errors import (
     ServerOverloaded,
     Unreachable,
 )
-from client.inference import InferenceClient, Picture
-from client.predictions import Classification
-from stack.ports import free_ports
-from tests.unit.client.conftest import Answer, FakeServer, classification, error
+from marserve.client.inference import InferenceClient, Picture
+from marserve.client.predictions import Classification
+from marserve.stack.ports import free_ports
+from tests.unit.fake_server import Answer, FakeServer, classification, error
 
 SOON = Backoff(first_s=0.01, longest_s=0.02)
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from client.backoff import Backoff
-from client.errors import DeadlineExceeded, InvalidAnswer, Refused, ServerOverloaded
-from client.management import ManagementClient
-from tests.unit.client.conftest import Answer, FakeServer, error
+from marserve.client.backoff import Backoff
+from marserve.client.errors import DeadlineExceeded, InvalidAnswer, Refused, ServerOverloaded
+from marserve.client.management import ManagementClient
+from tests.unit.fake_server import Answer, FakeServer, error
 
 SOON = Backoff(first_s=0.01, longest_s=0.02)
 

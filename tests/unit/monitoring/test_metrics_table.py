@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from marserve.web.metrics import Metrics
+from marserve.web.worker_metrics import WorkerMetrics
 from support import REPOSITORY
-from web.metrics import Metrics
-from web.worker_metrics import WorkerMetrics
 
 DOCUMENT = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
 #: Name, unit and meaning of each documented metric.

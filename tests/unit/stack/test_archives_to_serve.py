@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from stack.archives import archives_to_serve
-from stack.errors import StackError
-from stack.options import Options
+from marserve.errors import StackError
+from marserve.stack.archives import archives_to_serve
+from marserve.stack.options import Options
 
 
 def archive(file: Path, model: str) -> Path:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stack.cores import Concurrency, concurrency
+from marserve.stack.cores import Concurrency, concurrency
 
 
 @pytest.mark.parametrize(

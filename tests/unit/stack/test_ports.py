@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from stack.errors import StackError
-from stack.ports import LOOPBACK, Ports, check_free, free_ports, is_free, with_free_grpc_ports
+from marserve.errors import StackError
+from marserve.stack.ports import LOOPBACK, Ports, check_free, free_ports, is_free, with_free_grpc_ports
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stack import processes
-from stack.ports import Ports
-from stack.state import ServedModel, State
+from marserve.stack import processes
+from marserve.stack.ports import Ports
+from marserve.stack.state import ServedModel, State
 
 SLEEP = "import time; time.sleep(120)"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from stack.run_directory import LONGEST_TEMP, RunDirectory
+from marserve.stack.run_directory import LONGEST_TEMP, RunDirectory
 
 
 def test_a_start_keeps_the_last_logs_and_nothing_else(tmp_path: Path) -> None:

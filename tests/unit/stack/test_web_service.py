@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from stack import web_service
-from stack.errors import StackError
-from stack.ports import Ports, free_ports
-from stack.run_directory import RunDirectory
-from stack.web_service import WebService, reachable_address
+from marserve.errors import StackError
+from marserve.stack import web_service
+from marserve.stack.ports import Ports, free_ports
+from marserve.stack.run_directory import RunDirectory
+from marserve.stack.web_service import WebService, reachable_address
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import aiohttp
 import uvicorn
 
+from marserve.web.app import create_app
+from marserve.web.server import create_config
+from marserve.web.settings import Settings
 from tests.unit.web.fake_torchserve import FakeTorchServe
-from web.app import create_app
-from web.server import create_config
-from web.settings import Settings
 
 #: Seconds for anything that must happen soon.
 SOON_S = 15.0

@@ -8,11 +8,11 @@ import itertools
 import pytest
 from aiohttp import web
 
+from marserve.web.cache.base import cache_key
+from marserve.web.cache.memory import OVERHEAD_BYTES, MemoryCache
+from marserve.web.metrics import Metrics
 from tests.unit.web.fake_torchserve import FakeTorchServe, java_error, predictions_for
 from tests.unit.web.service import Service, StartService, form, until
-from web.cache.base import cache_key
-from web.cache.memory import OVERHEAD_BYTES, MemoryCache
-from web.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
 

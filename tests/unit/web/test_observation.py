@@ -7,10 +7,10 @@ import logging
 
 import pytest
 
+from marserve.web.logs import FIELDS, JsonFormatter
+from marserve.web.uploads import HOW_TO_SEND
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import Service, StartService, until
-from web.logs import FIELDS, JsonFormatter
-from web.uploads import HOW_TO_SEND
 
 pytestmark = pytest.mark.anyio
 
@@ -157,7 +157,7 @@ async def test_bug_is_answered_in_the_one_shape_and_logged(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("/secret/path")
 
-    monkeypatch.setattr("web.routes.pictures.read_picture", fail)
+    monkeypatch.setattr("marserve.web.routes.pictures.read_picture", fail)
     reply = await service.post("/predict", b"picture")
     assert (reply.status, reply.json["type"]) == (500, "InternalError")
     assert b"secret" not in reply.body

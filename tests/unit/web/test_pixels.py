@@ -7,10 +7,10 @@ import io
 import pytest
 from PIL import Image
 
+from marserve.web.errors import ImageTooLarge
+from marserve.web.protection.pixels import check_pixels
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import StartService
-from web.errors import ImageTooLarge
-from web.protection.pixels import check_pixels
 
 FORMATS = ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF"]
 

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -18,16 +17,13 @@ from tests.unit.web.fake_torchserve import FakeTorchServe
 
 pytestmark = pytest.mark.anyio
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-
 
 async def start(**settings: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "web",
-        cwd=REPOSITORY,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), **settings},
+        "marserve.web",
+        env={"PATH": os.environ["PATH"], **settings},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -133,9 +129,7 @@ async def test_port_in_use_ends_with_a_reason() -> None:
 
 
 async def test_service_imports_nothing_that_decodes_or_computes() -> None:
-    code = "import sys, web.server; print(sorted({'torch', 'PIL', 'numpy', 'openvino'} & sys.modules.keys()))"
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE
-    )
+    code = "import sys, marserve.web.server; print(sorted({'torch', 'PIL', 'numpy', 'openvino'} & sys.modules.keys()))"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     output, _ = await process.communicate()
     assert output == b"[]\n"

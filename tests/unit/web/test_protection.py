@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
+from marserve.web.errors import RateLimited
+from marserve.web.protection import rate_limit
+from marserve.web.protection.rate_limit import RateLimit, caller_of_address
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import StartService, form
-from web.errors import RateLimited
-from web.protection import rate_limit
-from web.protection.rate_limit import RateLimit, caller_of_address
 
 pytestmark = pytest.mark.anyio
 

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from marserve.web import protocol
 from tests.unit.web.service import Service
-from web import protocol
 
 pytestmark = pytest.mark.anyio
 

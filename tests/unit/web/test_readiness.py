@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from aiohttp import web
 
+from marserve.web import catalogue, readiness
 from tests.unit.web.fake_torchserve import FakeTorchServe, java_error
 from tests.unit.web.service import Service, StartService, until
-from web import catalogue, readiness
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from web.settings import ConfigurationError, Settings
+from marserve.web.settings import ConfigurationError, Settings
 
 KEY = "0123456789abcdef"
 

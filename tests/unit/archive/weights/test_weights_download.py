@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from weights_server import Behaviour, WeightsServer, cut, send, status
 
-from archive.weights.connection import Timeouts
-from archive.weights.download import Limits, download
-from archive.weights.errors import DownloadFailed
-from archive.weights.published import PublishedFile
+from marserve.archive.weights.connection import Timeouts
+from marserve.archive.weights.download import Limits, download
+from marserve.archive.weights.errors import DownloadFailed
+from marserve.archive.weights.published import PublishedFile
 
 CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from archive.weights import WeightsError, load_state_dict, locate_weights
-from archive.weights.legacy import current_name
-from archive.weights.skeleton import skeleton
-from archive.weights.weights_file import WeightsFile
-from resnet18.network import build_network
+from marserve.archive.weights import WeightsError, load_state_dict, locate_weights
+from marserve.archive.weights.legacy import current_name
+from marserve.archive.weights.skeleton import skeleton
+from marserve.archive.weights.weights_file import WeightsFile
+from marserve.handler.resnet18.network import build_network
 
 State = dict[str, torch.Tensor]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from weights_server import WeightsServer, send, status
 
-from archive.weights import PublishedFile, Sources, WeightsError, WeightsFile, locate_weights, packaged
-from archive.weights.download import Limits
-from archive.weights.published import mirror_file, official_file
-from resnet18.errors import ConfigurationError
+from marserve.archive.weights import PublishedFile, Sources, WeightsError, WeightsFile, locate_weights, packaged
+from marserve.archive.weights.download import Limits
+from marserve.archive.weights.published import mirror_file, official_file
+from marserve.handler.resnet18.errors import ConfigurationError
 
 OFFICIAL = b"official weights"
 MIRRORED = b"the same weights as safetensors"

@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from archive.weights import WeightsFile, load_state_dict
-from archive.weights.skeleton import class_axes, skeleton
-from archive.weights.untrained import seeded_state_dict
-from resnet18.network import build_network
+from marserve.archive.weights import WeightsFile, load_state_dict
+from marserve.archive.weights.skeleton import class_axes, skeleton
+from marserve.archive.weights.untrained import seeded_state_dict
+from marserve.handler.resnet18.network import build_network
 
-REPOSITORY = Path(__file__).parents[4]
 UNTRAINED = WeightsFile(None, "untrained", None, trained=False)
 
 
@@ -40,14 +39,17 @@ def test_untrained_weights_do_not_depend_on_the_processor(architecture: str) -> 
         "from test_weights_untrained import *; "
         f"print(torch.backends.cpu.get_cpu_capability(), digest(seeded_state_dict({architecture!r}, 10)))"
     )
-    paths = (REPOSITORY, REPOSITORY / "handler", Path(__file__).parent)
     plain_processor = {
         "ATEN_CPU_CAPABILITY": "default",
-        "PYTHONPATH": os.pathsep.join(map(str, paths)),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     done = subprocess.run(
-        [sys.executable, "-c", program], env=os.environ | plain_processor, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parent,
+        env=os.environ | plain_processor,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.split() == ["DEFAULT", digest(seeded_state_dict(architecture, 10))]
 

@@ -1,0 +1,102 @@
+"""``python -m autoscale.simulate``: the autoscaler against fixed numbers of workers, in a table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from bench.simulation import traffic
+from bench.simulation.recording import RecordingError, read_recording
+from bench.simulation.run import Outcome, run
+from bench.simulation.server import Machine
+from marserve.autoscale.rules import Rules
+
+#: Seconds of each kind of traffic that is made up; of the daily curve, one day is squeezed into them.
+SECONDS = 3600.0
+
+EPILOG = """A recording is a CSV file with the column 'time' (seconds, or ISO 8601) and perhaps 'requests' (how many
+came from then to the next row), or the log of the web service, .run/<WEB_PORT>/logs/web.log. All times are simulated:
+the table of the made-up traffic takes about half a minute."""
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m autoscale.simulate",
+        description="Show how the autoscaler fares against fixed numbers of workers.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("recording", nargs="?", type=Path, help="recorded traffic (default: three kinds made up)")
+    parser.add_argument("--cores", type=int, default=8, help="of the machine; workers have one each (default: 8)")
+    parser.add_argument("--picture-ms", type=float, default=15.0, help="a worker's time for one picture (default: 15)")
+    parser.add_argument("--start-s", type=float, default=1.0, help="a worker's time to start (default: 1)")
+    parser.add_argument("--target-ms", type=float, default=Rules.target_wait_s * 1000, help="mean wait (default: 100)")
+    parser.add_argument("--quiet-s", type=float, default=Rules.down_after_s, help="before one goes (default: 60)")
+    parser.add_argument("--seed", type=int, default=18, help="of all chance (default: 18)")
+    options = parser.parse_args()
+    if options.cores < 1 or min(options.picture_ms, options.start_s, options.target_ms, options.quiet_s) <= 0:
+        parser.error("all numbers must be positive")
+    machine = Machine(picture_s=options.picture_ms / 1000, start_s=options.start_s)
+    autoscaled = [
+        Rules(minimum, options.cores, target_wait_s=options.target_ms / 1000, down_after_s=options.quiet_s)
+        for minimum in sorted({1, max(1, options.cores // 4)})
+    ]
+    kinds: dict[str, Callable[[], Iterable[float]]]
+    if options.recording is not None:
+        try:
+            recorded = read_recording(options.recording)
+        except RecordingError as exc:
+            parser.error(str(exc))
+        kinds = {options.recording.name: lambda: recorded}
+    else:
+        kinds = made_up(options.cores / machine.picture_s, options.seed)
+    print("| traffic | workers | wait p50 ms | wait p99 ms | refused % | workers, mean | most | changes |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, arrivals in kinds.items():
+        variants: list[int | Rules] = [*fixed_counts(options.cores), *autoscaled]
+        for scaling in variants:
+            outcome = run(arrivals(), machine, scaling, cores=options.cores, seed=options.seed)
+            print(line(name, scaling, outcome), flush=True)
+    return 0
+
+
+def made_up(capacity_per_s: float, seed: int) -> dict[str, Callable[[], Iterable[float]]]:
+    """Traffic for a machine that answers ``capacity_per_s`` requests a second with all of its cores."""
+    return {
+        "steady, 40 % of the machine": lambda: traffic.steady(0.4 * capacity_per_s, SECONDS, seed),
+        "5 %, and 70 % for a minute every ten": lambda: traffic.burst(
+            0.05 * capacity_per_s, 0.7 * capacity_per_s, SECONDS, seed
+        ),
+        "a day in an hour, 5 to 75 %": lambda: traffic.daily(
+            0.05 * capacity_per_s, 0.75 * capacity_per_s, SECONDS, seed
+        ),
+    }
+
+
+def fixed_counts(cores: int) -> list[int]:
+    """One worker, half of the cores, three quarters and all."""
+    return sorted({1, max(1, cores // 2), max(1, 3 * cores // 4), cores})
+
+
+def line(name: str, scaling: int | Rules, outcome: Outcome) -> str:
+    """One line of the table."""
+    workers = f"{scaling}" if isinstance(scaling, int) else f"autoscaled {scaling.minimum}..{scaling.maximum}"
+    cells = [
+        name,
+        workers,
+        f"{outcome.wait_p50_s * 1000:.0f}",
+        f"{outcome.wait_p99_s * 1000:.0f}",
+        f"{100 * outcome.refused / outcome.requests:.1f}",
+        f"{outcome.mean_workers:.1f}",
+        f"{outcome.most_workers}",
+        f"{outcome.changes}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

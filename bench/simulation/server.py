@@ -1,0 +1,123 @@
+"""A TorchServe with one model, as far as waiting is concerned: one queue, batches, workers that take time to start."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+
+from marserve.autoscale.model import Look
+from marserve.autoscale.observation import Counters
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How long things take; docs/autoscaling.md says which of the defaults were measured."""
+
+    batch_size: int = 8
+    queue_size: int = 384
+    #: Seconds of a batch, whatever its size, and of each picture in it.
+    batch_s: float = 0.002
+    picture_s: float = 0.015
+    #: Relative standard deviation of a batch's time.
+    spread: float = 0.1
+    #: Seconds until a new worker takes work.
+    start_s: float = 1.0
+
+
+@dataclass
+class Results:
+    """What a run ended with."""
+
+    waits_s: list[float] = field(default_factory=list)
+    refused: int = 0
+    #: Workers times the seconds for which they were there, starting ones included.
+    worker_seconds: float = 0.0
+
+
+class Server:
+    """Processes events in the order of their time; ``now`` only goes forward."""
+
+    def __init__(self, machine: Machine, workers: int, seed: int) -> None:
+        self.results = Results()
+        self._machine = machine
+        self._source = random.Random(seed)  # noqa: S311 - a simulation, which must repeat
+        self._now = 0.0
+        self._queue: deque[float] = deque()
+        self._wanted = workers
+        self._ready = workers
+        self._at_work = 0
+        self._arrived = 0
+        self._answered = 0
+        self._waited_s = 0.0
+        self._worked_s = 0.0
+        #: Time, a number that keeps the order of equal times, and the batch that is done; None: a worker is ready.
+        self._events: list[tuple[float, int, _Batch | None]] = []
+        self._numbers = count()
+
+    def arrive(self, at_s: float) -> None:
+        """One request."""
+        self.advance(at_s)
+        self._arrived += 1
+        if len(self._queue) >= self._machine.queue_size:
+            self.results.refused += 1
+            return
+        self._queue.append(at_s)
+        self._begin()
+
+    def scale(self, workers: int) -> None:
+        """Start workers, or end some: busy ones when their batch is done."""
+        for _ in range(workers - self._wanted):
+            heapq.heappush(self._events, (self._now + self._machine.start_s, next(self._numbers), None))
+        self._wanted = workers
+        self._ready = min(self._ready, workers)
+
+    def advance(self, to_s: float) -> None:
+        """Let everything happen until ``to_s``."""
+        while self._events and self._events[0][0] <= to_s:
+            at_s, _, batch = heapq.heappop(self._events)
+            self._pass(at_s)
+            if batch is None:
+                self._ready = min(self._ready + 1, self._wanted)
+            else:
+                self._at_work -= 1
+                self._answered += batch.size
+                self._waited_s += batch.waited_s
+                self._worked_s += batch.seconds
+            self._begin()
+        self._pass(to_s)
+
+    def look(self) -> Look:
+        """What the management API and the metrics tell now: as there, a batch counts when it is done."""
+        counters = Counters(self._arrived, self._answered, self._waited_s, self._worked_s)
+        return Look(self._now, counters, self._wanted, self._ready, len(self._queue))
+
+    def _begin(self) -> None:
+        while self._queue and self._at_work < self._ready:
+            began = [self._queue.popleft() for _ in range(min(len(self._queue), self._machine.batch_size))]
+            waits = [self._now - arrived for arrived in began]
+            self.results.waits_s += waits
+            usual_s = self._machine.batch_s + self._machine.picture_s * len(began)
+            seconds = usual_s * max(0.2, self._source.gauss(1.0, self._machine.spread))
+            self._at_work += 1
+            batch = _Batch(len(began), sum(waits), seconds)
+            heapq.heappush(self._events, (self._now + seconds, next(self._numbers), batch))
+
+    def _pass(self, to_s: float) -> None:
+        self.results.worker_seconds += (to_s - self._now) * self._wanted
+        self._now = to_s
+
+
+@dataclass(frozen=True)
+class _Batch:
+    size: int
+    waited_s: float
+    seconds: float
+
+
+def ticks(interval_s: float) -> Iterator[float]:
+    """Multiples of ``interval_s``, without the sum of their errors."""
+    return (number * interval_s for number in count(1))

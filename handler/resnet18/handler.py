@@ -1,0 +1,198 @@
+"""The handler: an adapter from TorchServe's batches to the plain modules beside it.
+
+It does not derive from TorchServe's BaseHandler, which imports every installed backend at start-up, lets a header of
+the first request divert a whole batch, and answers an unreadable picture with 503 for all.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import deferred_torch
+from .description import Description
+from .engines.base import FeatureMap, Pixels
+from .engines.factory import create_engine
+from .errors import NotExplainable, RequestError
+from .explanations import ClassActivationMaps
+from .images import ImageDecoder, ImageLimits
+from .labels import LABELS_FILE, check_label_count, read_labels
+from .metrics import BatchMetrics
+from .occupancy import Occupancy
+from .predictions import describe_predictions
+from .requests import Encoded, PictureRequest, parse_request
+from .settings import parse_model_config
+
+if TYPE_CHECKING:
+    from ts.context import Context
+
+logger = logging.getLogger(__name__)
+
+#: None: TorchServe's management API asks what this model is. An error: the request could not be understood.
+Item = PictureRequest | RequestError | None
+#: What became of one picture: its probabilities (classes,) and last feature map (channels, h, w), or its error.
+Outcome = tuple[NDArray[np.float32], FeatureMap | None] | RequestError
+
+
+class ClassificationHandler:
+    """Parse, decode, infer, label, reply; each request of a batch, and each picture, succeeds or fails by itself."""
+
+    def initialize(self, context: Context) -> None:
+        """Load what the archive holds. A ConfigurationError stops the worker, with its message in the log."""
+        deferred_torch.withdraw()
+        _quieten_worker_log()
+        directory = Path(context.system_properties["model_dir"])
+        config = parse_model_config(context.model_yaml_config)
+        self._settings = config.handler
+        self._batch_size = config.batchSize
+        self._description = Description.read(directory)
+        self._labels = read_labels(directory / LABELS_FILE)
+        check_label_count(self._labels, self._description.class_count, directory / LABELS_FILE)
+        self._decoder = ImageDecoder(
+            self._description.preprocessing,
+            ImageLimits(self._settings.max_image_bytes, self._settings.max_image_pixels),
+            self._settings.preprocessing,
+        )
+        # What all workers of a server have in common: TorchServe unpacks archives side by side.
+        self._occupancy = Occupancy(directory.parent)
+        self._engine = create_engine(
+            directory, self._description, config, context.system_properties.get("gpu_id"), self._occupancy
+        )
+        self._maps = ClassActivationMaps(directory, self._description.head) if self._description.head else None
+        side = self._description.preprocessing.crop_size
+        self._input = np.zeros((self._batch_size, side, side, 3), dtype=np.uint8)
+        threads = self._engine.info.threads_when_alone or self._engine.info.threads
+        self._decoding = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._metrics = BatchMetrics(context.metrics, context.model_name)
+        logger.info("Loaded %s %s: %s", self._description.model, self._description.version, self._engine.info)
+        if not self._description.weights.trained:
+            logger.warning("%s is untrained: its weights are random and its answers mean nothing.", context.model_name)
+
+    def handle(self, data: list[dict[str, Any]], context: Context) -> list[bytes]:
+        """Answer one batch: one JSON body a request, in the order of ``data``."""
+        began = time.perf_counter()
+        with self._occupancy.at_work():
+            items, pictures = self.preprocess(data, context)
+            decoded = time.perf_counter()
+            explain = any(isinstance(item, PictureRequest) and item.explain for item in items)
+            outcomes = self.inference(pictures, explain)
+            inferred = time.perf_counter()
+            bodies = self.postprocess(items, outcomes, context)
+        self._metrics.report(items, (began, decoded, inferred, time.perf_counter()))
+        return bodies
+
+    def preprocess(
+        self, data: list[dict[str, Any]], context: Context
+    ) -> tuple[list[Item], list[Pixels | RequestError]]:
+        """Read every request, and decode all their pictures, request after request, each (H, W, 3)."""
+        items = [self._parse(fields, context.get_all_request_header(index)) for index, fields in enumerate(data)]
+        encoded = [picture for item in items if isinstance(item, PictureRequest) for picture in item.pictures]
+        # With one core a pool would only add a hand-over for each picture.
+        parallel = len(encoded) > 1 and (self._engine.info.threads > 1 or self._occupancy.alone())
+        return items, list((self._decoding.map if parallel else map)(self._decode, encoded))
+
+    def inference(self, pictures: list[Pixels | RequestError], explain: bool) -> list[Outcome]:
+        """Classify ``pictures``, keeping feature maps to ``explain``; an error in a picture's place stays there."""
+        outcomes = self._infer([picture for picture in pictures if not isinstance(picture, RequestError)], explain)
+        return [picture if isinstance(picture, RequestError) else next(outcomes) for picture in pictures]
+
+    def postprocess(self, items: list[Item], outcomes: list[Outcome], context: Context) -> list[bytes]:
+        """Turn ``outcomes``, one a picture, into one JSON body a request, and set each one's status."""
+        remaining = iter(outcomes)
+        bodies = []
+        for index, item in enumerate(items):
+            answer, error = self._answer(item, remaining)
+            self._metrics.count_errors(answer)
+            if error is not None:
+                context.set_response_status(error.status, error.phrase, index)
+                # The message may repeat something the caller sent, so the log gets only what kind of error it was.
+                logger.info("Refused %s: %d %s", context.get_request_id(index), error.status, type(error).__name__)
+            context.set_response_content_type(index, "application/json")
+            # Not-a-number is no JSON: better an exception, which TorchServe answers with 503, than a broken answer.
+            text = json.dumps(answer, default=RequestError.as_json, allow_nan=False, separators=(",", ":"))
+            bodies.append(text.encode())
+        return bodies
+
+    def _parse(self, fields: dict[str, Any], raw_headers: dict[str, Any]) -> Item:
+        # TorchServe mixes the parts' own headers in, as dicts; and HTTP header names come in any case.
+        headers = {name.lower(): value for name, value in raw_headers.items() if isinstance(value, str)}
+        # Only the management API's question has neither a body nor a type for one: nobody else can ask it by a header.
+        if not fields and headers.get("describe") == "True" and "content-type" not in headers:
+            return None
+        try:
+            return parse_request(
+                fields,
+                headers,
+                default_top_k=self._settings.default_top_k,
+                max_images=self._settings.max_images_per_request,
+            )
+        except RequestError as error:
+            return error
+
+    def _decode(self, picture: Encoded | RequestError) -> Pixels | RequestError:
+        if isinstance(picture, RequestError):
+            return picture
+        try:
+            return self._decoder.decode(picture)
+        except RequestError as error:
+            return error
+
+    def _infer(self, pictures: list[Pixels], explain: bool) -> Iterator[tuple[NDArray[np.float32], FeatureMap | None]]:
+        for start in range(0, len(pictures), self._batch_size):
+            batch = pictures[start : start + self._batch_size]
+            probabilities, feature_maps = self._engine.infer(np.stack(batch, out=self._input[: len(batch)]))
+            if explain and feature_maps is not None:
+                # Copied, since the next batch overwrites them.
+                yield from zip(probabilities, np.array(feature_maps), strict=True)
+            else:
+                yield from ((row, None) for row in probabilities)
+
+    def _answer(self, item: Item, outcomes: Iterator[Outcome]) -> tuple[object, RequestError | None]:
+        """The content of one answer, and the error that decides its status: of a list, one that all pictures failed."""
+        if item is None:
+            return self._describe(), None
+        if isinstance(item, RequestError):
+            return item, item
+        answers = [self._answer_picture(picture, next(outcomes), item) for picture in item.pictures]
+        errors = [answer for answer in answers if isinstance(answer, RequestError)]
+        return answers if item.is_list else answers[0], errors[0] if len(errors) == len(answers) else None
+
+    def _answer_picture(self, picture: Encoded | RequestError, outcome: Outcome, request: PictureRequest) -> object:
+        if isinstance(outcome, RequestError):
+            return outcome
+        probabilities, feature_map = outcome
+        predictions = describe_predictions(probabilities, request.top_k, self._labels)
+        answer: dict[str, object] = {"model": self._description.model, "predictions": predictions}
+        if request.explain and not isinstance(picture, RequestError):
+            if self._maps is None or feature_map is None:
+                return NotExplainable(f"{self._description.architecture} has no class activation maps.")
+            class_id = int(probabilities.argmax())
+            activation = self._maps.compute(feature_map, class_id)
+            answer["explanation"] = {
+                "class_id": class_id,
+                "map": [[round(float(share), 4) for share in row] for row in activation],
+                "crop": asdict(self._decoder.crop_of(picture)),
+            }
+        return answer
+
+    def _describe(self) -> dict[str, object]:
+        return {**self._description.model_dump(), "running": asdict(self._engine.info)}
+
+
+def _quieten_worker_log() -> None:
+    """Let warnings, this handler's messages and TorchServe's metrics through, but not a line for every batch.
+
+    Every line of a worker travels through a pipe to TorchServe, which parses it, metrics included.
+    """
+    logging.getLogger().setLevel(logging.WARNING)
+    for name in ("ts.metrics", __package__):
+        logging.getLogger(name).setLevel(logging.INFO)

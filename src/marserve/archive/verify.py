@@ -1,0 +1,84 @@
+"""Does an archive work by itself? Run as ``python -I verify.py ARCHIVE PICTURE EXPECTED``.
+
+It runs in a process of its own, isolated from the repository, and loads the archive with TorchServe's own model
+loader, as a worker does. PICTURE is a PNG, which every decoder reads alike, and EXPECTED (.npz) holds its
+probabilities (classes,): ``torch``, by eager torch, and ``served``, the same again but for an archive in int8, where it
+is the answer of the graph that was judged. Exits with 1 and the reason as the last line on stderr when the archive
+fails.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from ts.context import RequestProcessor
+from ts.model_loader import ModelLoaderFactory
+
+#: Largest difference of a probability to the one expected that a good archive shows, by what it computes in.
+TOLERANCE = {"f32": 1e-5, "bf16": 0.05, "int8": 0.02}
+
+
+def verify(archive: Path, picture: Path, expected: Mapping[str, NDArray[np.float32]]) -> None:
+    """Classify ``picture`` with the archive. Raises ValueError that says what is wrong with its answer."""
+    with tempfile.TemporaryDirectory(prefix="verify-") as unpacked:
+        with zipfile.ZipFile(archive) as mar:
+            mar.extractall(unpacked)
+        sys.path.insert(0, unpacked)
+        # TorchServe's loader takes a missing module for the wish of one of its own handlers; this says which it is.
+        importlib.import_module("resnet18_handler")
+        manifest = json.loads(Path(unpacked, "MAR-INF", "MANIFEST.json").read_text())["model"]
+        service = ModelLoaderFactory.get_model_loader().load(manifest["modelName"], unpacked, manifest["handler"])
+        description = _ask(service, {}, {"describe": "True"})
+        precision = description["running"]["precision"]
+        answer = _ask(service, {"body": picture.read_bytes()}, {"X-Top-K": "1000"})
+        shown = [prediction["class_id"] for prediction in answer["predictions"]]
+        served = [prediction["probability"] for prediction in answer["predictions"]]
+        _compare(np.array(served), expected["served"][shown], f"The {precision} answer", TOLERANCE[precision])
+        _check_torch_engine(Path(unpacked), picture, expected["torch"])
+
+
+def _ask(service: Any, fields: dict[str, Any], headers: dict[str, str]) -> Any:
+    context = service.context
+    context.request_processor, context.request_ids = [RequestProcessor(headers)], {0: "verify"}
+    (body,) = service._entry_point([fields], context)
+    status, _ = context.get_response_status(0)
+    if status != 200:
+        raise ValueError(f"It answered {status}: {body.decode()}")
+    return json.loads(body)
+
+
+def _compare(found: NDArray[np.floating], expected: NDArray[np.float32], what: str, tolerance: float) -> None:
+    difference = float(np.abs(found - expected).max())
+    if not difference <= tolerance:  # also where it is not a number
+        raise ValueError(f"{what} differs from eager torch by {difference:.2g}; {tolerance:.2g} is allowed")
+
+
+def _check_torch_engine(unpacked: Path, picture: Path, expected: NDArray[np.float32]) -> None:
+    """What the archive carries for GPUs, tried on the CPU."""
+    # From the archive, which is on the path only now.
+    from marserve.handler.resnet18.description import Description
+    from marserve.handler.resnet18.engines.torch_engine import TorchEngine
+    from marserve.handler.resnet18.images import ImageDecoder, ImageLimits
+
+    description = Description.read(unpacked)
+    content = picture.read_bytes()
+    pixels = ImageDecoder(description.preprocessing, ImageLimits(len(content), 2**30), "exact").decode(content)
+    engine = TorchEngine(unpacked, description, "f32", threads=1, gpu_id=None)
+    probabilities, _ = engine.infer(pixels[None])
+    _compare(probabilities[0], expected, "The torch engine's answer", TOLERANCE["f32"])
+
+
+if __name__ == "__main__":
+    try:
+        verify(Path(sys.argv[1]), Path(sys.argv[2]), dict(np.load(sys.argv[3])))
+    except ValueError as exc:
+        sys.exit(str(exc))

@@ -1,0 +1,106 @@
+"""Where an archive's weights come from: what was asked for, else the first trained ones that can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from marserve.archive.weights.download import Limits, download
+from marserve.archive.weights.errors import DownloadFailed, WeightsError
+from marserve.archive.weights.formats import recognise
+from marserve.archive.weights.packaged import packaged_weights
+from marserve.archive.weights.published import PublishedFile, mirror_file, official_file
+from marserve.archive.weights.untrained import SEED
+from marserve.archive.weights.weights_file import WeightsFile, sha256_of
+from marserve.handler.resnet18.network import EFFICIENTNET_LITE0
+
+#: The choice of seeded weights.
+UNTRAINED = "untrained"
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the automatic order asks, and how patiently; both functions take the name of the architecture."""
+
+    official: Callable[[str], PublishedFile] = official_file
+    mirror: Callable[[str], PublishedFile | None] = mirror_file
+    limits: Limits = field(default_factory=Limits)
+
+
+def locate_weights(
+    architecture: str, choice: str | None, *, report: Report, sources: Sources | None = None
+) -> WeightsFile:
+    """The weights for ``architecture``: ``choice`` is a file's path, ``untrained``, or None for the automatic order.
+
+    The automatic order is the torch hub cache, the official download, the mirror, and seeded weights where none of them
+    can be had; for efficientnet_lite0 it is the installed package. ``report`` gets a line for each thing tried. Raises
+    WeightsError for a file that cannot be read, and ConfigurationError for an unknown architecture.
+    """
+    if choice == UNTRAINED:
+        return _untrained()
+    if choice is not None:
+        return _chosen(Path(choice))
+    if architecture == EFFICIENTNET_LITE0:
+        packaged = packaged_weights()
+        report(f"Using the installed package {packaged.source}.")
+        return packaged
+    sources = sources or Sources()
+    offers = [offer for offer in (sources.official(architecture), sources.mirror(architecture)) if offer is not None]
+    weights = _cached(offers, report) or _downloaded(offers, report, sources.limits)
+    if weights is None:
+        report(f"No trained weights for {architecture} can be had: using untrained ones, whose answers mean nothing.")
+        return _untrained()
+    return weights
+
+
+def _untrained() -> WeightsFile:
+    return WeightsFile(None, f"{UNTRAINED} (seed {SEED})", None, trained=False)
+
+
+def _chosen(path: Path) -> WeightsFile:
+    recognise(path)  # refuses what cannot be weights before anything is built on it
+    try:
+        return WeightsFile(path, f"file {path.name}", sha256_of(path), trained=True)
+    except OSError as exc:
+        raise WeightsError.of_file(path, f"cannot be read ({exc.strerror})") from exc
+
+
+def _cached(offers: Sequence[PublishedFile], report: Report) -> WeightsFile | None:
+    for offer in offers:
+        path = _cache_directory() / offer.cache_name
+        try:
+            sha256 = sha256_of(path)
+        except FileNotFoundError:
+            report(f"Not in the torch hub cache: {path}.")
+        except OSError as exc:
+            report(f"In the torch hub cache, but it cannot be read ({exc.strerror}): {path}.")
+        else:
+            if sha256.startswith(offer.sha256):
+                report(f"Found in the torch hub cache: {path}.")
+                return WeightsFile(path, offer.source, sha256, trained=True)
+            report(f"Passed over {path}: its SHA-256 is {sha256}, and {offer.sha256} was expected.")
+    return None
+
+
+def _downloaded(offers: Sequence[PublishedFile], report: Report, limits: Limits) -> WeightsFile | None:
+    for offer in offers:
+        report(f"Downloading {offer.url} ...")
+        try:
+            sha256 = download(offer, _cache_directory(), report=report, limits=limits)
+        except DownloadFailed as exc:
+            report(f"That failed: {exc}.")
+        else:
+            path = _cache_directory() / offer.cache_name
+            report(f"Downloaded to {path}, SHA-256 {sha256}.")
+            return WeightsFile(path, offer.source, sha256, trained=True)
+    return None
+
+
+def _cache_directory() -> Path:
+    """Where torch hub, and so torchvision, keeps downloaded weights; TORCH_HOME moves it."""
+    import torch
+
+    return Path(torch.hub.get_dir(), "checkpoints")

@@ -1,0 +1,93 @@
+"""The decision itself: a pure function of what was observed, used by the service and by the simulation alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from marserve.autoscale.capacity import Capacity
+from marserve.autoscale.decision import Decision, Ground
+from marserve.autoscale.observation import Observation, Traffic
+from marserve.autoscale.rules import Rules
+
+#: Parts into which the quiet time is divided to find its busiest.
+PARTS = 6
+#: Intervals are never exactly as long as they should be.
+TOLERANCE = 0.8
+
+
+def decide(history: Sequence[Observation], changed_at_s: float, rules: Rules, most: Capacity) -> Decision:
+    """How many workers there should be after ``history``, oldest first and not empty.
+
+    ``changed_at_s`` is when their number was last changed, or when watching began.
+    """
+    now = history[-1]
+    workers = now.listed
+    bounded = min(max(workers, rules.minimum), rules.maximum)
+    if bounded != workers:
+        return Decision(bounded, Ground.BOUNDS, f"{rules.minimum} to {rules.maximum} are allowed")
+    if not now.ready or (now.ready < workers and now.at_s - changed_at_s < rules.start_s):
+        return Decision(workers, Ground.STARTING, f"{now.ready} of {workers} are ready")
+    recent = Traffic.over(
+        _intervals_since(history, max(now.at_s - rules.up_after_s, changed_at_s, _settled_at_s(history)))
+    )
+    # Waits are known once they are over, when it is late; that the queue never became shorter is known at once.
+    wait_s = max(recent.wait_s, recent.expected_wait_s(recent.shortest_queue))
+    if wait_s > rules.target_wait_s:
+        return _more(recent, wait_s, now, rules, most)
+    return _fewer(history, recent, changed_at_s, rules)
+
+
+def _more(recent: Traffic, wait_s: float, now: Observation, rules: Rules, most: Capacity) -> Decision:
+    workers = now.listed
+    figures = (
+        f"{recent.arrived_per_s:.1f} requests/s wait {wait_s * 1000:.0f} ms "
+        f"(target {rules.target_wait_s * 1000:.0f} ms) and need {recent.demand:.1f} workers"
+    )
+    if recent.seconds < rules.up_after_s * TOLERANCE:
+        return Decision(workers, Ground.JUDGING, f"{figures}, for {recent.seconds:.1f} s so far")
+    # What waited while there were too few workers is counted when it is answered, by enough of them.
+    if recent.expected_wait_s(recent.longest_queue) <= rules.quiet_wait * rules.target_wait_s:
+        return Decision(workers, Ground.DRAINING, f"{figures}, but hardly anything waits any more")
+    if recent.demand <= rules.planned_busy * now.ready and recent.queue_growth < 0:
+        return Decision(workers, Ground.DRAINING, f"{figures}, but fewer and fewer wait")
+    wanted = max(workers + 1, math.ceil(recent.demand / rules.planned_busy))
+    wanted = min(wanted, math.ceil(workers * rules.largest_step))
+    allowed = min(rules.maximum, most.workers)
+    if allowed <= workers:
+        limit = f"{rules.maximum} are the most allowed" if rules.maximum <= most.workers else most.limit
+        return Decision(workers, Ground.LIMITED, f"{figures}, but no more can be had: {limit}")
+    return Decision(min(wanted, allowed), Ground.WAITING, figures)
+
+
+def _fewer(history: Sequence[Observation], recent: Traffic, changed_at_s: float, rules: Rules) -> Decision:
+    now = history[-1]
+    workers = now.listed
+    figures = f"{recent.arrived_per_s:.1f} requests/s wait {recent.wait_s * 1000:.0f} ms"
+    keep = Decision(workers, Ground.WITHIN_TARGET, figures)
+    if workers <= rules.minimum or now.at_s - changed_at_s < rules.down_after_s:
+        return keep
+    quiet = _intervals_since(history, now.at_s - rules.down_after_s)
+    if sum(observation.seconds for observation in quiet) < rules.down_after_s * TOLERANCE:
+        return keep
+    size = math.ceil(len(quiet) / PARTS)
+    parts = [Traffic.over(quiet[start : start + size]) for start in range(0, len(quiet), size)]
+    demand = max(part.demand for part in parts)
+    wait_s = max(max(part.wait_s, part.expected_wait_s(part.shortest_queue)) for part in parts)
+    if demand > rules.quiet_busy * (workers - 1) or wait_s > rules.quiet_wait * rules.target_wait_s:
+        return keep
+    reason = (
+        f"for {rules.down_after_s:.0f} s requests waited {wait_s * 1000:.0f} ms and needed {demand:.1f} workers at most"
+    )
+    return Decision(workers - 1, Ground.QUIET, reason)
+
+
+def _settled_at_s(history: Sequence[Observation]) -> float:
+    """Since when as many workers as now were ready: what was before says nothing about their number."""
+    now = history[-1]
+    return next((seen.at_s for seen in reversed(history) if seen.ready != now.ready), -math.inf)
+
+
+def _intervals_since(history: Sequence[Observation], start_s: float) -> list[Observation]:
+    """Those that began then or later; by half an interval, since none is exactly as long as it should be."""
+    return [seen for seen in history if seen.at_s - seen.seconds / 2 >= start_s]

@@ -1,0 +1,1 @@
+"""``marserve classify``: many pictures, results that a later run goes on from."""

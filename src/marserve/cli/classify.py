@@ -1,0 +1,158 @@
+"""Classify pictures: files, folders with all folders below, and patterns.
+
+With --output FILE a run that was interrupted, killed included, goes on where it was when it is started again: pictures
+that have a result in FILE and have not changed since are not asked about, those that failed are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from marserve.setup.environment import continue_in_environment
+
+EXAMPLES = """examples:
+  marserve classify examples/cat.jpg
+  marserve classify photographs --output results.jsonl
+      a folder; the same command again goes on after an interruption
+  marserve classify 'photographs/**/*.png' --format csv --top-k 1 > results.csv
+      a pattern, quoted so that it does not depend on the shell
+
+order: standard output has the pictures in the order they were named, those of a folder or pattern sorted by path;
+  FILE has them in the order they were answered. Failures go to standard error and are no results.
+exit status: 0 all succeeded, 1 some failed or were not asked, 2 wrong usage
+"""
+
+
+def main(command: str, arguments: Sequence[str]) -> int:
+    """Classify what is named; answers the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    continue_in_environment("serve", command, arguments)
+    try:
+        return _classify(parser, options)
+    except BrokenPipeError:  # as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _classify(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    from marserve.classify.interruption import stop_on_signals
+    from marserve.classify.pictures import NothingFound, find_pictures
+    from marserve.classify.result_file import ResultFile, ResultFileError
+    from marserve.classify.results import Csv, JsonLines
+    from marserve.classify.run import classify_files
+    from marserve.classify.table import Table
+    from marserve.client.inference import InferenceClient
+
+    form = options.format or _usual_format(options.output)
+    if options.output is not None and form == "table":
+        parser.error("--output keeps results to go on from: give it --format jsonl or csv")
+    try:
+        pictures = find_pictures(options.pictures)
+        client = InferenceClient.for_web(
+            options.url or f"http://127.0.0.1:{os.environ.get('WEB_PORT', '5000')}",
+            model=options.model,
+            api_key=options.api_key or os.environ.get("CLASSIFY_API_KEY"),
+            deadline_s=options.deadline,
+            connections=options.parallel,
+        )
+    except (NothingFound, ValueError) as exc:
+        parser.error(str(exc))
+    results = (Csv if form == "csv" else JsonLines)(options.top_k)
+    known = 0
+    with stop_on_signals(client.close) as stop:
+        how = {"top_k": options.top_k, "parallel": options.parallel, "stop": stop}
+        if options.output is None:
+            write = Table(pictures).line if form == "table" else results.encode
+            _print(results.header() if form != "table" else "")
+            outcome = classify_files(
+                client, pictures, lambda picture, answer: _print(write(picture, answer)), **how,
+                in_order=True, show_progress=sys.stderr.isatty() and not sys.stdout.isatty(),
+            )  # fmt: skip
+        else:
+            try:
+                with ResultFile(options.output, results, top_k=options.top_k, model=options.model) as file:
+                    left = file.open(pictures)
+                    known = len(pictures) - len(left)
+                    outcome = classify_files(
+                        client, left, file.add, **how, in_order=False, show_progress=sys.stderr.isatty()
+                    )
+            except (ResultFileError, OSError) as exc:
+                print(f"marserve classify: {exc}", file=sys.stderr)
+                return 1
+    if outcome.stopped is not None:
+        print(f"marserve classify: {outcome.stopped}", file=sys.stderr)
+    if options.output is not None or outcome.failed or outcome.left:
+        again = f", {known} known from before" if known else ""
+        counts = f"{outcome.succeeded} classified{again}, {outcome.failed} failed, {outcome.left} not asked"
+        go_on = " (the same command goes on)" if options.output and (outcome.failed or outcome.left) else ""
+        print(f"{counts}{go_on}", file=sys.stderr)
+    return 1 if outcome.failed or outcome.left else 0
+
+
+def _usual_format(output: Path | None) -> str:
+    if output is None:
+        return "table"
+    return "csv" if output.suffix.lower() == ".csv" else "jsonl"
+
+
+def _print(text: str) -> None:
+    # As bytes: names of files need be no text.
+    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+    sys.stdout.buffer.flush()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="marserve classify",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "pictures", nargs="+", metavar="PICTURE", help="a file, a folder or a pattern such as 'a/**/*.jpg'"
+    )
+    parser.add_argument("--url", help="the web service (default: http://127.0.0.1:WEB_PORT, and WEB_PORT 5000)")
+    parser.add_argument("--model", metavar="NAME", help="a model that the service has (default: its default one)")
+    parser.add_argument(
+        "--format", choices=["table", "jsonl", "csv"],
+        help="table for people, an object a line, or a row a picture (default: table; with --output by its name, else "
+        "jsonl)",
+    )  # fmt: skip
+    parser.add_argument("--output", metavar="FILE", type=Path, help="keep the results in FILE, and go on from there")
+    parser.add_argument("--top-k", metavar="K", type=_whole(1, 1000), default=5, help="classes a picture (default: 5)")
+    parser.add_argument(
+        "--parallel", metavar="N", type=_whole(1, 256), default=32, help="pictures asked at once (default: 32)"
+    )
+    parser.add_argument(
+        "--deadline", metavar="SECONDS", type=_seconds, default=60.0,
+        help="for one picture, with all repetitions while the service is overloaded or away (default: 60)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--api-key", metavar="KEY",
+        help="where the service asks for one; other users of this machine see it, but not variable CLASSIFY_API_KEY",
+    )  # fmt: skip
+    return parser
+
+
+def _whole(least: int, most: int):  # type: ignore[no-untyped-def]
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 < seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds

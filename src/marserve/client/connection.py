@@ -1,0 +1,124 @@
+"""Asking one server over HTTP: connections that are kept, credentials, repetition within a deadline."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from marserve.client.backoff import Backoff
+from marserve.client.credentials import Credentials
+from marserve.client.errors import ClientError, DeadlineExceeded, ServerOverloaded, Unreachable, error_of
+
+#: Seconds for a connection to be made; a lost packet is sent again after 1 and 3 s.
+CONNECT_S = 4.0
+#: Seconds that must be left for another attempt: the failure before it tells more than a deadline missed by then.
+SHORTEST_ATTEMPT_S = 0.1
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer with a status below 400."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Connection:
+    """Requests of many threads to one server."""
+
+    def __init__(self, url: str, credentials: Credentials, *, connections: int, backoff: Backoff | None = None) -> None:
+        """``connections`` are kept open at most; more threads than that open new ones for each request."""
+        if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
+            raise ValueError(f"{url!r} is no address of a server: give one such as http://127.0.0.1:5000")
+        self.url = url.rstrip("/")
+        self._credentials = credentials
+        self._backoff = backoff or Backoff()
+        self._closed = threading.Event()
+        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections)
+        # A Session would look for proxies and certificates in the environment on every request, and keep cookies and
+        # redirects that these servers do not use: half of the time that a request costs here.
+        with requests.Session() as session:
+            settings = session.merge_environment_settings(url, {}, None, None, None)
+        self._proxies, self._verify, self._cert = settings["proxies"], settings["verify"] or False, settings["cert"]
+
+    def close(self) -> None:
+        """Close the connections; whoever waits to ask again stops waiting and fails."""
+        self._closed.set()
+        self._adapter.close()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        deadline_s: float,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        repeat: bool = True,
+    ) -> Reply:
+        """The answer, if its status is below 400.
+
+        With ``repeat``, 503 and failed connections are asked again until ``deadline_s`` seconds have passed since the
+        call; no other status is. Raises ClientError.
+        """
+        give_up = time.monotonic() + deadline_s
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return self._ask_with_valid_credentials(method, path, headers or {}, body, give_up)
+            except (ServerOverloaded, Unreachable) as exc:
+                if not repeat:
+                    raise
+                delay = self._backoff.delay_s(attempt, exc.retry_after_s if isinstance(exc, ServerOverloaded) else None)
+                if time.monotonic() + delay + SHORTEST_ATTEMPT_S > give_up or self._closed.wait(delay):
+                    raise
+
+    def _ask_with_valid_credentials(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, give_up: float
+    ) -> Reply:
+        shown = self._credentials.headers()
+        response = self._send(method, path, {**headers, **shown}, body, give_up)
+        if response.status_code >= 400 and self._credentials.replaced(shown, response.status_code, response.content):
+            response = self._send(method, path, {**headers, **self._credentials.headers()}, body, give_up)
+        if response.status_code >= 400:
+            raise error_of(response.status_code, response.content, response.headers.get("Retry-After"))
+        return Reply(response.status_code, response.headers, response.content)
+
+    def _send(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, give_up: float
+    ) -> requests.Response:
+        left = give_up - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded(f"{self.url} did not answer in time.")
+        request = requests.PreparedRequest()
+        request.method = method
+        request.url = self.url + path
+        request.headers = requests.structures.CaseInsensitiveDict(headers)
+        request.body = body
+        request.headers["Content-Length"] = str(len(body or b""))
+        try:
+            response = self._adapter.send(
+                request,
+                timeout=(min(left, CONNECT_S), left),
+                verify=self._verify,
+                cert=self._cert,
+                proxies=self._proxies,
+            )
+            response.content  # noqa: B018 - read to its end here, where failures are translated
+        except requests.exceptions.ReadTimeout as exc:
+            raise DeadlineExceeded(f"{self.url} did not answer within the deadline.") from exc
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as exc:
+            raise Unreachable(
+                f"{self.url} cannot be reached, or broke the connection: is the service running?"
+            ) from exc
+        except requests.RequestException as exc:
+            raise ClientError(f"{self.url} cannot be asked: {exc}") from exc
+        return response

@@ -1,0 +1,185 @@
+"""Operating TorchServe: its models, their versions and workers."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from marserve.client.backoff import Backoff
+from marserve.client.connection import Connection
+from marserve.client.credentials import ApiKey, KeyFileToken
+from marserve.client.errors import ClientError, DeadlineExceeded, InvalidAnswer, Refused, ServerFailed
+from marserve.torchserve.models import ModelVersion, parse_model_version
+
+#: The most that TorchServe lists in one answer.
+PAGE_SIZE = 100
+#: Seconds for a question.
+DEADLINE_S = 10.0
+#: Seconds for a step that waits for workers; TorchServe itself gives each two minutes to start.
+WORKERS_DEADLINE_S = 150.0
+#: Seconds between two looks at a model that is not ready.
+POLL_S = 0.25
+
+
+class ManagementClient:
+    """Each method raises ClientError. Questions are repeated while TorchServe is not there; steps are tried once."""
+
+    def __init__(
+        self, url: str, *, key_file: Path | None = None, deadline_s: float = DEADLINE_S, backoff: Backoff | None = None
+    ) -> None:
+        """``key_file`` has TorchServe's tokens; None where token authorization is off."""
+        token = ApiKey() if key_file is None else KeyFileToken(key_file, url, "management")
+        self._connection = Connection(url, token, connections=1, backoff=backoff)
+        self._deadline_s = deadline_s
+
+    def list_models(self) -> list[str]:
+        """The names of all models."""
+        names: list[str] = []
+        query = {"limit": str(PAGE_SIZE)}
+        while True:
+            page = self._get(f"/models?{urlencode(query)}")
+            try:
+                names += [str(model["modelName"]) for model in page["models"]]
+            except (KeyError, TypeError) as exc:
+                raise _no_list() from exc
+            if not page.get("nextPageToken"):
+                return names
+            query["next_page_token"] = str(page["nextPageToken"])
+
+    def describe(self, model: str, version: str | None = None, *, customized: bool = False) -> ModelVersion:
+        """One version of a model, or its default one.
+
+        ``customized``: with what the archive says of itself; that goes through the model's queue and so may take long.
+        """
+        query = "?customized=true" if customized else ""
+        return self._describe(_path(model, version) + query)[0]
+
+    def describe_all(self, model: str) -> list[ModelVersion]:
+        """Every version of a model."""
+        return self._describe(_path(model, "all"))
+
+    def register(
+        self,
+        archive: str,
+        *,
+        model: str | None = None,
+        workers: int = 0,
+        synchronous: bool = True,
+        deadline_s: float = WORKERS_DEADLINE_S,
+        **options: str | int,
+    ) -> str:
+        """Load ``archive``, a file of the model store or an address that TorchServe allows; answers what it says.
+
+        ``synchronous``: answer when its workers are READY; meanwhile TorchServe's frontend serves others more slowly.
+
+        Its version is the one the archive was made with, and becomes the default only where it is the first one.
+        ``options`` are TorchServe's, such as ``batch_size``. Needs ``enable_model_api=true``.
+        """
+        query = {"url": archive, "initial_workers": workers, "synchronous": _flag(synchronous), **options}
+        if model is not None:
+            query["model_name"] = model
+        return self._step("POST", f"/models?{urlencode(query)}", deadline_s)
+
+    def unregister(self, model: str, version: str | None = None, *, deadline_s: float = WORKERS_DEADLINE_S) -> str:
+        """Remove a version, or the default one; TorchServe refuses that while there are others."""
+        return self._step("DELETE", _path(model, version), deadline_s)
+
+    def scale(
+        self,
+        model: str,
+        workers: int,
+        version: str | None = None,
+        *,
+        max_workers: int | None = None,
+        synchronous: bool = True,
+        deadline_s: float = WORKERS_DEADLINE_S,
+    ) -> str:
+        """Have ``workers`` workers, or with ``max_workers`` at least ``workers``; ``synchronous``: wait for them.
+
+        TorchServe waits in a thread that also reads requests and writes answers: where others are to be served
+        meanwhile, rather ask asynchronously and call ``wait_until_ready``. It fails or queues anew what the workers
+        that go are working on.
+        """
+        query = {
+            "min_worker": workers,
+            "max_worker": workers if max_workers is None else max_workers,
+            "synchronous": _flag(synchronous),
+        }
+        return self._step("PUT", f"{_path(model, version)}?{urlencode(query)}", deadline_s)
+
+    def set_default(self, model: str, version: str) -> str:
+        """Have ``version`` answer requests that name none."""
+        return self._step("PUT", f"{_path(model, version)}/set-default", self._deadline_s)
+
+    def wait_until_ready(
+        self, model: str, version: str | None = None, *, workers: int = 1, deadline_s: float = WORKERS_DEADLINE_S
+    ) -> ModelVersion:
+        """The version, once ``workers`` of its workers are ready. Raises DeadlineExceeded."""
+        give_up = time.monotonic() + deadline_s
+        name = model if version is None else f"{model} {version}"
+        while True:
+            seen: str
+            try:
+                described = self.describe(model, version)
+            except Refused as exc:
+                if exc.status != 404:
+                    raise
+                seen = "is not registered"
+            except (ServerFailed, DeadlineExceeded) as exc:  # while it starts or is busy
+                seen = f"cannot be asked about: {exc}"
+            else:
+                if described.ready_workers >= workers:
+                    return described
+                seen = f"has {described.ready_workers} of {workers} workers ready"
+            if time.monotonic() + POLL_S > give_up:
+                raise DeadlineExceeded(f"After {deadline_s:g} s {name} {seen}; TorchServe's log tells why.")
+            time.sleep(POLL_S)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def __enter__(self) -> ManagementClient:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _describe(self, path: str) -> list[ModelVersion]:
+        content = self._get(path)
+        try:
+            versions = [parse_model_version(entry) for entry in content]
+        except (KeyError, TypeError, ValueError) as exc:
+            raise _no_list() from exc
+        if not versions:
+            raise _no_list()
+        return versions
+
+    def _get(self, path: str) -> Any:
+        return _parse(self._connection.ask("GET", path, deadline_s=self._deadline_s).body)
+
+    def _step(self, method: str, path: str, deadline_s: float) -> str:
+        content = _parse(self._connection.ask(method, path, deadline_s=deadline_s, repeat=False).body)
+        return str(content.get("status", "")) if isinstance(content, dict) else ""
+
+
+def _path(model: str, version: str | None) -> str:
+    return "/".join(["/models", *(quote(part, safe="") for part in (model, version) if part is not None)])
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError as exc:
+        raise InvalidAnswer("The answer is no JSON: is this the address of TorchServe's management API?") from exc
+
+
+def _no_list() -> ClientError:
+    return InvalidAnswer("The answer is no list of models: is this the address of TorchServe's management API?")

@@ -1,0 +1,27 @@
+"""Where things are: what the package carries, and where a running stack keeps its files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+#: What goes into an archive; a link in a clone, files in an installed package.
+HANDLER = PACKAGE / "handler"
+CONFIG = PACKAGE / "config"
+#: The picture that shows that a model really answers.
+EXAMPLE_PICTURE = PACKAGE / "examples" / "cat.jpg"
+
+
+def _clone() -> Path | None:
+    root = PACKAGE.parent.parent
+    return root if (root / "scripts" / "marserve").is_file() and (root / "pyproject.toml").is_file() else None
+
+
+#: The root of the clone that this runs in; None where the package was installed.
+CLONE = _clone()
+#: Where state and built archives go: MARSERVE_HOME, else the clone, else the directory that the command is started in.
+HOME = Path(os.environ.get("MARSERVE_HOME") or CLONE or Path.cwd()).expanduser().absolute()
+#: What running stacks and set-up leave behind; ignored by git.
+RUN = HOME / ".run"
+MODEL_STORE = HOME / "model_store"

@@ -1,0 +1,127 @@
+"""Set-up of a clone: ``.venv`` with the locked packages, complete or not used at all."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from marserve.errors import StackError
+from marserve.paths import CLONE, RUN
+from marserve.setup import stamps, wheel_index
+from marserve.setup.pip import TAIL_LINES, pip_install
+from marserve.system.children import child
+from marserve.system.locks import locked
+from marserve.terminal import say
+
+#: ``pip install --group`` exists since 25.1; one version for everybody.
+PIP = "pip==26.3"
+#: What each group has pip install beside the project itself: its extras, and a group of pyproject.toml.
+GROUPS: dict[str, tuple[str, Sequence[str]]] = {
+    "serve": (".[serve]", ()),
+    "int8": (".[serve,int8]", ()),
+    "bench": (".[serve,int8]", ("--group", "bench")),
+    "dev": (".[serve,int8]", ("--group", "dev")),
+}
+#: A module of each extra, which tells whether it is installed.
+MODULE_OF = {"serve": "openvino", "int8": "nncf"}
+
+
+def ensure(group: str) -> Path:
+    """The Python that has the packages of ``group``; in a clone they are installed where missing or outdated."""
+    if CLONE is None:
+        if importlib.util.find_spec(MODULE_OF[group]) is None:
+            raise StackError(f'This needs more packages: pip install "marserve[{group}]"')
+        return Path(sys.executable)
+    environment = Environment(CLONE)
+    environment.ensure(group)
+    return environment.python
+
+
+def continue_in_environment(group: str, command: str, arguments: Sequence[str]) -> None:
+    """Begin ``command`` again with the Python that has ``group``, unless this is it."""
+    python = ensure(group)
+    if CLONE is not None and Path(sys.prefix) != CLONE / ".venv":
+        os.execv(python, [str(python), "-I", "-m", "marserve", command, *arguments])  # noqa: S606
+
+
+class Environment:
+    """The virtual environment of a clone."""
+
+    def __init__(self, clone: Path) -> None:
+        self._clone = clone
+        self._directory = clone / ".venv"
+        self.python = self._directory / "bin" / "python"
+        self._log = RUN / "set-up.log"
+        #: Present while packages are being installed: what a set-up that was cut off leaves behind cannot be trusted.
+        self._unfinished = self._directory / "unfinished"
+
+    def ensure(self, group: str) -> None:
+        """Install ``group`` where it is missing or what the clone asks for has changed."""
+        lock = clone_lock(self._clone)
+        if self._is_ready(group, lock):
+            return
+        with locked(RUN / "set-up.lock", on_wait=lambda: say("Waiting for another set-up of .venv to finish ...")):
+            if not self._is_ready(group, lock):
+                self._install(group, lock)
+
+    def _is_ready(self, group: str, lock: str) -> bool:
+        return stamps.is_current(self._directory, group, lock) and not self._unfinished.exists()
+
+    def _install(self, group: str, lock: str) -> None:
+        self._log.write_text("", encoding="utf-8")
+        if self._unfinished.exists() or not _works(self.python):
+            self._create()
+        self._unfinished.touch()
+        self._pip(["--quiet", PIP], "Updating pip")
+        say(f"Installing the packages of group '{group}' (once; some minutes on a slow line; log: {self._log}) ...")
+        torch = wheel_index.pinned_torch(lock)
+        if wheel_index.wants_cpu_builds() and wheel_index.answers(wheel_index.CPU_INDEX):
+            arguments = ["--progress-bar", "raw", "--index-url", wheel_index.CPU_INDEX, *torch]
+            try:
+                self._pip(arguments, "Installing torch for the CPU")
+            except StackError:
+                say(f"  {wheel_index.CPU_INDEX} cannot give {' '.join(torch)}; taking the usual builds.")
+        constraint = ["--progress-bar", "raw", "--constraint", "requirements.lock"]
+        # First, so that the project itself is built with what is locked too.
+        self._pip([*constraint, "hatchling", "editables"], "Installing the build tool")
+        project, more = GROUPS[group]
+        self._pip([*constraint, *more, "--no-build-isolation", "--editable", project], "Installing packages")
+        stamps.write_stamps(self._directory, group, lock)
+        self._unfinished.unlink()
+
+    def _pip(self, arguments: Sequence[str], step: str) -> None:
+        pip_install(self.python, arguments, log_file=self._log, step=step, cwd=self._clone)
+
+    def _create(self) -> None:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
+            raise StackError(
+                f"{sys.executable} (Python {version}) cannot make a virtual environment: it lacks venv or ensurepip.\n"
+                f"  Debian, Ubuntu:  apt-get install python{version}-venv"
+            )
+        say(f"Creating .venv with Python {version} ...")
+        # The Python beneath, should this one run in an environment itself, even in the one to be replaced.
+        base = getattr(sys, "_base_executable", None) or sys.executable
+        command = [base, "-m", "venv", "--clear", self._directory]
+        with child(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            output = process.stdout.read() if process.stdout else ""
+        if process.returncode:
+            shown = "\n".join(f"  {line}" for line in output.splitlines()[-TAIL_LINES:])
+            raise StackError(f"Creating {self._directory} failed:\n{shown}")
+
+
+def clone_lock(clone: Path) -> str:
+    """What decides which packages a clone needs: the lock and pyproject.toml."""
+    return "".join((clone / name).read_text(encoding="utf-8") for name in ("requirements.lock", "pyproject.toml"))
+
+
+def _works(python: Path) -> bool:
+    """Whether there is an environment that runs, is new enough and has pip."""
+    if not stamps.venv_version(python.parent.parent):
+        return False
+    check = "import sys, pip; sys.exit(sys.version_info < (3, 10))"
+    return subprocess.run([python, "-c", check], capture_output=True, check=False).returncode == 0

@@ -1,0 +1,80 @@
+"""Running pip: its whole output goes to a log, a person sees how far it is, and on failure why it failed."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import subprocess
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from marserve.errors import StackError
+from marserve.system.children import child
+from marserve.terminal import Progress
+
+#: Lines of pip's output that a person gets to see when it fails.
+TAIL_LINES = 15
+
+
+def pip_install(python: Path, arguments: Sequence[str | Path], *, log_file: Path, step: str, cwd: Path) -> None:
+    """Run ``pip install`` with ``arguments``; ``step`` is what the progress line calls it. Raises StackError."""
+    command = [python, "-m", "pip", "--no-input", "--disable-pip-version-check", "install", *arguments]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    tail: list[str] = []
+    with log_file.open("a", encoding="utf-8") as log, Progress(step) as progress:
+        print("$", *command, file=log, flush=True)
+        with child(
+            command, environment=environment, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
+            assert process.stdout is not None  # noqa: S101 - for the type checker
+            lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+            threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
+            state = PipState()
+            while True:
+                try:
+                    line = lines.get(timeout=1)
+                except queue.Empty:  # pip can be silent for long, while it unpacks
+                    progress.update(state.text)
+                    continue
+                if line is None:
+                    break
+                if not state.read(line):
+                    log.write(line)
+                    tail = [*tail, line.rstrip()][-TAIL_LINES:]
+                progress.update(state.text)
+    if process.returncode:
+        shown = "\n".join(f"  {line}" for line in tail)
+        raise StackError(f"{step} failed (pip's status {process.returncode}):\n{shown}\nAll of it: {log_file}")
+
+
+class PipState:
+    """What pip is doing, from its lines; ``text`` is empty, ``torch-2.14.1 (45 % of 780 MB)`` or ``unpacking``."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self._file = ""
+
+    def read(self, line: str) -> bool:
+        """Take one line; True if it is one of the many that only count bytes (of ``--progress-bar raw``)."""
+        if match := re.match(r"\s*Progress (\d+) of (\d+)", line):
+            done, total = int(match[1]), int(match[2])
+            if total:
+                self.text = f"{self._file} ({100 * done // total} % of {total / 1e6:.0f} MB)"
+            return True
+        if match := re.match(r"\s*(?:Downloading|Using cached|Processing) (\S+)", line):
+            self._file = re.sub(r"(-py\d|-cp\d|\.tar|\.whl).*", "", os.path.basename(match[1]))  # noqa: PTH119 - URL or path
+            self.text = self._file
+        elif match := re.match(r"Collecting (\S+)", line):
+            self.text = match[1]
+        elif line.startswith("Installing collected packages"):
+            self.text = "unpacking"
+        return False
+
+
+def _read(stream: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
+    for line in stream:
+        lines.put(line)
+    lines.put(None)

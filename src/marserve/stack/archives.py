@@ -1,0 +1,120 @@
+"""The archives to serve: named ones, or built by ``scripts/build_archive.py`` if missing or stale.
+
+They are put where no build reaches.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from marserve.errors import StackError
+from marserve.handler.resnet18.description import DESCRIPTION_FILE
+from marserve.setup.environment import ensure
+from marserve.stack.options import UNTRAINED, Options
+from marserve.system.children import child
+from marserve.terminal import say
+
+MODEL = "resnet18"
+#: Its ImageNet weights come as a package, so it answers true labels on any machine.
+DEMONSTRATION = "efficientnet_lite0"
+#: The precision that needs packages of its own to build.
+INT8 = "int8"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A built archive; ``trained`` is false for seeded random weights."""
+
+    model: str
+    path: Path
+    version: str
+    weights: str
+    trained: bool
+
+
+def archives_to_serve(options: Options) -> list[Archive]:
+    """Those that were named, else ResNet18, and the demonstration model where its weights could not be had.
+
+    The first is the one that answers where no model is named, unless it is untrained. Raises StackError.
+    """
+    if options.archives:
+        return _read_archives(options.archives)
+    if options.precision == INT8:
+        ensure("int8")
+    asked: list[str | Path] = ["--model-name", MODEL]
+    if options.weights is not None:
+        asked += ["--weights", options.weights]
+    if options.labels is not None:
+        asked += ["--labels", options.labels]
+    main = _build([*asked, *_precision(options)])
+    archives = [main]
+    if not main.trained and options.weights in (None, UNTRAINED):
+        demonstration = ["--arch", DEMONSTRATION, "--model-name", DEMONSTRATION]
+        archives.append(_build([*demonstration, *_precision(options)]))
+        say(f"  {MODEL} is untrained: its labels mean nothing. {DEMONSTRATION}, beside it, answers true labels.")
+    return archives
+
+
+def _read_archives(files: Sequence[Path]) -> list[Archive]:
+    archives: dict[str, Archive] = {}
+    for file in files:
+        try:
+            with zipfile.ZipFile(file) as mar:
+                archive = _described(file, json.loads(mar.read(DESCRIPTION_FILE)))
+        except (OSError, zipfile.BadZipFile, KeyError, ValueError) as exc:
+            raise StackError(f"{file} is no archive of scripts/build_archive.py.") from exc
+        if archive.model in archives:
+            raise StackError(
+                f"{file} and {archives[archive.model].path} are both called {archive.model}: build one of them with "
+                "another --model-name, or deploy it as a version with scripts/manage.py."
+            )
+        archives[archive.model] = archive
+    return list(archives.values())
+
+
+def publish(archives: list[Archive], model_store: Path) -> None:
+    """Put the archives into ``model_store``, read-only; a later build replaces its own file and leaves these alone."""
+    for archive in archives:
+        served = model_store / f"{archive.model}.mar"
+        try:
+            os.link(archive.path, served)
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(archive.path, served)
+    model_store.chmod(0o500)
+
+
+def _precision(options: Options) -> list[str | Path]:
+    if options.precision is None:
+        return []
+    calibration: list[str | Path] = [] if options.calibration is None else ["--calibration", options.calibration]
+    return ["--precision", options.precision, *calibration]
+
+
+def _build(arguments: list[str | Path]) -> Archive:
+    with child([sys.executable, "-m", "marserve", "build", "--json", *arguments], stdout=subprocess.PIPE) as process:
+        output = process.stdout.read() if process.stdout else ""
+    if process.returncode:
+        raise StackError("The archive could not be built; the reason stands above.")
+    built = json.loads(output)
+    archive = _described(Path(built["path"]), built["description"])
+    say(f"Archive {archive.path.name}: {'built' if built['rebuilt'] else 'up to date'}, weights: {archive.weights}")
+    return archive
+
+
+def _described(path: Path, description: dict[str, Any]) -> Archive:
+    return Archive(
+        model=description["model"],
+        path=path,
+        version=description["version"],
+        weights=description["weights"]["source"],
+        trained=description["weights"]["trained"],
+    )

@@ -1,0 +1,162 @@
+"""A stack from start to end: start it unless it runs, wait until it answers, stay with it, stop it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from marserve.errors import StopRequestedError
+from marserve.setup.java import find_java
+from marserve.stack import processes
+from marserve.stack.announcement import addresses
+from marserve.stack.archives import archives_to_serve, publish
+from marserve.stack.autoscaler import AutoscalerService
+from marserve.stack.cores import Concurrency, concurrency
+from marserve.stack.options import Options
+from marserve.stack.ports import Ports, check_free, with_free_grpc_ports
+from marserve.stack.run_directory import RunDirectory
+from marserve.stack.services import Service
+from marserve.stack.state import ServedModel, State
+from marserve.stack.torchserve import TorchServe
+from marserve.stack.web_service import WebService
+from marserve.system.locks import locked
+from marserve.system.signals import ignore_stop_signals
+from marserve.terminal import complain, say
+
+#: Seconds to wait for another command that is at work on the same stack.
+LOCK_S = 600.0
+
+Running = list[tuple[Service, "subprocess.Popen[bytes]"]]
+
+
+def serve(options: Options, ports: Ports) -> int:
+    """Start the stack of ``ports.web_port`` and, unless detached, stay until it is stopped. Answers the exit status."""
+    run_directory = RunDirectory(ports.web_port)
+    with locked(run_directory.lock, on_wait=lambda: _say_waiting(ports), timeout_s=LOCK_S):
+        earlier = State.read(run_directory.state)
+        if earlier is not None and is_running(earlier):
+            say(f"Already running on WEB_PORT {ports.web_port}; nothing was changed.")
+            _say_addresses(earlier, run_directory)
+            return 0
+        _clear(earlier, run_directory)
+        state, running = _start(options, ports, run_directory)
+    if options.detach:
+        _say_ready(state, run_directory)
+        return 0
+    return _stay(state, running, run_directory)
+
+
+def is_running(state: State) -> bool:
+    """Whether the stack is complete: it has answered once, and each of its processes is there."""
+    return state.ready and all(processes.running(process) for process in state.processes)
+
+
+def stop(run_directory: RunDirectory) -> list[str]:
+    """Stop whatever there is of the stack of ``run_directory``; says what was ended."""
+    state = State.read(run_directory.state)
+    if state is None:
+        return []
+    ended = []
+    # It holds the lock while it starts the stack, and stops everything when asked to end.
+    if (starter := processes.running(state.serve)) is not None:
+        processes.end_processes([starter], processes.GRACE_S * 4)
+        ended.append(f"serve (pid {starter.pid}) and what it had started")
+    with locked(run_directory.lock, timeout_s=LOCK_S):
+        state = State.read(run_directory.state)
+        return ended + _clear(state, run_directory)
+
+
+def _start(options: Options, ports: Ports, run_directory: RunDirectory) -> tuple[State, Running]:
+    check_free(ports, [*TorchServe.port_names, *WebService.port_names])
+    temp = run_directory.prepare()
+    state = State(ports=ports, temp=str(temp), serve=processes.record("serve", os.getpid()), host=options.host)
+    try:
+        state.write(run_directory.state)
+        java = find_java()
+        archives = archives_to_serve(options)
+        publish(archives, run_directory.model_store)
+        models = [archive.model for archive in archives]
+        # Only now: others may take them while archives are built.
+        ports = with_free_grpc_ports(ports)
+        served = [ServedModel(archive.model, archive.trained) for archive in archives]
+        state = replace(state, ports=ports, models=served)
+        shared = concurrency(options.workers, autoscale=options.autoscale)
+        say(f"Starting TorchServe for {' and '.join(models)}: per model {shared} ...")
+        services: list[Service] = [
+            TorchServe(java, ports, run_directory, temp, models, shared, model_api=options.model_api),
+            WebService(ports, run_directory, options.host, default_model=models[0]),
+            *_autoscalers(options, ports, run_directory, models, shared),
+        ]
+        running: Running = []
+        for service in services:
+            process = service.start()
+            running.append((service, process))
+            state = state.with_process(processes.record(service.name, process.pid))
+            state.write(run_directory.state)
+            service.wait_until_ready(process)
+        state = replace(state, ready=True)
+        state.write(run_directory.state)
+    except BaseException:
+        ignore_stop_signals()
+        _clear(state, run_directory)
+        raise
+    return state, running
+
+
+def _autoscalers(
+    options: Options, ports: Ports, run_directory: RunDirectory, models: list[str], shared: Concurrency
+) -> list[Service]:
+    """The autoscaler where it was asked for."""
+    if options.autoscale is None:
+        return []
+    rules = replace(options.autoscale, maximum=shared.workers)
+    say(f"Autoscaling between {rules.minimum} and {rules.maximum} workers per model.")
+    return [AutoscalerService(ports, run_directory, models, rules, shared.threads)]
+
+
+def _stay(state: State, running: Running, run_directory: RunDirectory) -> int:
+    try:
+        _say_ready(state, run_directory)
+        while all(process.poll() is None for _, process in running):
+            time.sleep(0.5)
+        status = 1
+    except StopRequestedError:
+        status = 0
+    ignore_stop_signals()
+    for service, process in running:
+        if status and process.returncode is not None:
+            complain(f"{service.name} ended by itself (status {process.returncode}):\n{service.reason()}")
+            complain(f"Logs: {run_directory.logs}")
+    with locked(run_directory.lock, timeout_s=LOCK_S):
+        # Should another serve have taken over meanwhile, all that is left here is the other's.
+        current = State.read(run_directory.state)
+        ended = _clear(current, run_directory) if current is not None and current.serve == state.serve else []
+    for name in ended:
+        say(f"Stopped {name}.")
+    return status
+
+
+def _clear(state: State | None, run_directory: RunDirectory) -> list[str]:
+    """End what is left of ``state`` and remove what only a running stack needs; says what was ended."""
+    if state is None:
+        return []
+    ended = processes.end(state)
+    run_directory.clear(Path(state.temp))
+    return ended
+
+
+def _say_ready(state: State, run_directory: RunDirectory) -> None:
+    say("Ready.")
+    _say_addresses(state, run_directory)
+
+
+def _say_addresses(state: State, run_directory: RunDirectory) -> None:
+    for line in addresses(state, run_directory):
+        say(line)
+
+
+def _say_waiting(ports: Ports) -> None:
+    say(f"Another command is at work on WEB_PORT {ports.web_port}; waiting for it ...")

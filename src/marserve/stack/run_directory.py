@@ -1,0 +1,68 @@
+"""``.run/<WEB_PORT>/``: everything that one stack keeps on disk while it runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from marserve.paths import RUN
+
+#: A Unix socket's path is at most 103 bytes long on macOS and 107 on Linux; TorchServe's are ``TEMP/.ts.sock.9000``,
+#: with a number that grows with every worker started.
+LONGEST_TEMP = 103 - len("/.ts.sock.999999")
+
+
+class RunDirectory:
+    """The places inside; nothing is created before ``prepare``."""
+
+    def __init__(self, web_port: int, parent: Path = RUN) -> None:
+        self.path = parent / str(web_port)
+        self.lock = self.path / "lock"
+        self.token_lock = self.path / "token.lock"
+        #: Held by whoever changes models or workers of the running stack.
+        self.change_lock = self.path / "change.lock"
+        self.state = self.path / "state.json"
+        self.logs = self.path / "logs"
+        self.previous_logs = self.path / "logs.previous"
+        self.config = self.path / "config.properties"
+        self.model_store = self.path / "model_store"
+        self.workflow_store = self.path / "workflow_store"
+        #: TorchServe writes it into its working directory, readable by its user alone.
+        self.key_file = self.path / "key_file.json"
+
+    def prepare(self) -> Path:
+        """Make the directories of a new start, keep the last start's logs, and answer a private directory for TEMP."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        # Tokens and logs are nobody else's business.
+        self.path.chmod(0o700)
+        shutil.rmtree(self.previous_logs, ignore_errors=True)
+        if self.logs.exists():
+            self.logs.rename(self.previous_logs)
+        self.logs.mkdir()
+        for store in (self.model_store, self.workflow_store):
+            remove_tree(store)
+            store.mkdir()
+        self.workflow_store.chmod(0o500)
+        temp = self.path / "tmp"
+        if len(os.fsencode(temp)) > LONGEST_TEMP:
+            return Path(tempfile.mkdtemp(prefix="classifier-"))
+        remove_tree(temp)
+        temp.mkdir(mode=0o700)
+        return temp
+
+    def clear(self, temp: Path | None) -> None:
+        """Remove what only a running stack needs; the logs stay, to be read after it ended."""
+        for file in (self.key_file, self.config, self.state):
+            file.unlink(missing_ok=True)
+        for directory in (self.model_store, self.workflow_store, temp):
+            if directory is not None:
+                remove_tree(directory)
+
+
+def remove_tree(directory: Path) -> None:
+    """Remove ``directory`` and its content, read-only ones included, if it exists."""
+    if directory.exists():
+        directory.chmod(0o700)
+        shutil.rmtree(directory)

@@ -1,0 +1,69 @@
+"""What a running stack is: written by ``serve``, read by ``stop``, ``token`` and the next ``serve``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from marserve.stack.ports import LOOPBACK, Ports
+
+
+@dataclass(frozen=True)
+class ProcessRecord:
+    """One process. A process id is used again after a while, so the time of creation belongs to its identity."""
+
+    name: str
+    pid: int
+    #: Seconds since the epoch, as psutil reports it.
+    created: float
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One model of the stack; ``trained`` is false for seeded random weights."""
+
+    name: str
+    trained: bool
+
+
+@dataclass(frozen=True)
+class State:
+    """One stack. ``ready`` turns true once it has answered; ``processes`` are in the order of their start."""
+
+    ports: Ports
+    temp: str
+    #: The ``serve`` that starts it and, in the foreground, stays with it.
+    serve: ProcessRecord
+    models: list[ServedModel] = field(default_factory=list)
+    processes: list[ProcessRecord] = field(default_factory=list)
+    ready: bool = False
+    #: The address that the web service listens on.
+    host: str = LOOPBACK
+
+    @classmethod
+    def read(cls, file: Path) -> State | None:
+        """The state in ``file``; None where there is none, or none that this version wrote."""
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            return cls(
+                ports=Ports(**content["ports"]),
+                temp=content["temp"],
+                serve=ProcessRecord(**content["serve"]),
+                models=[ServedModel(**model) for model in content["models"]],
+                processes=[ProcessRecord(**process) for process in content["processes"]],
+                ready=content["ready"],
+                host=content.get("host", LOOPBACK),
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, file: Path) -> None:
+        """Replace ``file``; a reader sees the old state or the new one."""
+        beside = file.with_suffix(".new")
+        beside.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
+        beside.replace(file)
+
+    def with_process(self, process: ProcessRecord) -> State:
+        """This state and one more process."""
+        return replace(self, processes=[*self.processes, process])

@@ -1,0 +1,140 @@
+"""TorchServe's Java process: its configuration, its environment and its command line.
+
+It is started directly: the ``torchserve`` command is a Python process that leaves Java behind when it is stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Sequence
+from pathlib import Path
+
+from marserve.handler.resnet18.cpu import WORKERS_VARIABLE
+from marserve.paths import CONFIG
+from marserve.stack.cores import Concurrency
+from marserve.stack.ports import LOOPBACK, Ports
+from marserve.stack.readiness import wait_until_ready
+from marserve.stack.run_directory import RunDirectory
+from marserve.stack.services import start_process
+from marserve.torchserve import failures as failure
+from marserve.torchserve import properties
+
+LOG4J_CONFIG = "-Dlog4j.configurationFile="
+
+
+def settings(
+    text: str,
+    ports: Ports,
+    run_directory: RunDirectory,
+    models: Sequence[str],
+    concurrency: Concurrency,
+    *,
+    model_api: bool = False,
+) -> dict[str, str | int]:
+    """The settings of ``config.properties``, given as ``text``, with those of one stack filled in."""
+    own: dict[str, str | int] = {
+        "inference_address": f"http://{LOOPBACK}:{ports.inference_port}",
+        "management_address": f"http://{LOOPBACK}:{ports.management_port}",
+        "metrics_address": f"http://{LOOPBACK}:{ports.metrics_port}",
+        "grpc_inference_port": ports.grpc_inference_port,
+        "grpc_management_port": ports.grpc_management_port,
+        "model_store": str(run_directory.model_store),
+        "workflow_store": str(run_directory.workflow_store),
+        "metrics_config": str(CONFIG / "metrics.yaml"),
+        "load_models": ",".join(f"{model}={model}.mar" for model in models),
+        "default_workers_per_model": concurrency.at_start or concurrency.workers,
+        "number_of_netty_threads": concurrency.frontend_threads,
+        "netty_client_threads": concurrency.frontend_threads,
+        "enable_model_api": "true" if model_api else "false",
+    }
+    return {**properties.parse(text), **own}
+
+
+def command(java: Path, vm_arguments: str, run_directory: RunDirectory, temp: Path) -> list[str]:
+    """The command line that TorchServe's own launcher would use, with absolute paths."""
+    home = sysconfig.get_path("purelib")
+    return [
+        str(java),
+        *(argument for argument in vm_arguments.split() if not argument.startswith(LOG4J_CONFIG)),
+        f"{LOG4J_CONFIG}{CONFIG / 'log4j2.xml'}",
+        # Everything is in the logs; nobody reads this process's output.
+        "-Dconsole.level=off",
+        f"-Dmodel_server_home={home}",
+        f"-Djava.io.tmpdir={temp}",
+        "-cp", f"{home}/ts/frontend/*",
+        "org.pytorch.serve.ModelServer",
+        "--python", sys.executable,
+        "-f", str(run_directory.config),
+        "-s", str(run_directory.model_store),
+        "-w", str(run_directory.workflow_store),
+        "-ncs",
+    ]  # fmt: skip
+
+
+def process_environment(run_directory: RunDirectory, temp: Path, concurrency: Concurrency) -> dict[str, str]:
+    """The caller's environment and what TorchServe and its workers need besides."""
+    environment = dict(os.environ)
+    # These would take precedence over the command line.
+    for name in ("TS_CONFIG_FILE", "TS_MODEL_SERVER_HOME"):
+        environment.pop(name, None)
+    environment |= {
+        "TEMP": str(temp),
+        "TMPDIR": str(temp),
+        "LOG_LOCATION": str(run_directory.logs),
+        "METRICS_LOCATION": str(run_directory.logs),
+        WORKERS_VARIABLE: str(concurrency.workers),
+    }
+    environment.setdefault("OMP_NUM_THREADS", str(concurrency.threads))
+    return environment
+
+
+class TorchServe:
+    """The model server as one of the stack's services."""
+
+    name = "TorchServe"
+    #: The gRPC ports are dealt with apart: they give way when taken.
+    port_names = ("inference_port", "management_port", "metrics_port")
+
+    def __init__(
+        self,
+        java: Path,
+        ports: Ports,
+        run_directory: RunDirectory,
+        temp: Path,
+        models: Sequence[str],
+        concurrency: Concurrency,
+        *,
+        model_api: bool = False,
+    ) -> None:
+        self._java = java
+        self._ports = ports
+        self._run_directory = run_directory
+        self._temp = temp
+        self._models = models
+        self._concurrency = concurrency
+        self._model_api = model_api
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Write its configuration and start it."""
+        text = (CONFIG / "config.properties").read_text(encoding="utf-8")
+        chosen = settings(
+            text, self._ports, self._run_directory, self._models, self._concurrency, model_api=self._model_api
+        )
+        self._run_directory.config.write_text(properties.render(chosen), encoding="ascii")
+        return start_process(
+            command(self._java, str(chosen["vmargs"]), self._run_directory, self._temp),
+            process_environment(self._run_directory, self._temp, self._concurrency),
+            self._run_directory.logs / failure.CONSOLE_LOG,
+            cwd=self._run_directory.path,
+        )
+
+    def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        """Return when every model answers; raises StackError with the reason when one cannot."""
+        wait_until_ready(process, self._models, self._ports, self._run_directory)
+
+    def reason(self) -> str:
+        """Why the process ended, in its own words."""
+        return failure.server_reason(self._run_directory.logs)

@@ -1,0 +1,1 @@
+"""How TorchServe talks: its key file, models, logs, metrics and configuration."""

@@ -1,0 +1,27 @@
+"""``python -m web``: the service, with its settings from the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from marserve.web.logs import configure_logging
+from marserve.web.settings import ConfigurationError, Settings
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT; answers the exit status."""
+    try:
+        settings = Settings.from_environment(os.environ)
+    except ConfigurationError as exc:
+        print(f"web: {exc}", file=sys.stderr)
+        return 2
+    configure_logging(settings.log_level)
+    from marserve.web.server import serve
+
+    serve(settings)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

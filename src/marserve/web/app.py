@@ -1,0 +1,141 @@
+"""Puts the application together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from threading import Event
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from marserve.web.cache.factory import create_cache
+from marserve.web.catalogue import Catalogue
+from marserve.web.classifier import Classifier
+from marserve.web.error_responses import handle_errors
+from marserve.web.metrics import Metrics
+from marserve.web.middleware.observation import Observation
+from marserve.web.middleware.security_headers import SecurityHeaders
+from marserve.web.openapi import DESCRIPTION, use_own_errors
+from marserve.web.protection.admission import Admission
+from marserve.web.protection.api_keys import ApiKeys
+from marserve.web.protection.guard import Guard
+from marserve.web.protection.rate_limit import RateLimit
+from marserve.web.readiness import Readiness
+from marserve.web.routes import ROUTERS, mount_files
+from marserve.web.services import Services
+from marserve.web.settings import Settings
+from marserve.web.upstream.connection import Connection
+from marserve.web.upstream.inference import Inference
+from marserve.web.upstream.management import Management
+from marserve.web.upstream.tokens import KeyFileTokens, NoTokens, TokenSource
+from marserve.web.worker_metrics import WorkerMetrics
+
+logger = logging.getLogger(__name__)
+
+#: Seconds for an answer of the management API, which has no queue: less than the catalogue needs to grow stale.
+MANAGEMENT_TIMEOUT_S = 2.0
+MANAGEMENT_CONNECTIONS = 8
+#: Answers' headers that a page of another origin may read.
+EXPOSED_HEADERS = ["X-Request-ID", "X-Cache", "X-Model", "X-Model-Version", "X-Weights", "Retry-After"]
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The whole service; it talks to TorchServe from its start-up to its shutdown."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _run_services(settings, metrics, app.state.stopping) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="ResNet18 image classification",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's own page loads its scripts from elsewhere
+        redoc_url=None,
+    )
+    #: Set, from a signal handler, when the process is about to end.
+    app.state.stopping = Event()
+    for router in ROUTERS:
+        app.include_router(router)
+    mount_files(app)
+    handle_errors(app)
+    use_own_errors(app)
+    # The last one added is outermost.
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["X-API-Key", "Authorization", "Content-Type", "X-Request-ID"],
+            expose_headers=EXPOSED_HEADERS,
+        )
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(Observation, metrics=metrics, stopping=app.state.stopping)
+    return app
+
+
+@asynccontextmanager
+async def _run_services(settings: Settings, metrics: Metrics, stopping: Event) -> AsyncIterator[Services]:
+    async with AsyncExitStack() as stack:
+        inference_connection = await stack.enter_async_context(
+            Connection(settings.inference_url, "inference", max_connections=settings.max_in_flight)
+        )
+        management_connection = await stack.enter_async_context(
+            Connection(settings.management_url, "management", max_connections=MANAGEMENT_CONNECTIONS)
+        )
+        management = Management(management_connection, MANAGEMENT_TIMEOUT_S)
+        tokens: TokenSource = NoTokens()
+        background: list[Coroutine[Any, Any, None]] = []
+        if settings.key_file is not None:
+            key_file_tokens = KeyFileTokens(settings.key_file, management.renew_token)
+            background.append(key_file_tokens.keep_fresh())
+            tokens = key_file_tokens
+        management.tokens = tokens
+        catalogue = Catalogue(management, settings.default_model)
+        inference = Inference(inference_connection, tokens, metrics)
+        metrics.registry.register(WorkerMetrics(catalogue))
+        readiness = Readiness(catalogue, inference, metrics, stopping)
+        background += [catalogue.keep_current(), readiness.keep_probing()]
+        cache = create_cache(settings, metrics)
+        stack.push_async_callback(cache.close)
+        for work in background:
+            await stack.enter_async_context(_running(work))
+        yield Services(
+            settings=settings,
+            metrics=metrics,
+            guard=Guard(ApiKeys(settings.api_keys), RateLimit(settings.rate_limit_per_minute), metrics),
+            admission=Admission(settings.max_in_flight, metrics),
+            catalogue=catalogue,
+            readiness=readiness,
+            classifier=Classifier(
+                catalogue=catalogue,
+                inference=inference,
+                readiness=readiness,
+                cache=cache,
+                metrics=metrics,
+                deadline_s=settings.request_deadline_s,
+                max_image_pixels=settings.max_image_pixels,
+            ),
+        )
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run ``work`` in the background. That it ends by itself is a bug, after which /readyz is 503 for good."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_report_end)
+    yield
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def _report_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        logger.critical("A background task has ended", exc_info=task.exception())

@@ -1,0 +1,138 @@
+"""Which models are served: asked of TorchServe again and again, so that it may restart, scale and change versions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from marserve.web.errors import ModelUnavailable, UnknownModel
+from marserve.web.models import Description, ServedModel, Version
+from marserve.web.upstream.connection import TorchServeGarbage, TorchServeTimeout, TorchServeUnreachable
+from marserve.web.upstream.management import Management, ManagementError
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks.
+REFRESH_S = 1.0
+#: Seconds for an archive to describe itself; the question waits in the model's queue.
+DESCRIBE_TIMEOUT_S = 5.0
+#: Seconds after which a list that could not be refreshed is no proof any more that TorchServe is there.
+STALE_S = 4.0
+
+FAILURES = (TorchServeUnreachable, TorchServeTimeout, TorchServeGarbage, ManagementError)
+
+_Key = tuple[str, str]
+
+
+class Catalogue:
+    """The models as last seen. They stay listed while TorchServe does not answer."""
+
+    def __init__(self, management: Management, default_model: str) -> None:
+        """``default_model`` answers where a caller names none."""
+        self._management = management
+        self._default_model = default_model
+        self._versions: dict[_Key, Version] = {}
+        #: The description of each version, and the workers that were READY when it was last known to be right.
+        self._descriptions: dict[_Key, tuple[Description, frozenset[int]]] = {}
+        self._describing: dict[_Key, asyncio.Task[None]] = {}
+        self._refreshed = float("-inf")
+        self._was_reached = True
+
+    @property
+    def is_current(self) -> bool:
+        """Whether TorchServe has answered lately."""
+        return time.monotonic() - self._refreshed < STALE_S
+
+    def models(self) -> list[ServedModel]:
+        """Every version of every model."""
+        return [self._join(version) for version in self._versions.values()]
+
+    def default(self) -> ServedModel | None:
+        """What answers where the caller names no model; the demonstration model where the right one is untrained."""
+        candidates = [model for model in self.models() if model.reported.is_default]
+        if not candidates:
+            return None
+        preferred = next((model for model in candidates if model.name == self._default_model), candidates[0])
+        if preferred.weights == "untrained":
+            return next((model for model in candidates if model.weights == "demonstration"), preferred)
+        return preferred
+
+    def find(self, name: str | None, version: str | None = None) -> ServedModel:
+        """The model ``name``, the default one for None, in its default version or ``version``.
+
+        Raises UnknownModel, or ModelUnavailable as long as no model has been seen at all.
+        """
+        found = self.default() if name is None else self._find(name, version)
+        if found is not None:
+            return found
+        if not self._versions:
+            raise ModelUnavailable("The model server is being started: try again in a few seconds.")
+        names = ", ".join(f"{model.name} {model.version}" for model in self.models())
+        raise UnknownModel(f"No such model or version is served; there are: {names}.")
+
+    async def keep_current(self) -> None:
+        """Refresh until cancelled."""
+        try:
+            while True:
+                await self.refresh()
+                await asyncio.sleep(REFRESH_S)
+        finally:
+            for task in self._describing.values():
+                task.cancel()
+
+    async def refresh(self) -> None:
+        """Look once. A failure leaves everything as it was."""
+        try:
+            versions = await self._management.list_versions()
+        except FAILURES as exc:
+            if self._was_reached:
+                logger.warning("TorchServe's models cannot be listed: %s", exc)
+            self._was_reached = False
+            return
+        if not self._was_reached:
+            logger.info("TorchServe's models are listed again")
+        self._was_reached = True
+        self._refreshed = time.monotonic()
+        self._versions = {(version.name, version.version): version for version in versions}
+        for version in versions:
+            self._confirm_or_describe(version)
+
+    def _find(self, name: str, version: str | None) -> ServedModel | None:
+        for model in self.models():
+            if model.name == name and (model.reported.is_default if version is None else model.version == version):
+                return model
+        return None
+
+    def _join(self, version: Version) -> ServedModel:
+        description, _ = self._descriptions.get((version.name, version.version), (Description(), frozenset()))
+        return ServedModel(version, description, self._is_confirmed(version))
+
+    def _is_confirmed(self, version: Version) -> bool:
+        """Whether a worker from the time of the description is still there.
+
+        As long as TorchServe runs a version, its archive is the same and its workers come and go one by one; after a
+        restart, or a new registration, all workers are new ones, and so may be the archive.
+        """
+        _, workers = self._descriptions.get((version.name, version.version), (Description(), frozenset()))
+        return not workers.isdisjoint(version.ready_workers)
+
+    def _confirm_or_describe(self, version: Version) -> None:
+        key = (version.name, version.version)
+        if self._is_confirmed(version):
+            self._descriptions[key] = (self._descriptions[key][0], version.ready_workers)
+        elif version.ready_workers and key not in self._describing:
+            task = asyncio.create_task(self._describe(version))
+            self._describing[key] = task
+            task.add_done_callback(lambda _: self._describing.pop(key))
+
+    async def _describe(self, version: Version) -> None:
+        key = (version.name, version.version)
+        try:
+            description = await self._management.describe(*key, DESCRIBE_TIMEOUT_S)
+        except FAILURES as exc:
+            logger.warning("%s %s did not describe itself: %s", *key, exc)
+            return
+        if key not in self._descriptions or self._descriptions[key][0] != description:
+            logger.info("Serving %s %s: %s", *key, description)
+        self._descriptions[key] = (description, version.ready_workers)

@@ -1,0 +1,146 @@
+"""A request for inference, in JSON or with the binary tensor extension."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from marserve.web.errors import InvalidParameter, InvalidRequest
+from marserve.web.oip.tensors import split_bytes_tensor
+from marserve.web.parameters import MAX_TOP_K
+
+INPUT = "image"
+PROBABILITIES = "probabilities"
+CLASS_ID = "class_id"
+LABEL = "label"
+OUTPUTS = (PROBABILITIES, CLASS_ID, LABEL)
+#: Pictures of one request.
+MAX_PICTURES = 32
+DEFAULT_TOP_K = 5
+
+
+@dataclass(frozen=True)
+class Output:
+    """A tensor that is asked for."""
+
+    name: str
+    #: Whether it comes after the JSON, in binary form.
+    is_binary: bool
+    #: The classification extension: so many of the most probable classes as "probability:class_id:label"; 0: plain.
+    classification: int = 0
+
+
+@dataclass(frozen=True)
+class InferenceRequest:
+    """A whole request."""
+
+    id: str | None
+    pictures: list[bytes]
+    outputs: list[Output]
+    #: Width of ``class_id`` and ``label``.
+    top_k: int
+
+
+def parse_inference_request(body: bytes, header_length: str | None) -> InferenceRequest:
+    """Read a request; ``header_length`` is that of its JSON where binary tensors follow.
+
+    Raises InvalidRequest or InvalidParameter.
+    """
+    length = len(body)
+    if header_length is not None:
+        if not header_length.isdecimal() or int(header_length) > len(body):
+            raise InvalidRequest("Inference-Header-Content-Length must be the length of the JSON before the tensors.")
+        length = int(header_length)
+    try:
+        content = json.loads(body[:length])
+    except ValueError as exc:
+        raise InvalidRequest("The request's JSON cannot be read.") from exc
+    if not isinstance(content, dict):
+        raise InvalidRequest("The request must be a JSON object.")
+    parameters = _object(content, "parameters")
+    request_id = content.get("id")
+    if request_id is not None and not isinstance(request_id, str):
+        raise InvalidRequest('"id" must be a string.')
+    return InferenceRequest(
+        id=request_id,
+        pictures=_read_pictures(content.get("inputs"), memoryview(body)[length:]),
+        outputs=_read_outputs(content.get("outputs"), is_binary=parameters.get("binary_data_output") is True),
+        top_k=_read_count(parameters, "top_k", DEFAULT_TOP_K),
+    )
+
+
+def _read_pictures(inputs: object, binary: memoryview) -> list[bytes]:
+    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+        raise InvalidRequest(f'"inputs" must be a list with one tensor, "{INPUT}".')
+    tensor: dict[str, Any] = inputs[0]
+    if tensor.get("name") != INPUT or tensor.get("datatype") != "BYTES":
+        raise InvalidRequest(f'The input must have the name "{INPUT}" and the datatype "BYTES".')
+    shape = tensor.get("shape")
+    if (
+        not isinstance(shape, list)
+        or len(shape) not in {1, 2}
+        or not all(type(size) is int for size in shape)
+        or shape[1:] not in ([], [1])
+        or not 1 <= shape[0] <= MAX_PICTURES
+    ):
+        raise InvalidRequest(f"The input's shape must be [N] or [N, 1], N being 1 to {MAX_PICTURES} pictures.")
+    size = _object(tensor, "parameters").get("binary_data_size")
+    if size is None:
+        return _decode(tensor.get("data"), shape[0])
+    if type(size) is not int or size != len(binary):
+        raise InvalidRequest("binary_data_size must be the number of bytes after the JSON.")
+    return split_bytes_tensor(binary, shape[0])
+
+
+def _decode(data: object, count: int) -> list[bytes]:
+    """Pictures in JSON are base64, since its strings cannot hold arbitrary bytes."""
+    elements = data if isinstance(data, list) else []
+    # Nested as the shape is, or flat: the protocol allows both.
+    elements = [element[0] if isinstance(element, list) and len(element) == 1 else element for element in elements]
+    if len(elements) != count or not all(isinstance(element, str) for element in elements):
+        raise InvalidRequest(f'"data" must be a list of {count} strings: each a picture in base64.')
+    try:
+        return [base64.b64decode(element, validate=True) for element in elements]
+    except (binascii.Error, ValueError) as exc:
+        raise InvalidRequest(
+            'An element of "data" is not valid base64; or send the pictures as a binary tensor.'
+        ) from exc
+
+
+def _read_outputs(outputs: object, *, is_binary: bool) -> list[Output]:
+    if outputs is None or outputs == []:
+        return [Output(name, is_binary) for name in OUTPUTS]
+    if not isinstance(outputs, list):
+        raise InvalidRequest('"outputs" must be a list.')
+    return [_read_output(output, is_binary) for output in outputs]
+
+
+def _read_output(output: object, is_binary: bool) -> Output:
+    if not isinstance(output, dict) or output.get("name") not in OUTPUTS:
+        raise InvalidRequest(f"The outputs are {', '.join(OUTPUTS)}.")
+    parameters = _object(output, "parameters")
+    classification = _read_count(parameters, "classification", 0)
+    if classification and output["name"] != PROBABILITIES:
+        raise InvalidParameter(f'Only "{PROBABILITIES}" can be asked for with a classification (class_count).')
+    return Output(output["name"], parameters.get("binary_data", is_binary) is True, classification)
+
+
+def _read_count(parameters: dict[str, Any], name: str, default: int) -> int:
+    value = parameters.get(name)
+    if value is None:
+        return default
+    if type(value) is not int or not 1 <= value <= MAX_TOP_K:
+        raise InvalidParameter(f"{name} must be a whole number from 1 to {MAX_TOP_K}.")
+    return value
+
+
+def _object(content: dict[str, Any], name: str) -> dict[str, Any]:
+    value = content.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidRequest(f'"{name}" must be an object.')
+    return value

@@ -1,0 +1,117 @@
+"""Whether pictures are really being answered: TorchServe's own ping is healthy while nothing is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from functools import partial
+from threading import Event
+
+from marserve.web.catalogue import Catalogue
+from marserve.web.errors import WebError
+from marserve.web.metrics import Metrics
+from marserve.web.models import ServedModel
+from marserve.web.png import encode_png
+from marserve.web.upstream.failures import ModelGone
+from marserve.web.upstream.inference import Inference
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks at which models need a probe.
+TICK_S = 0.1
+#: Seconds between probes of a model that does not answer.
+PAUSE_S = 1.0
+#: Seconds without an answered picture after which a model is sent one.
+PROBE_AFTER_S = 3.0
+#: Seconds for that picture.
+PROBE_TIMEOUT_S = 3.0
+#: Seconds since the last answered picture after which a model counts as silent: a probe has failed by then.
+SILENT_S = 8.0
+
+#: A grey square: real enough to be decoded and classified.
+PROBE_PICTURE = encode_png(8, 8, bytes([127, 127, 127, 255]) * 64)
+
+_Key = tuple[str, str]
+
+
+class Readiness:
+    """Knows for each model when it last answered, and asks it where nobody else does."""
+
+    def __init__(self, catalogue: Catalogue, inference: Inference, metrics: Metrics, stopping: Event) -> None:
+        """``stopping`` is set when the process is about to end: a load balancer is to send no more requests then."""
+        self._catalogue = catalogue
+        self._inference = inference
+        self._metrics = metrics
+        self._stopping = stopping
+        self._answered: dict[_Key, float] = {}
+        self._probes: dict[_Key, asyncio.Task[None]] = {}
+
+    def note_answer(self, name: str, version: str) -> None:
+        """A picture was answered."""
+        self._answered[name, version] = time.monotonic()
+
+    def is_ready(self, model: ServedModel) -> bool:
+        """Whether this model answers."""
+        return not self._reasons_of(model)
+
+    def reasons(self) -> list[str]:
+        """Why requests should not be sent here; empty when they should."""
+        if self._stopping.is_set():
+            return ["The service is stopping."]
+        default = self._catalogue.default()
+        if default is None:
+            return ["TorchServe serves no model, or does not answer."]
+        return self._reasons_of(default)
+
+    async def keep_probing(self) -> None:
+        """Send pictures where they are needed, and keep the gauges, until cancelled."""
+        try:
+            while True:
+                self._probe_silent_models()
+                self._update_metrics()
+                await asyncio.sleep(TICK_S)
+        finally:
+            for task in self._probes.values():
+                task.cancel()
+
+    def _reasons_of(self, model: ServedModel) -> list[str]:
+        reasons = []
+        if not self._catalogue.is_current:
+            reasons.append("TorchServe does not answer.")
+        elif not model.reported.ready_workers:
+            reasons.append(f"No worker of {model.name} {model.version} is READY.")
+        if self._silence(model) > SILENT_S:
+            reasons.append(f"{model.name} {model.version} has not answered a picture for {SILENT_S:g} s.")
+        return reasons
+
+    def _silence(self, model: ServedModel) -> float:
+        return time.monotonic() - self._answered.get((model.name, model.version), float("-inf"))
+
+    def _probe_silent_models(self) -> None:
+        for model in self._catalogue.models():
+            key = (model.name, model.version)
+            if model.reported.ready_workers and key not in self._probes and self._silence(model) > PROBE_AFTER_S:
+                task = asyncio.create_task(self._probe(key))
+                self._probes[key] = task
+                task.add_done_callback(partial(self._end_probe, key))
+
+    def _end_probe(self, key: _Key, _: asyncio.Task[None]) -> None:
+        del self._probes[key]
+
+    async def _probe(self, key: _Key) -> None:
+        try:
+            await self._inference.classify(
+                *key, PROBE_PICTURE, top_k=1, explain=False, request_id="readiness", timeout_s=PROBE_TIMEOUT_S
+            )
+        except (ModelGone, WebError) as exc:
+            logger.debug("%s %s did not answer the readiness probe: %s", *key, exc)
+            await asyncio.sleep(PAUSE_S)
+        else:
+            self.note_answer(*key)
+
+    def _update_metrics(self) -> None:
+        self._metrics.ready.set(not self.reasons())
+        self._metrics.model_ready.clear()
+        for model in self._catalogue.models():
+            self._metrics.model_ready.labels(model.name, model.version).set(self.is_ready(model))

@@ -1,0 +1,44 @@
+"""For orchestrators, load balancers and Prometheus."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import JSONResponse, Response
+
+from marserve.web.errors import RETRY_RESTART_S
+from marserve.web.openapi import WITH_KEY
+from marserve.web.protection.guard import require_key
+from marserve.web.schemas import Health
+from marserve.web.services import services_of
+
+router = APIRouter(tags=["operation"])
+
+
+@router.head("/healthz", include_in_schema=False)
+@router.get("/healthz", response_model=Health)
+async def healthz() -> Response:
+    """The process is up; it says nothing about TorchServe, since a restart of this process would not help that."""
+    return JSONResponse({"status": "ok", "reasons": []})
+
+
+@router.head("/readyz", include_in_schema=False)
+@router.get("/readyz", response_model=Health, responses={503: {"model": Health, "description": "Not ready, and why."}})
+async def readyz(request: Request) -> Response:
+    """Pictures are being answered: a worker is READY, and a prediction succeeded lately."""
+    reasons = services_of(request).readiness.reasons()
+    if reasons:
+        content = {"status": "unavailable", "reasons": reasons}
+        return JSONResponse(content, 503, {"Retry-After": str(RETRY_RESTART_S)})
+    return JSONResponse({"status": "ok", "reasons": []})
+
+
+@router.get(
+    "/metrics",
+    dependencies=[Depends(require_key)],
+    response_class=Response,
+    responses={**WITH_KEY, 200: {"content": {"text/plain": {}}, "description": "Prometheus' text format."}},
+)
+async def metrics(request: Request) -> Response:
+    """Counters, histograms and gauges."""
+    return Response(generate_latest(services_of(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)

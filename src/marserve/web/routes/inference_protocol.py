@@ -1,0 +1,177 @@
+"""/v2: the Open Inference Protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Request
+from starlette.responses import Response
+
+from marserve.web.answers import Answer
+from marserve.web.bodies import stream_body
+from marserve.web.errors import InvalidImage, InvalidRequest, ModelUnavailable, WebError
+from marserve.web.models import ServedModel
+from marserve.web.oip.metadata import SERVER, model_metadata
+from marserve.web.oip.request import InferenceRequest, parse_inference_request
+from marserve.web.oip.response import encode_response, needed_top_k
+from marserve.web.openapi import COMMON, WITH_KEY, WITH_WORK
+from marserve.web.parameters import MAX_TOP_K
+from marserve.web.protection.guard import require_key, require_key_and_rate
+from marserve.web.readiness import PROBE_PICTURE
+from marserve.web.schemas import Error
+from marserve.web.services import Services, services_of
+
+router = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
+
+HEADER_LENGTH = "Inference-Header-Content-Length"
+#: Pictures of one request that wait in TorchServe at once, so that a request of many does not push others out.
+PICTURES_AT_ONCE = 8
+
+ModelInPath = Annotated[str, Path(max_length=200, examples=["resnet18"])]
+VersionInPath = Annotated[str, Path(max_length=50, examples=["1.0"])]
+
+#: A grey square, in base64 as JSON needs it.
+EXAMPLE_PICTURE = base64.b64encode(PROBE_PICTURE).decode()
+
+NOT_READY: dict[int | str, dict[str, Any]] = {**COMMON, 503: {"model": Error, "description": "Not ready."}}
+WITH_MODEL = {**WITH_KEY, 404: {"model": Error, "description": "No such model is served."}, 503: NOT_READY[503]}
+INFERENCE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"type": "object"},
+                "example": {
+                    "inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [EXAMPLE_PICTURE]}],
+                    "outputs": [{"name": "label"}, {"name": "class_id"}],
+                    "parameters": {"top_k": 3},
+                },
+            },
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+@router.get("", responses=COMMON)
+async def server() -> dict[str, Any]:
+    """About the server."""
+    return SERVER
+
+
+@router.get("/health/live", responses=COMMON)
+async def live() -> dict[str, bool]:
+    """The process is up."""
+    return {"live": True}
+
+
+@router.get("/health/ready", responses=NOT_READY)
+async def ready(request: Request) -> dict[str, bool]:
+    """As /readyz."""
+    reasons = services_of(request).readiness.reasons()
+    if reasons:
+        raise ModelUnavailable(" ".join(reasons))
+    return {"ready": True}
+
+
+@router.get("/models/{model}", responses=WITH_MODEL, dependencies=[Depends(require_key)])
+@router.get("/models/{model}/versions/{version}", responses=WITH_MODEL, dependencies=[Depends(require_key)])
+async def metadata(request: Request, model: ModelInPath, version: VersionInPath | None = None) -> dict[str, Any]:
+    """The tensors of a model."""
+    catalogue = services_of(request).catalogue
+    served = catalogue.find(model, version)
+    versions = [other.version for other in catalogue.models() if other.name == served.name]
+    return model_metadata(served, versions, _class_count(served))
+
+
+@router.get("/models/{model}/ready", responses=WITH_MODEL, dependencies=[Depends(require_key)])
+@router.get("/models/{model}/versions/{version}/ready", responses=WITH_MODEL, dependencies=[Depends(require_key)])
+async def model_ready(request: Request, model: ModelInPath, version: VersionInPath | None = None) -> dict[str, Any]:
+    """A worker of the model is READY, and a prediction succeeded lately."""
+    services = services_of(request)
+    served = services.catalogue.find(model, version)
+    if not services.readiness.is_ready(served):
+        raise ModelUnavailable(f"{served.name} {served.version} is not ready.")
+    return {"name": served.name, "ready": True}
+
+
+@router.post(
+    "/models/{model}/infer",
+    responses=WITH_WORK,
+    openapi_extra=INFERENCE_BODY,
+    dependencies=[Depends(require_key_and_rate)],
+)
+@router.post(
+    "/models/{model}/versions/{version}/infer",
+    responses=WITH_WORK,
+    openapi_extra=INFERENCE_BODY,
+    dependencies=[Depends(require_key_and_rate)],
+)
+async def infer(request: Request, model: ModelInPath, version: VersionInPath | None = None) -> Response:
+    """Classify the encoded pictures of the tensor "image": all of them, or the request fails."""
+    services = services_of(request)
+    with services.admission.admit():
+        served = services.catalogue.find(model, version)
+        class_count = _class_count(served)
+        body = await _read_body(request, services)
+        asked = parse_inference_request(body, request.headers.get(HEADER_LENGTH))
+        services.guard.charge(request.state.caller, len(asked.pictures) - 1)  # the first one is paid for
+        top_k = needed_top_k(asked, class_count)
+        answers = await _classify_all(request, services, asked, served, top_k)
+    encoded = encode_response(asked, answers, model=served.name, version=served.version, class_count=class_count)
+    request.state.log.update(model=served.name, version=served.version, pictures=len(asked.pictures))
+    if encoded.header_length is None:
+        return Response(encoded.body, media_type="application/json")
+    headers = {HEADER_LENGTH: str(encoded.header_length)}
+    return Response(encoded.body, headers=headers, media_type="application/octet-stream")
+
+
+async def _read_body(request: Request, services: Services) -> bytes:
+    chunks = stream_body(
+        request,
+        max_bytes=services.settings.max_body_bytes,
+        deadline_s=services.settings.upload_deadline_s,
+        limit=f"The request has more than {services.settings.max_body_bytes} bytes: send fewer pictures at once.",
+    )
+    return b"".join([chunk async for chunk in chunks])
+
+
+async def _classify_all(
+    request: Request, services: Services, asked: InferenceRequest, served: ServedModel, top_k: int
+) -> list[Answer]:
+    """The answers in the order of the pictures; raises the error of the first picture that has one."""
+    places = asyncio.Semaphore(PICTURES_AT_ONCE)
+
+    async def classify(picture: bytes) -> Answer | WebError:
+        async with places:
+            try:
+                if not picture:
+                    raise InvalidImage("The picture is empty: it has no bytes.")
+                classified = await services.classifier.classify(
+                    picture,
+                    top_k=top_k,
+                    request_id=request.state.request_id,
+                    model=served.name,
+                    version=served.version,
+                )
+            except WebError as error:
+                return error
+            return classified.answer
+
+    answers = []
+    for answer in await asyncio.gather(*[classify(picture) for picture in asked.pictures]):
+        if isinstance(answer, WebError):
+            raise answer
+        answers.append(answer)
+    return answers
+
+
+def _class_count(served: ServedModel) -> int:
+    """The size of the tensor of probabilities."""
+    if served.description.class_count is None:
+        raise ModelUnavailable(f"{served.name} {served.version} has not told its number of classes yet.")
+    if served.description.class_count > MAX_TOP_K:
+        raise InvalidRequest(f"Models of more than {MAX_TOP_K} classes are not served by this protocol; use /classify.")
+    return served.description.class_count

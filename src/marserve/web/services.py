@@ -1,0 +1,34 @@
+"""The parts that endpoints work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from marserve.web.catalogue import Catalogue
+from marserve.web.classifier import Classifier
+from marserve.web.metrics import Metrics
+from marserve.web.protection.admission import Admission
+from marserve.web.protection.guard import Guard
+from marserve.web.readiness import Readiness
+from marserve.web.settings import Settings
+
+
+@dataclass(frozen=True)
+class Services:
+    """One of each, for one application."""
+
+    settings: Settings
+    metrics: Metrics
+    guard: Guard
+    admission: Admission
+    catalogue: Catalogue
+    readiness: Readiness
+    classifier: Classifier
+
+
+def services_of(request: Request) -> Services:
+    """The services of the application that handles ``request``."""
+    services: Services = request.app.state.services
+    return services

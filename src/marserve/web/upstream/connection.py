@@ -1,0 +1,124 @@
+"""HTTP to one of TorchServe's APIs: a pool of kept-alive connections, a deadline for every call, and its token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from types import TracebackType
+
+import aiohttp
+import anyio
+
+from marserve.web.upstream.tokens import Kind, TokenSource
+
+#: Seconds that an idle connection is kept; TorchServe itself never closes one that it has not answered with an error.
+KEEP_ALIVE_S = 60.0
+#: How TorchServe says, with status 400, that a token is wrong or has expired.
+TOKEN_REFUSED = b"InvalidKeyException"
+#: Added by the HTTP client on its own; TorchServe would hand them all to its worker.
+UNWANTED_HEADERS = ("User-Agent", "Accept", "Accept-Encoding")
+
+
+class TorchServeUnreachable(Exception):  # noqa: N818
+    """Nothing listens there, or the connection broke, a second one included."""
+
+
+class TorchServeTimeout(Exception):  # noqa: N818
+    """No answer in time: TorchServe never gives up a request whose worker is dead."""
+
+
+class TorchServeGarbage(Exception):  # noqa: N818
+    """What came back is not HTTP."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer of TorchServe."""
+
+    status: int
+    body: bytes
+
+
+class Connection:
+    """One API of TorchServe. Use as an async context manager."""
+
+    def __init__(self, base_url: str, kind: Kind, *, max_connections: int) -> None:
+        self._base_url = base_url
+        self._kind = kind
+        self._max_connections = max_connections
+
+    async def __aenter__(self) -> Connection:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=KEEP_ALIVE_S),
+            timeout=aiohttp.ClientTimeout(total=None),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=UNWANTED_HEADERS,
+            auto_decompress=False,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        tokens: TokenSource,
+        timeout_s: float,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Ask once; once more with a new token where the token was refused.
+
+        Raises TorchServeUnreachable, TorchServeTimeout or TorchServeGarbage.
+        """
+        try:
+            with anyio.fail_after(timeout_s):
+                token = tokens.current(self._kind)
+                reply = await self._ask(method, path, body, headers, token)
+                if reply.status == 400 and TOKEN_REFUSED in reply.body:
+                    await tokens.replace(self._kind, token)
+                    renewed = tokens.current(self._kind)
+                    if renewed != token:
+                        reply = await self._ask(method, path, body, headers, renewed)
+                return reply
+        except TimeoutError as exc:
+            raise TorchServeTimeout(f"no answer within {timeout_s:g} s") from exc
+
+    async def _ask(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None, token: str | None
+    ) -> Reply:
+        """Ask, and once more where a connection broke: it may have been closed just as it was taken out of the pool.
+
+        That repeats a request which TorchServe had begun to work on, which is harmless: none of ours changes anything.
+        """
+        sent = dict(headers or {})
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        try:
+            return await self._exchange(method, path, body, sent)
+        except aiohttp.ClientConnectorError as exc:
+            raise TorchServeUnreachable(str(exc)) from exc
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
+            pass
+        except aiohttp.ClientError as exc:
+            raise TorchServeGarbage(str(exc)) from exc
+        try:
+            return await self._exchange(method, path, body, sent)
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as exc:
+            raise TorchServeUnreachable(str(exc) or type(exc).__name__) from exc
+        except aiohttp.ClientError as exc:
+            raise TorchServeGarbage(str(exc)) from exc
+
+    async def _exchange(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+        # As a file: a large picture is then sent piece by piece, with the event loop free in between. It is not copied.
+        data = None if body is None else BytesIO(body)
+        async with self._session.request(
+            method, self._base_url + path, data=data, headers=headers, allow_redirects=False
+        ) as response:
+            return Reply(response.status, await response.read())

@@ -1,0 +1,71 @@
+"""TorchServe's workers and their memory, looked up when Prometheus asks: TorchServe's own metrics tell neither."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psutil
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from marserve.web.catalogue import Catalogue
+
+#: What a worker's command line holds. Where TorchServe runs in another container, its process ids are others' here.
+WORKER_PROGRAM = "model_service_worker.py"
+
+
+class WorkerMetrics(Collector):
+    """Gauges of the models that the catalogue lists."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        """The gauges' names, for the registry."""
+        return _gauges()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Read them all."""
+        workers, memory, available, total = gauges = _gauges()
+        is_current = self._catalogue.is_current
+        for model in self._catalogue.models():
+            version = model.reported
+            # A list that could not be refreshed is no proof that anybody works.
+            ready = version.ready_workers if is_current else frozenset()
+            workers.add_metric([version.name, version.version, "ready"], len(ready))
+            workers.add_metric([version.name, version.version, "listed"], version.listed_workers)
+            for pid in sorted(ready):
+                resident = _resident_bytes(pid)
+                if resident is not None:
+                    memory.add_metric([version.name, version.version, str(pid)], resident)
+        machine = psutil.virtual_memory()
+        available.add_metric([], machine.available)
+        total.add_metric([], machine.total)
+        yield from gauges
+
+
+def _gauges() -> list[GaugeMetricFamily]:
+    return [
+        GaugeMetricFamily(
+            "web_model_workers",
+            "TorchServe's workers: listed, and of these READY.",
+            labels=["model", "version", "state"],
+        ),
+        GaugeMetricFamily(
+            "web_worker_resident_memory_bytes",
+            "Memory of a READY worker; pages that workers share count for each.",
+            labels=["model", "version", "pid"],
+        ),
+        GaugeMetricFamily("web_machine_memory_available_bytes", "What can be had without swapping."),
+        GaugeMetricFamily("web_machine_memory_bytes", "The machine's memory."),
+    ]
+
+
+def _resident_bytes(pid: int) -> int | None:
+    """None where the process has ended, or is not a worker."""
+    try:
+        process = psutil.Process(pid)
+        is_worker = any(part.endswith(WORKER_PROGRAM) for part in process.cmdline())
+        return int(process.memory_info().rss) if is_worker else None
+    except psutil.Error:
+        return None

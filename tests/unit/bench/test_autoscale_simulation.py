@@ -1,0 +1,101 @@
+"""The simulation: its server obeys queueing theory, and the autoscaler beats what it is compared with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.simulation import traffic
+from bench.simulation.recording import RecordingError, read_recording
+from bench.simulation.run import run
+from bench.simulation.server import Machine
+from marserve.autoscale.rules import Rules
+
+MACHINE = Machine()
+RULES = Rules(1, 8)
+
+
+def test_the_simulated_server_waits_as_theory_says() -> None:
+    # M/D/1 at 60 % load: the mean wait is load / (2 (1 - load)) service times; 0.75 of 10 ms.
+    machine = Machine(batch_size=1, queue_size=10**6, batch_s=0.0, picture_s=0.01, spread=0.0)
+    arrivals = list(traffic.steady(60.0, 2000.0, seed=1))
+    outcome = run(arrivals, machine, 1, cores=1)
+    assert outcome.wait_mean_s == pytest.approx(0.0075, rel=0.05)
+    assert (outcome.refused, outcome.mean_workers) == (0, 1.0)
+
+
+def test_equal_seeds_give_equal_outcomes() -> None:
+    outcomes = [run(traffic.burst(20.0, 300.0, 400.0, seed=3), MACHINE, RULES, cores=8) for _ in range(2)]
+    assert outcomes[0] == outcomes[1]
+
+
+def test_under_steady_traffic_it_finds_a_number_and_keeps_it() -> None:
+    outcome = run(traffic.steady(200.0, 600.0, seed=3), MACHINE, RULES, cores=8)
+    assert outcome.wait_mean_s < 0.05, "the first seconds with one worker included"
+    assert 4 <= outcome.mean_workers <= 6.5
+    assert outcome.changes <= 5
+
+
+def test_over_a_day_it_waits_less_than_the_mean_number_of_workers_would() -> None:
+    arrivals = list(traffic.daily(25.0, 400.0, 900.0, seed=3))
+    autoscaled = run(arrivals, MACHINE, RULES, cores=8)
+    fixed = run(arrivals, MACHINE, round(autoscaled.mean_workers), cores=8)
+    assert autoscaled.mean_workers < 6.5
+    assert autoscaled.wait_p99_s < fixed.wait_p99_s / 2
+    assert autoscaled.refused <= fixed.refused
+
+
+def test_it_never_uses_more_than_the_cores() -> None:
+    outcome = run(traffic.steady(300.0, 60.0, seed=3), MACHINE, RULES, cores=3)
+    assert outcome.most_workers == 3
+    assert outcome.refused > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "seconds"),
+    [
+        ("a.csv", "time\n5\n7.5\n6\n", [0.0, 1.0, 2.5]),
+        ("b.csv", "time,requests\n0,2\n10,0\n20,1\n", [0.0, 5.0, 22.5]),
+        ("c.csv", "time,requests\n2026-11-24T10:00:00+00:00,1\n2026-11-24T10:00:04+00:00,1\n", [0.0, 4.0]),
+    ],
+)
+def test_recordings_are_read(tmp_path: Path, name: str, content: str, seconds: list[float]) -> None:
+    (tmp_path / name).write_text(content)
+    assert read_recording(tmp_path / name) == seconds
+
+
+def test_the_web_services_log_is_a_recording(tmp_path: Path) -> None:
+    def line(second: int, **fields: object) -> str:
+        entry = {"time": f"2026-11-24T10:00:{second:02}.500+00:00", "logger": "web.access", "duration_ms": 500.0}
+        return json.dumps({**entry, **fields})
+
+    (tmp_path / "web.log").write_text(
+        "\n".join(
+            [
+                line(1, path="/predict"),
+                line(2, path="/readyz"),
+                line(3, path="/v2/models/resnet18/infer"),
+                line(4, logger="web.catalogue"),
+                "no JSON",
+            ]
+        )
+    )
+    assert read_recording(tmp_path / "web.log") == [0.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("when\n1\n", "has no column 'time'"),
+        ("time\nnoon\n", "line 2: "),
+        ("time,requests\n1,many\n", "line 2: "),
+        ("time\n", "holds no requests"),
+        ("", "has no column 'time'"),
+    ],
+)
+def test_what_is_no_recording_is_refused(tmp_path: Path, content: str, complaint: str) -> None:
+    (tmp_path / "r.csv").write_text(content)
+    with pytest.raises(RecordingError, match=complaint):
+        read_recording(tmp_path / "r.csv")

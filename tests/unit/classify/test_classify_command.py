@@ -1,0 +1,135 @@
+"""``marserve classify`` against a server that answers as it is told."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from marserve.stack.ports import free_ports
+from tests.unit.fake_server import Answer, FakeServer, classification, error
+
+COMMAND = [sys.executable, "-m", "marserve", "classify"]
+TIMEOUT_S = 60
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(12):
+        (folder / f"{number:02}.jpg").write_bytes(str(number).encode())
+    return folder
+
+
+def classify(server: FakeServer, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, "--url", server.url, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+
+
+@pytest.mark.parametrize("form", ["table", "jsonl", "csv"])
+def test_standard_output_has_every_picture_in_order(server: FakeServer, pictures: Path, form: str) -> None:
+    done = classify(server, pictures, "--format", form, "--top-k", 1)
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = [str(path) for path in sorted(pictures.iterdir())]
+    if form == "jsonl":
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [line["path"] for line in lines] == expected
+        assert lines[0]["predictions"][0]["label"] == "tabby"
+    elif form == "csv":
+        rows = list(csv.DictReader(io.StringIO(done.stdout)))
+        assert [row["path"] for row in rows] == expected
+        assert (rows[0]["label_1"], rows[0]["probability_1"]) == ("tabby", "0.83")
+    else:
+        lines_of_table = done.stdout.splitlines()
+        assert len(lines_of_table) == 12
+        assert all(line.endswith("83.0 % tabby") for line in lines_of_table)
+        assert [line.split()[0][-6:] for line in lines_of_table] == [path[-6:] for path in expected]
+
+
+@pytest.mark.parametrize("name", ["results.jsonl", "results.csv"])
+def test_failures_are_told_and_asked_again_by_the_next_run(
+    server: FakeServer, pictures: Path, tmp_path: Path, name: str
+) -> None:
+    server.answers = [error(415, "UnsupportedImage", "Send a JPEG.")] * 3 + [Answer(content=classification())]
+    file = tmp_path / name
+    first = classify(server, pictures, "--output", file)
+    assert first.returncode == 1
+    assert first.stderr.count("Send a JPEG. (UnsupportedImage)") == 3
+    assert "9 classified, 3 failed, 0 not asked" in first.stderr
+    second = classify(server, pictures, "--output", file)
+    assert second.returncode == 0
+    assert "3 classified, 9 known from before" in second.stderr
+    assert len(server.requests) == 15
+    assert len(file.read_text().splitlines()) == 12 + (name == "results.csv")
+
+
+def test_ctrl_c_keeps_what_was_answered_and_says_how_to_go_on(
+    server: FakeServer, pictures: Path, tmp_path: Path
+) -> None:
+    server.answers = [Answer(content=classification(), after_s=0.2)]
+    file = tmp_path / "results.jsonl"
+    command = [*COMMAND, "--url", server.url, str(pictures), "--output", str(file), "--parallel", "1"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    give_up = time.monotonic() + TIMEOUT_S
+    while len(server.requests) < 3:
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 1
+    assert "Interrupted." in errors
+    assert "the same command goes on" in errors
+    assert "Traceback" not in errors
+    assert len(file.read_text().splitlines()) == len(server.requests) < 12  # nothing asked was thrown away
+    done = classify(server, pictures, "--output", file)
+    assert done.returncode == 0
+    assert len(server.requests) == 12
+
+
+@pytest.mark.parametrize("failure", [error(401, "ApiKeyRequired", "Send a key."), None], ids=["no key", "nobody"])
+def test_a_run_ends_at_once_where_no_picture_can_succeed(
+    server: FakeServer, pictures: Path, failure: Answer | None
+) -> None:
+    if failure is not None:
+        server.answers = [failure]
+        done = classify(server, pictures, "--parallel", 1)
+        assert "Send a key." in done.stderr
+    else:
+        url = f"http://127.0.0.1:{free_ports(1)[0]}"
+        done = classify(server, pictures, "--url", url, "--deadline", 0.5)
+        assert "is the service running?" in done.stderr
+    assert done.returncode == 1
+    assert "0 classified, 1 failed, 11 not asked" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [], ["absent.jpg"], ["--top-k", "0", "."], ["--parallel", "x", "."], ["--deadline", "0", "."],
+        ["--format", "xml", "."], ["--format", "table", "--output", "x", "."], ["--url", "nowhere", "."],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_wrong_usage_is_status_2(server: FakeServer, pictures: Path, arguments: list[str]) -> None:
+    named = [str(pictures) if argument == "." else argument for argument in arguments]
+    done = classify(server, *named)
+    assert done.returncode == 2
+    assert "usage:" in done.stderr
+    assert not server.requests
+
+
+def test_an_output_that_is_no_file_of_results_is_left_alone(server: FakeServer, pictures: Path, tmp_path: Path) -> None:
+    file = tmp_path / "notes.jsonl"
+    file.write_text("mine\n")
+    done = classify(server, pictures, "--output", file)
+    assert done.returncode == 1
+    assert "another --output" in done.stderr
+    assert file.read_text() == "mine\n"

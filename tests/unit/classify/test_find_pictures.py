@@ -1,0 +1,47 @@
+"""Files, folders and patterns become pictures, each once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from marserve.classify.pictures import NothingFound, find_pictures
+
+FILES = ["b/2.PNG", "b/c/3.webp", "b/.hidden/4.jpg", "b/notes.txt", "a.jpg", "odd[1].jpg", "b/.5.jpg"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in FILES:
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"picture")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["a.jpg"], ["a.jpg"]),
+        (["b"], ["b/2.PNG", "b/c/3.webp"]),
+        (["."], ["a.jpg", "odd[1].jpg", "b/2.PNG", "b/c/3.webp"]),
+        (["b/notes.txt"], ["b/notes.txt"]),  # the server judges what a named file is
+        (["*.jpg"], ["a.jpg", "odd[1].jpg"]),
+        (["**/*"], ["a.jpg", "b/2.PNG", "b/c/3.webp", "odd[1].jpg"]),
+        (["odd[1].jpg"], ["odd[1].jpg"]),
+        (["b/c", "./a.jpg", "b", "a.jpg"], ["b/c/3.webp", "a.jpg", "b/2.PNG"]),
+    ],
+)
+def test_names_become_pictures_each_once(folder: Path, names: list[str], found: list[str]) -> None:
+    pictures = find_pictures(names)
+    assert [picture.path for picture in pictures] == found
+    assert all(picture.size == 7 for picture in pictures)
+
+
+@pytest.mark.parametrize("name", ["absent.jpg", "x/*.jpg", "empty"])
+def test_a_name_that_leads_nowhere_is_an_error_that_names_it(folder: Path, name: str) -> None:
+    (folder / "empty").mkdir()
+    with pytest.raises(NothingFound, match=r"no picture found"):
+        find_pictures(["a.jpg", name])

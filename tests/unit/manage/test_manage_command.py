@@ -1,0 +1,127 @@
+"""The command line of ``scripts/manage.py``, and what it prints."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from marserve.errors import StackError
+from marserve.manage import capacity
+from marserve.manage.asking import DeclinedError, NeedsConsentError, ask_on_terminal
+from marserve.manage.commands import run
+from marserve.manage.metrics import Rates
+from marserve.manage.options import parse
+from marserve.manage.rendering import render_status
+from marserve.manage.status import Status, VersionStatus
+from marserve.manage.workers import WorkerReport
+
+READY = WorkerReport("9000", 41, "ready", 250_000_000, 190_000_000, 1.5)
+DEAD = WorkerReport("9001", 42, "dead", None, None, None)
+
+
+def a_status(*workers: WorkerReport, queued: int = 0, reasons: tuple[str, ...] = ()) -> Status:
+    version = VersionStatus("resnet18", "1.0", True, "resnet18.mar", workers, queued, 384, Rates(12.5, 3.25))
+    return Status(5000, False, reasons, {"2xx": 12.5, "5xx": 0.0}, [version])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "COMMAND"),
+        (["scale", "resnet18"], "--workers"),
+        (["scale", "resnet18", "--workers", "-1"], "'-1' is not a number from 0 to 999"),
+        (["scale", "resnet18", "--workers", "two"], "'two' is not a number"),
+        (["deploy", "resnet18"], "--archive"),
+        (["deploy", "resnet18", "--archive", "x", "--min-agreement", "90"], "'90' is not a number from 0 to 1"),
+        (["status", "--interval", "nan"], "'nan' is not a number"),
+        (["status", "--port", "0"], "'0' is not a number from 1 to 65535"),
+        (["status", "--wat"], "--wat"),
+    ],
+)
+def test_wrong_arguments_are_refused_with_what_is_right(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(arguments)
+    assert ended.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["status", "scale", "deploy", "rollback", "drain", "recover", "logs"])
+def test_every_command_explains_itself_and_speaks_json(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse([command, "--help"])
+    assert ended.value.code == 0
+    assert "--json" in capsys.readouterr().out
+
+
+def test_the_stack_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEB_PORT", "5001")
+    assert parse(["status"]).port == 5001
+    assert parse(["status", "--port", "5002"]).port == 5002
+
+
+def test_without_a_stack_it_says_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(parse(["status", "--port", "1"])) == 1
+    assert "Nothing is running on WEB_PORT 1: start it with ./scripts/serve" in capsys.readouterr().err
+
+
+def test_one_screen_shows_every_worker_and_that_all_is_well() -> None:
+    shown = render_status(a_status(READY))
+    for part in ("resnet18", "1.0 *", "9000", "41", "READY", "190 MB", "0/384", "3.2 ms", "12.5/s", "All is well."):
+        assert part in shown
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [
+        (a_status(READY, DEAD), "worker 9001, which is dead"),
+        (a_status(DEAD), "has no READY worker"),
+        (a_status(), "has no READY worker: scale it"),
+        (a_status(READY, queued=300), "300 of 384 places"),
+        (a_status(READY, reasons=("stopping",)), "not ready: stopping"),
+    ],
+)
+def test_problems_are_named(status: Status, problem: str) -> None:
+    assert any(problem in found for found in status.problems)
+    assert problem in render_status(status)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("typed", "agrees"), [("y\n", True), ("Yes\n", True), ("n\n", False), ("\n", False), ("", False)]
+)
+def test_only_a_yes_is_a_yes(typed: str, agrees: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+    monkeypatch.setattr("sys.stderr", Terminal())
+    if agrees:
+        ask_on_terminal("Sure?")
+    else:
+        with pytest.raises(DeclinedError):
+            ask_on_terminal("Sure?")
+
+
+def test_without_a_terminal_yes_must_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    with pytest.raises(NeedsConsentError, match="--yes"):
+        ask_on_terminal("Sure?")
+
+
+def test_what_does_not_fit_the_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capacity, "usable_cores", lambda: 2)
+    capacity.check_cores(2)
+    with pytest.raises(StackError, match="2 usable cores"):
+        capacity.check_cores(3)
+    capacity.check_memory(1, [WorkerReport("1", 1, "ready", 1, 1, 0.0)])
+    with pytest.raises(StackError, match="--force"):
+        capacity.check_memory(1000, [WorkerReport("1", 1, "ready", 10**12, 1, 0.0)])
+
+
+def test_a_missing_log_directory_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(parse(["logs", "--port", "1"])) == 1
+    assert "nothing was started on WEB_PORT 1" in capsys.readouterr().err

@@ -1,0 +1,45 @@
+"""Whether a stack takes new archives while it runs: off unless ``serve`` was asked for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from marserve.errors import StackError
+from marserve.manage.archive_file import ArchiveFile
+from marserve.manage.plan import Plan, check_plan
+from marserve.manage.running_stack import RunningStack
+from marserve.paths import CONFIG
+from marserve.stack.cores import Concurrency
+from marserve.stack.options import parse_options
+from marserve.stack.ports import Ports
+from marserve.stack.run_directory import RunDirectory
+from marserve.stack.state import ProcessRecord, State
+from marserve.stack.torchserve import settings
+from marserve.torchserve import properties
+
+
+def a_stack(parent: Path, *, model_api: bool, web_port: int = 5000) -> RunningStack:
+    directory = RunDirectory(web_port, parent)
+    directory.prepare()
+    text = (CONFIG / "config.properties").read_text(encoding="utf-8")
+    ports = Ports(web_port=web_port)
+    chosen = settings(text, ports, directory, ["resnet18"], Concurrency(1, 1), model_api=model_api)
+    directory.config.write_text(properties.render(chosen), encoding="ascii")
+    return RunningStack(directory, State(ports, "tmp", ProcessRecord("serve", 1, 0.0)))
+
+
+@pytest.mark.parametrize(("arguments", "model_api"), [([], False), (["--model-api"], True)])
+def test_the_option_decides(arguments: list[str], model_api: bool, tmp_path: Path) -> None:
+    options = parse_options(arguments)
+    assert options.model_api == model_api
+    assert a_stack(tmp_path, model_api=options.model_api).allows_registration == model_api
+
+
+def test_a_stack_that_takes_none_says_how_to_start_one_that_does(tmp_path: Path) -> None:
+    stack = a_stack(tmp_path, model_api=False, web_port=5100)
+    plan = Plan("resnet18", ArchiveFile(tmp_path, "2.0"), [tmp_path], 0.9, None, False, False)
+    with stack.management() as management, pytest.raises(StackError) as refused:
+        check_plan(stack, management, plan)
+    assert "WEB_PORT=5100 ./scripts/serve --detach --model-api" in str(refused.value)

@@ -1,0 +1,165 @@
+"""What set-up decides: whether it is done, and where torch comes from."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from marserve.errors import StackError
+from marserve.setup import environment, stamps, wheel_index
+from marserve.setup.environment import Environment, clone_lock
+from marserve.setup.pip import PipState
+from marserve.stack.ports import free_ports
+from support import REPOSITORY
+
+LOCK = "numpy==2.4.6\ntorch==2.14.1\ntorchvision==0.29.1 ; sys_platform == 'linux'\n"
+
+
+@pytest.fixture
+def venv(tmp_path: Path) -> Path:
+    """What is looked at of a virtual environment."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").touch()
+    (tmp_path / "pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.11.7\n")
+    return tmp_path
+
+
+def test_a_group_brings_those_that_it_includes(venv: Path) -> None:
+    assert not stamps.is_current(venv, "serve", LOCK)
+    stamps.write_stamps(venv, "dev", LOCK)
+    assert all(stamps.is_current(venv, group, LOCK) for group in ("serve", "int8", "bench", "dev"))
+
+
+@pytest.mark.parametrize("change", ["pins", "python", "environment"])
+def test_a_stamp_is_void_after_a_change(venv: Path, change: str) -> None:
+    stamps.write_stamps(venv, "serve", LOCK)
+    lock = LOCK
+    if change == "pins":
+        lock = LOCK.replace("2.4.6", "2.4.7")
+    elif change == "python":
+        (venv / "pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.12.0\n")
+    else:
+        (venv / "bin" / "python").unlink()
+    assert not stamps.is_current(venv, "serve", lock)
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+    """The environment of a clone, with what is looked at of it."""
+    (tmp_path / "requirements.lock").write_text(LOCK)
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").touch()
+    (tmp_path / ".venv" / "pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.11.7\n")
+    monkeypatch.setattr(environment, "RUN", tmp_path)
+    monkeypatch.setattr(environment, "_works", lambda _python: True)
+    return Environment(tmp_path)
+
+
+def test_an_interrupted_set_up_is_not_trusted(
+    clone: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed: list[str] = []
+    monkeypatch.setattr(wheel_index, "wants_cpu_builds", lambda: False)
+    monkeypatch.setattr(environment, "pip_install", lambda *_, step, **__: installed.append(step))
+    stamps.write_stamps(tmp_path / ".venv", "serve", clone_lock(tmp_path))
+    clone.ensure("serve")
+    assert installed == []
+    (tmp_path / ".venv" / "unfinished").touch()
+    clone.ensure("serve")
+    assert installed[-1] == "Installing packages"
+    assert not (tmp_path / ".venv" / "unfinished").exists()
+
+
+def test_torch_is_pinned_once_for_both_indexes() -> None:
+    assert wheel_index.pinned_torch(LOCK) == ["torch==2.14.1", "torchvision==0.29.1"]
+    found = wheel_index.pinned_torch((REPOSITORY / "requirements.lock").read_text(encoding="utf-8"))
+    assert [requirement.partition("==")[0] for requirement in found] == ["torch", "torchvision"]
+
+
+@pytest.mark.parametrize(
+    ("platform", "smi", "wanted"),
+    [("linux", None, True), ("linux", "/usr/bin/nvidia-smi", False), ("darwin", None, False)],
+)
+def test_cpu_builds_are_wanted_on_linux_without_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, platform: str, smi: str | None, wanted: bool
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(shutil, "which", lambda _name: smi)
+    monkeypatch.setattr(Path, "glob", lambda _self, _pattern: iter(()))
+    assert wheel_index.wants_cpu_builds() is wanted
+
+
+class Index(BaseHTTPRequestHandler):
+    """Has torch, has none, or answers no one, by the path asked for."""
+
+    release = threading.Event()
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/silent"):
+            self.release.wait(30)
+        self.send_response(200 if self.path == "/there/torch/" else 404)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Nothing on the terminal."""
+
+
+@pytest.fixture
+def index() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Index) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        Index.release.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(("path", "answers"), [("/there", True), ("/absent", False), ("/silent", False)])
+def test_an_index_answers_only_if_it_offers_torch_in_time(index: str, path: str, answers: bool) -> None:
+    assert wheel_index.answers(index + path, timeout_s=2) is answers
+
+
+def test_an_index_that_is_not_there_is_no_failure() -> None:
+    assert wheel_index.answers(f"http://127.0.0.1:{free_ports(1)[0]}", timeout_s=2) is False
+
+
+def test_an_index_that_cannot_give_torch_makes_the_usual_one_be_taken(
+    clone: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wheel_index, "wants_cpu_builds", lambda: True)
+    monkeypatch.setattr(wheel_index, "answers", lambda _index: True)
+    asked: list[list[str]] = []
+
+    def pip_install(_python: Path, arguments: list[str], **_: object) -> None:
+        asked.append(arguments)
+        if "--index-url" in arguments:
+            raise StackError("no such version")
+
+    monkeypatch.setattr(environment, "pip_install", pip_install)
+    clone.ensure("serve")
+    assert "--index-url" in asked[1]
+    assert asked[-1][-2:] == ["--editable", ".[serve]"]
+    assert not (tmp_path / ".venv" / "unfinished").exists()
+    assert stamps.is_current(tmp_path / ".venv", "serve", clone_lock(tmp_path))
+
+
+def test_pips_lines_become_what_it_is_doing() -> None:
+    state = PipState()
+    shown = []
+    for line in (
+        "Collecting torch==2.14.1\n",
+        "  Downloading https://host/torch-2.14.1-cp311-cp311-linux.whl (780 MB)\n",
+        "Progress 351000000 of 780000000\n",
+        "Installing collected packages: torch\n",
+    ):
+        state.read(line)
+        shown.append(state.text)
+    assert shown == ["torch==2.14.1", "torch-2.14.1", "torch-2.14.1 (45 % of 780 MB)", "unpacking"]
