@@ -27,7 +27,7 @@ from bench.summary import Summary
 from bench.target import Target
 from bench.workspace import REPOSITORY, Workspace
 from bench.wrk import run_wrk, write_requests, wrk_program
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.handler.resnet18.cpu import usable_cores
 from marserve.running import run_command
 from marserve.terminal import say
@@ -47,7 +47,7 @@ def main() -> int:
             return 0
         return _bench(options, sys.argv[1:])
     except BenchError as exc:
-        raise StackError(str(exc)) from exc
+        raise MarserveError(str(exc)) from exc
 
 
 def _bench(options: Options, arguments: Sequence[str]) -> int:

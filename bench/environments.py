@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.errors import InstallationError
 from bench.peer_files import PEERS, Peer
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.setup.pip import pip_install
 from marserve.system.locks import locked
 from marserve.terminal import say
@@ -32,7 +32,7 @@ def ensure_peer(peer: Peer) -> Path:
         if any(variant.is_ours for variant in peer.variants):
             lent.append(_ensure(ENGINE, ENGINE_REQUIREMENTS, "what our engine needs", lent))
         _ensure(directory, peer.directory / "requirements.txt", peer.title, lent)
-    except StackError as exc:
+    except MarserveError as exc:
         raise InstallationError(f"Its packages cannot be installed: {exc}") from exc
     return directory / "bin" / "python"
 
@@ -57,7 +57,7 @@ def _install(directory: Path, requirements: Path, title: str, lent: Sequence[Pat
         interpreter = getattr(sys, "_base_executable", None) or sys.executable
         done = subprocess.run([interpreter, "-m", "venv", directory], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise StackError(f"{directory} cannot be made: {done.stdout}{done.stderr}")
+            raise MarserveError(f"{directory} cannot be made: {done.stdout}{done.stderr}")
     # Appended to the path, so that the peer's own packages come first; there before pip looks what is installed.
     paths = "".join(f"{path}\n" for path in lent)
     (_site_packages(directory) / "base.pth").write_text(paths, encoding="utf-8")

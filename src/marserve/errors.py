@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 
-class StackError(Exception):
-    """Something a person can put right: the message says what happened and what to do."""
+class MarserveError(Exception):
+    """The base of all errors that a person can put right: the message says what happened and what to do."""
 
 
 class StopRequestedError(BaseException):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from marserve.errors import StackError, StopRequestedError
+from marserve.errors import MarserveError, StopRequestedError
 from marserve.system.signals import raise_on_stop_signals
 from marserve.terminal import complain
 
 
 def run_command(command: Callable[[], int]) -> int:
-    """The exit status of ``command``: its own, 1 after a StackError, 128 and the signal where one cut it short."""
+    """The exit status of ``command``: its own, 1 after a MarserveError, 128 and the signal where one cut it short."""
     raise_on_stop_signals()
     try:
         return command()
-    except StackError as exc:
+    except MarserveError as exc:
         complain(str(exc))
         return 1
     except StopRequestedError as exc:

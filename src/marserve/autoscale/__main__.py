@@ -12,7 +12,7 @@ from pathlib import Path
 from marserve.autoscale.autoscaler import INTERVAL_S, Autoscaler
 from marserve.autoscale.rules import Rules
 from marserve.client.management import ManagementClient
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.stack.ports import LOOPBACK
 from marserve.system.loopback import ask
 
@@ -45,7 +45,7 @@ def main() -> int:
     def read_metrics() -> str:
         reply = ask("GET", options.metrics_port, "/metrics", timeout_s=DEADLINE_S)
         if reply is None or reply.status != 200:
-            raise StackError(f"its metrics on port {options.metrics_port} do not answer")
+            raise MarserveError(f"its metrics on port {options.metrics_port} do not answer")
         return reply.body.decode(errors="replace")
 
     url = f"http://{LOOPBACK}:{options.management_port}"

@@ -15,7 +15,7 @@ from marserve.autoscale.rules import Rules
 from marserve.autoscale.torchserve_metrics import read_counters
 from marserve.client.errors import ClientError
 from marserve.client.management import ManagementClient
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.system.locks import locked
 from marserve.torchserve.models import ModelVersion
 
@@ -53,7 +53,7 @@ class Autoscaler:
             # Described before the counters are read: a queue that is seen was not answered yet.
             described = {model: self._management.describe(model) for model in self._models}
             counters = read_counters(self._read_metrics(), list(self._models))
-        except (ClientError, StackError) as exc:
+        except (ClientError, MarserveError) as exc:
             if not self._is_away:
                 LOGGER.warning("TorchServe cannot be observed, so nothing is changed: %s", exc)
             self._is_away = True
@@ -100,7 +100,7 @@ class Autoscaler:
             with locked(self._change_lock, timeout_s=0):
                 # The first failure of a worker to start is TorchServe's to deal with; nobody waits for it here.
                 self._management.scale(name, decision.workers, version.version, synchronous=False)
-        except StackError:  # held by another: what follows from its change is seen next time
+        except MarserveError:  # held by another: what follows from its change is seen next time
             return
         except ClientError as exc:
             LOGGER.warning("%s: TorchServe refused %d workers: %s", name, decision.workers, exc)

@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.state import ProcessRecord, State
@@ -26,7 +26,7 @@ def main(_command: str, arguments: Sequence[str]) -> int:
     run_directory = RunDirectory(web_port)
     state = State.read(run_directory.state)
     if state is None or not (state.processes and all(map(_exists, state.processes))):
-        raise StackError(f"Nothing is running on WEB_PORT {web_port}: start it with ./scripts/serve.")
+        raise MarserveError(f"Nothing is running on WEB_PORT {web_port}: start it with ./scripts/serve.")
     print(current_token(run_directory, state.ports.management_port, kind))
     return 0
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from marserve.client.errors import CredentialsMissing
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.torchserve.key_file import Kind, Token, is_fresh, valid_token
 
 #: TorchServe's name for a token that is wrong or has expired; it comes with status 400.
@@ -74,7 +74,7 @@ class KeyFileToken:
         lock = self._key_file.with_name("token.lock")
         try:
             return valid_token(self._key_file, lock, self._port, self._kind, host=self._host, refused=refused)
-        except StackError as exc:
+        except MarserveError as exc:
             raise CredentialsMissing(str(exc)) from exc
 
 

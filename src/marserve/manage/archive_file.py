@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.manage.running_stack import RunningStack
 
 MANIFEST = "MAR-INF/MANIFEST.json"
@@ -29,17 +29,17 @@ class ArchiveFile:
 
     @classmethod
     def read(cls, path: Path) -> ArchiveFile:
-        """Read the manifest of ``path``. Raises StackError where that is no archive."""
+        """Read the manifest of ``path``. Raises MarserveError where that is no archive."""
         try:
             with zipfile.ZipFile(path) as mar:
                 version = json.loads(mar.read(MANIFEST))["model"]["modelVersion"]
         except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as exc:
-            raise StackError(
+            raise MarserveError(
                 f"{path} is no TorchServe archive that names its version ({exc}): build one with "
                 "./scripts/build_archive.py --version 2.0 --output DIR"
             ) from exc
         if not _SAFE.fullmatch(str(version)):
-            raise StackError(f"{path} has version {version!r}: build it with one such as 2.0.")
+            raise MarserveError(f"{path} has version {version!r}: build it with one such as 2.0.")
         return cls(path, str(version))
 
     def put_into_store(self, stack: RunningStack, model: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from marserve.classify.pictures import NothingFound, find_pictures
 from marserve.client.errors import ClientError
-from marserve.errors import StackError, StopRequestedError
+from marserve.errors import MarserveError, StopRequestedError
 from marserve.manage import deployment, draining, metrics, recovery, rollback, scaling
 from marserve.manage.archive_file import ArchiveFile
 from marserve.manage.asking import Ask, DeclinedError, NeedsConsentError, agree, ask_on_terminal
@@ -38,7 +38,7 @@ def run(options: Namespace) -> int:
         if options.command == "logs":  # which stay when the stack has ended
             return _logs(RunDirectory(options.port).logs, options)
         return _COMMANDS[options.command](RunningStack.find(options.port), options)
-    except (StackError, ClientError, NothingFound) as exc:
+    except (MarserveError, ClientError, NothingFound) as exc:
         complain(f"manage.py {options.command}: {exc}")
         return 1
     except DeclinedError as exc:
@@ -131,7 +131,7 @@ def _recover(stack: RunningStack, options: Namespace) -> int:
 
 def _logs(logs: Path, options: Namespace) -> int:
     if not logs.is_dir():
-        raise StackError(f"{logs} does not exist: nothing was started on WEB_PORT {options.port} yet.")
+        raise MarserveError(f"{logs} does not exist: nothing was started on WEB_PORT {options.port} yet.")
     follower = Follower(logs)
     lines = [line for line in merged(log_files(logs)) if line.is_error or not options.errors]
     try:

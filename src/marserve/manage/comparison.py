@@ -9,7 +9,7 @@ from pathlib import Path
 from marserve.client.errors import ClientError
 from marserve.client.inference import InferenceClient
 from marserve.client.predictions import Classification
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 
 #: The most classes that an answer has.
 TOP_K = 1000
@@ -51,12 +51,12 @@ class Comparison:
 def answers(
     client: InferenceClient, pictures: Sequence[Path], *, top_k: int = TOP_K, parallel: int = PARALLEL
 ) -> list[Classification]:
-    """``top_k`` classes of each picture. Raises StackError for the first picture that is not answered."""
+    """``top_k`` classes of each picture. Raises MarserveError for the first picture that is not answered."""
     results = client.classify_many(pictures, top_k=top_k, parallel=parallel)
     found = []
     for picture, (_, answer) in zip(pictures, results, strict=True):
         if isinstance(answer, ClientError):
-            raise StackError(f"{picture} was not answered: {answer}") from answer
+            raise MarserveError(f"{picture} was not answered: {answer}") from answer
         found.append(answer)
     return found
 

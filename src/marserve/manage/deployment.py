@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from marserve.client.errors import ClientError
 from marserve.client.management import ManagementClient
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.manage import web
 from marserve.manage.archive_file import remove_from_store
 from marserve.manage.asking import Ask
@@ -40,7 +40,7 @@ class Deployed:
 def deploy(stack: RunningStack, plan: Plan, *, ask: Ask, report: Report) -> Deployed:
     """Make the version in the archive the default one of its model.
 
-    Raises StackError or ClientError, and leaves everything as it was, when anything fails; so does an interruption.
+    Raises MarserveError or ClientError, and leaves everything as it was, when anything fails; so does an interruption.
     """
     with stack.being_changed(), stack.management() as management:
         old = check_plan(stack, management, plan)
@@ -88,7 +88,7 @@ def deploy(stack: RunningStack, plan: Plan, *, ask: Ask, report: Report) -> Depl
 def _require(comparison: Comparison, min_agreement: float, new: ListedVersion) -> None:
     objection = comparison.objection(min_agreement)
     if objection is not None:
-        raise StackError(
+        raise MarserveError(
             f"{new} does not become the default: {objection}. If that is what you want, give --no-compare, or "
             "--min-agreement with a lower share."
         )
@@ -113,7 +113,7 @@ def _undo(
             if listed.version == plan.archive.version:
                 retire(stack, management, listed)
         remove_from_store(stack, name)
-    except (ClientError, StackError) as exc:
+    except (ClientError, MarserveError) as exc:
         report(f"  {exc}")
 
 
@@ -131,6 +131,6 @@ def _settle(stack: RunningStack, management: ManagementClient, plan: Plan, old: 
             retire(stack, management, left[old.version])
         else:
             keep_for_rollback(management, left[old.version], report)
-    except (ClientError, StackError) as exc:
+    except (ClientError, MarserveError) as exc:
         report(f"  {exc}")
         report("  The new version is in place; only this clearing up is left, and manage.py status shows of what.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import psutil
 
 from marserve.client.management import ManagementClient
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.manage import web
 from marserve.manage.asking import Ask
 from marserve.manage.running_stack import RunningStack
@@ -34,7 +34,7 @@ class Drained:
 def drain(
     stack: RunningStack, model: str, version: str | None, *, timeout_s: float, ask: Ask, report: Report
 ) -> Drained:
-    """Take all workers from a version once it has nothing to do. Raises StackError, and changes nothing, if it has.
+    """Take all workers from a version once it has nothing to do. Raises MarserveError, and changes nothing, if it has.
 
     The default version first hands over to another one that has workers, where there is one.
     """
@@ -52,7 +52,7 @@ def drain(
                 web.wait_until_default(stack, model, heir.version)
         report(f"Waiting until nobody works for {listed} ...")
         if not wait_until_idle(management, listed, timeout_s):
-            raise StackError(
+            raise MarserveError(
                 f"{listed} still has work after {timeout_s:.0f} s, so its workers stay. Send its callers elsewhere, or "
                 f"take the workers away at once: manage.py scale {model} --version {listed.version} --workers 0"
             )

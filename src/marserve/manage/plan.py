@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from marserve.client.management import ManagementClient
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.manage.archive_file import ArchiveFile
 from marserve.manage.capacity import check_memory
 from marserve.manage.running_stack import RunningStack
@@ -34,22 +34,22 @@ class Plan:
 
 
 def check_plan(stack: RunningStack, management: ManagementClient, plan: Plan) -> ListedVersion:
-    """The version to be replaced. Raises StackError for everything that can be known beforehand."""
+    """The version to be replaced. Raises MarserveError for everything that can be known beforehand."""
     if not stack.allows_registration:
         variable = "" if stack.ports.web_port == Ports.web_port else f"WEB_PORT={stack.ports.web_port} "
-        raise StackError(
+        raise MarserveError(
             "This stack takes no new archives while it runs. Start it again as it was, with --model-api:\n"
             f"  {variable}./scripts/stop && {variable}./scripts/serve --detach --model-api"
         )
     versions = list_versions(management, plan.model)
     if plan.archive.version in {listed.version for listed in versions}:
-        raise StackError(
+        raise MarserveError(
             f"{plan.model} {plan.archive.version} is served already. Give the new archive another version:\n"
             f"  ./scripts/build_archive.py ... --version {_next_version(versions)} --output DIR"
         )
     old = next(listed for listed in versions if listed.is_default)
     if not old.reported.ready_workers:
-        raise StackError(f"{old} has no READY worker: bring it back first, with manage.py recover or scale.")
+        raise MarserveError(f"{old} has no READY worker: bring it back first, with manage.py recover or scale.")
     if not plan.force:
         check_memory(plan.workers or len(old.workers), inspect_workers(old, stack.run_directory.logs))
     return old

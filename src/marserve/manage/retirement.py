@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from marserve.client.management import ManagementClient
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.manage.archive_file import remove_from_store
 from marserve.manage.draining import wait_until_idle
 from marserve.manage.running_stack import RunningStack
@@ -31,10 +31,10 @@ def keep_for_rollback(management: ManagementClient, version: ListedVersion, repo
 def retire(stack: RunningStack, management: ManagementClient, version: ListedVersion) -> None:
     """Unregister a version that is not the default, and remove its archive from the store, once it is idle.
 
-    Raises StackError where it does not become so: TorchServe never answers what waits for a version that is removed.
+    Raises MarserveError where it does not become so: TorchServe never answers what waits for a version that is removed.
     """
     if version.reported.ready_workers and not wait_until_idle(management, version, IDLE_S):
-        raise StackError(
+        raise MarserveError(
             f"{version} still has work after {IDLE_S:.0f} s and stays registered; see manage.py drain {version.model}/"
             f"{version.version}."
         )

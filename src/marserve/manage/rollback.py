@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.manage import web
 from marserve.manage.asking import Ask
 from marserve.manage.comparison import warm_up
@@ -29,13 +29,13 @@ class RolledBack:
 
 
 def roll_back(stack: RunningStack, model: str, pictures: Sequence[Path], *, ask: Ask, report: Report) -> RolledBack:
-    """Give the version before its workers back, and make it the default. Raises StackError where there is none."""
+    """Give the version before its workers back, and make it the default. Raises MarserveError where there is none."""
     with stack.being_changed(), stack.management() as management:
         versions = {listed.version: listed for listed in list_versions(management, model)}
         current = find_version(management, model)
         before = read_before(stack, model)
         if before is None or before.version not in versions or before.version == current.version:
-            raise StackError(
+            raise MarserveError(
                 f"There is no version of {model} to go back to: deploy keeps one, unless --remove-old is given, and a "
                 f"stop of the stack forgets it. Registered: {', '.join(versions)}."
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from marserve.client.inference import InferenceClient
 from marserve.client.management import ManagementClient
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.stack import processes
 from marserve.stack.ports import LOOPBACK, Ports
 from marserve.stack.run_directory import RunDirectory
@@ -30,11 +30,11 @@ class RunningStack:
 
     @classmethod
     def find(cls, web_port: int) -> RunningStack:
-        """The stack of ``web_port``. Raises StackError, with what to do, where none runs."""
+        """The stack of ``web_port``. Raises MarserveError, with what to do, where none runs."""
         run_directory = RunDirectory(web_port)
         state = State.read(run_directory.state)
         if state is None or not all(processes.running(process) for process in state.processes):
-            raise StackError(
+            raise MarserveError(
                 f"Nothing is running on WEB_PORT {web_port}: start it with ./scripts/serve, or name another stack "
                 "with --port."
             )

@@ -28,7 +28,7 @@ class Scaled:
 def scale(
     stack: RunningStack, model: str, version: str | None, workers: int, *, force: bool, ask: Ask, report: Report
 ) -> Scaled:
-    """Have ``workers`` READY workers. Where new ones cannot start, the old number is kept and StackError raised."""
+    """Have ``workers`` READY workers. Where new ones cannot start, the old number is kept and MarserveError raised."""
     with stack.being_changed(), stack.management() as management:
         listed = find_version(management, model, version)
         running = inspect_workers(listed, stack.run_directory.logs)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from marserve.client.management import WORKERS_DEADLINE_S, ManagementClient
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.versions import ListedVersion, find_version
 from marserve.torchserve.reasons import LogWatch
@@ -19,7 +19,7 @@ POLL_S = 0.2
 
 
 def start_workers(stack: RunningStack, management: ManagementClient, listed: ListedVersion, workers: int) -> None:
-    """Have ``workers`` and wait until all are READY. Raises StackError, with the reason, once a new one has failed.
+    """Have ``workers`` and wait until all are READY. Raises MarserveError, with the reason, once a new one has failed.
 
     ``listed`` tells which workers there were before; one of these may be restarted meanwhile.
     """
@@ -29,9 +29,9 @@ def start_workers(stack: RunningStack, management: ManagementClient, listed: Lis
     give_up = time.monotonic() + WORKERS_DEADLINE_S
     while (ready := find_version(management, listed.model, listed.version).reported.ready_workers) < workers:
         if watch.failed_workers(listed) - known:
-            raise StackError(f"A new worker of {listed} could not start:\n{watch.reason(listed)}")
+            raise MarserveError(f"A new worker of {listed} could not start:\n{watch.reason(listed)}")
         if time.monotonic() > give_up:
-            raise StackError(
+            raise MarserveError(
                 f"{ready} of {workers} workers of {listed} are READY after {WORKERS_DEADLINE_S:.0f} seconds:\n"
                 f"{watch.reason(listed)}"
             )

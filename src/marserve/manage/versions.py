@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from marserve.client.errors import Refused
 from marserve.client.management import ManagementClient
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.torchserve.models import ModelVersion, Worker
 
 
@@ -62,7 +62,7 @@ class ListedVersion:
 
 
 def list_versions(management: ManagementClient, model: str) -> list[ListedVersion]:
-    """All versions of ``model``, in the order of their numbers. Raises StackError where there is no such model."""
+    """All versions of ``model``, in the order of their numbers. Raises MarserveError where there is no such model."""
     try:
         reported = management.describe_all(model)
         default = management.describe(model).version  # only this tells which one it is
@@ -70,19 +70,19 @@ def list_versions(management: ManagementClient, model: str) -> list[ListedVersio
         if exc.status != 404:
             raise
         names = ", ".join(sorted(management.list_models()))
-        raise StackError(f"There is no model {model}; there are: {names}.") from exc
+        raise MarserveError(f"There is no model {model}; there are: {names}.") from exc
     listed = [ListedVersion(version, version.version == default) for version in reported]
     return sorted(listed, key=lambda version: version_key(version.version))
 
 
 def find_version(management: ManagementClient, model: str, version: str | None = None) -> ListedVersion:
-    """``version`` of ``model``, the default one for None. Raises StackError where there is none."""
+    """``version`` of ``model``, the default one for None. Raises MarserveError where there is none."""
     versions = list_versions(management, model)
     for listed in versions:
         if listed.is_default if version is None else listed.version == version:
             return listed
     names = ", ".join(listed.version for listed in versions)
-    raise StackError(f"{model} has no version {version}; there are: {names}.")
+    raise MarserveError(f"{model} has no version {version}; there are: {names}.")
 
 
 def version_key(version: str) -> tuple[int, ...]:

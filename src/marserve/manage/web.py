@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.manage.running_stack import RunningStack
 from marserve.stack.web_service import reachable_address
 from marserve.system.loopback import ask
@@ -20,13 +20,13 @@ POLL_S = 0.2
 def wait_until_ready(stack: RunningStack, model: str, version: str) -> None:
     """Return when the web service has had an answer of ``version``, so that making it the default leaves no gap.
 
-    Raises StackError when it has none in time.
+    Raises MarserveError when it has none in time.
     """
     _wait(stack, f"/v2/models/{model}/versions/{version}/ready", None, f"has had no answer of {model} {version}")
 
 
 def wait_until_default(stack: RunningStack, model: str, version: str) -> None:
-    """Return when new requests for ``model`` go to ``version``. Raises StackError when they do not in time."""
+    """Return when new requests for ``model`` go to ``version``. Raises MarserveError when they do not in time."""
     _wait(stack, "/models", (model, version), f"still sends pictures for {model} to another version than {version}")
 
 
@@ -40,7 +40,7 @@ def _wait(stack: RunningStack, path: str, default: tuple[str, str] | None, other
         if reply is not None and reply.status == 200 and (default is None or default in _defaults(reply.body)):
             return
         time.sleep(POLL_S)
-    raise StackError(f"After {NOTICE_S:.0f} s the web service {otherwise}; ./scripts/manage.py logs tells more.")
+    raise MarserveError(f"After {NOTICE_S:.0f} s the web service {otherwise}; ./scripts/manage.py logs tells more.")
 
 
 def _defaults(body: bytes) -> set[tuple[str, str]]:

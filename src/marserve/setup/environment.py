@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.paths import CLONE, RUN
 from marserve.setup import stamps, wheel_index
 from marserve.setup.pip import TAIL_LINES, pip_install
@@ -34,7 +34,7 @@ def ensure(group: str) -> Path:
     """The Python that has the packages of ``group``; in a clone they are installed where missing or outdated."""
     if CLONE is None:
         if importlib.util.find_spec(MODULE_OF[group]) is None:
-            raise StackError(f'This needs more packages: pip install "marserve[{group}]"')
+            raise MarserveError(f'This needs more packages: pip install "marserve[{group}]"')
         return Path(sys.executable)
     environment = Environment(CLONE)
     environment.ensure(group)
@@ -83,7 +83,7 @@ class Environment:
             arguments = ["--progress-bar", "raw", "--index-url", wheel_index.CPU_INDEX, *torch]
             try:
                 self._pip(arguments, "Installing torch for the CPU")
-            except StackError:
+            except MarserveError:
                 say(f"  {wheel_index.CPU_INDEX} cannot give {' '.join(torch)}; taking the usual builds.")
         constraint = ["--progress-bar", "raw", "--constraint", "requirements.lock"]
         # First, so that the project itself is built with what is locked too.
@@ -99,7 +99,7 @@ class Environment:
     def _create(self) -> None:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
-            raise StackError(
+            raise MarserveError(
                 f"{sys.executable} (Python {version}) cannot make a virtual environment: it lacks venv or ensurepip.\n"
                 f"  Debian, Ubuntu:  apt-get install python{version}-venv"
             )
@@ -111,7 +111,7 @@ class Environment:
             output = process.stdout.read() if process.stdout else ""
         if process.returncode:
             shown = "\n".join(f"  {line}" for line in output.splitlines()[-TAIL_LINES:])
-            raise StackError(f"Creating {self._directory} failed:\n{shown}")
+            raise MarserveError(f"Creating {self._directory} failed:\n{shown}")
 
 
 def clone_lock(clone: Path) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.system.children import child
 from marserve.terminal import Progress
 
@@ -20,7 +20,7 @@ TAIL_LINES = 15
 
 
 def pip_install(python: Path, arguments: Sequence[str | Path], *, log_file: Path, step: str, cwd: Path) -> None:
-    """Run ``pip install`` with ``arguments``; ``step`` is what the progress line calls it. Raises StackError."""
+    """Run ``pip install`` with ``arguments``; ``step`` is what the progress line calls it. Raises MarserveError."""
     command = [python, "-m", "pip", "--no-input", "--disable-pip-version-check", "install", *arguments]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     tail: list[str] = []
@@ -47,7 +47,7 @@ def pip_install(python: Path, arguments: Sequence[str | Path], *, log_file: Path
                 progress.update(state.text)
     if process.returncode:
         shown = "\n".join(f"  {line}" for line in tail)
-        raise StackError(f"{step} failed (pip's status {process.returncode}):\n{shown}\nAll of it: {log_file}")
+        raise MarserveError(f"{step} failed (pip's status {process.returncode}):\n{shown}\nAll of it: {log_file}")
 
 
 class PipState:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.handler.resnet18.description import DESCRIPTION_FILE
 from marserve.setup.environment import ensure
 from marserve.stack.options import UNTRAINED, Options
@@ -44,7 +44,7 @@ class Archive:
 def archives_to_serve(options: Options) -> list[Archive]:
     """Those that were named, else ResNet18, and the demonstration model where its weights could not be had.
 
-    The first is the one that answers where no model is named, unless it is untrained. Raises StackError.
+    The first is the one that answers where no model is named, unless it is untrained. Raises MarserveError.
     """
     if options.archives:
         return _read_archives(options.archives)
@@ -71,9 +71,9 @@ def _read_archives(files: Sequence[Path]) -> list[Archive]:
             with zipfile.ZipFile(file) as mar:
                 archive = _described(file, json.loads(mar.read(DESCRIPTION_FILE)))
         except (OSError, zipfile.BadZipFile, KeyError, ValueError) as exc:
-            raise StackError(f"{file} is no archive of scripts/build_archive.py.") from exc
+            raise MarserveError(f"{file} is no archive of scripts/build_archive.py.") from exc
         if archive.model in archives:
-            raise StackError(
+            raise MarserveError(
                 f"{file} and {archives[archive.model].path} are both called {archive.model}: build one of them with "
                 "another --model-name, or deploy it as a version with scripts/manage.py."
             )
@@ -103,7 +103,7 @@ def _build(arguments: list[str | Path]) -> Archive:
     with child([sys.executable, "-m", "marserve", "build", "--json", *arguments], stdout=subprocess.PIPE) as process:
         output = process.stdout.read() if process.stdout else ""
     if process.returncode:
-        raise StackError("The archive could not be built; the reason stands above.")
+        raise MarserveError("The archive could not be built; the reason stands above.")
     built = json.loads(output)
     archive = _described(Path(built["path"]), built["description"])
     say(f"Archive {archive.path.name}: {'built' if built['rebuilt'] else 'up to date'}, weights: {archive.weights}")

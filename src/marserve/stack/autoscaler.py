@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from marserve.autoscale.rules import Rules
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.services import start_process
@@ -65,14 +65,14 @@ class AutoscalerService:
         ]  # fmt: skip
 
     def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        """Return when it has begun to watch; raises StackError with the reason when it cannot."""
+        """Return when it has begun to watch; raises MarserveError with the reason when it cannot."""
         give_up = time.monotonic() + DEADLINE_S
         while process.poll() is None and time.monotonic() < give_up:
             if BEGUN in self.log.read_text(encoding="utf-8", errors="replace"):
                 return
             time.sleep(0.1)
         problem = "ended at once" if process.poll() is not None else f"did not begin in {DEADLINE_S:.0f} seconds"
-        raise StackError(f"The autoscaler {problem}:\n{self.reason()}\nLogs: {self._run_directory.logs}")
+        raise MarserveError(f"The autoscaler {problem}:\n{self.reason()}\nLogs: {self._run_directory.logs}")
 
     def reason(self) -> str:
         """The last lines of its log."""

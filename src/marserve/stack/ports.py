@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 
 LOOPBACK = "127.0.0.1"
 
@@ -26,26 +26,26 @@ class Ports:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Ports:
-        """Read the variables. Raises StackError for a value that is no port, and for one port given twice."""
+        """Read the variables. Raises MarserveError for a value that is no port, and for one port given twice."""
         ports = cls(**{field.name: _port(field.name.upper(), environ, field.default) for field in fields(cls)})
         variable_of: dict[int, str] = {}
         for field in fields(cls):
             variable, number = field.name.upper(), getattr(ports, field.name)
             if number in variable_of:
-                raise StackError(f"{variable_of[number]} and {variable} are both {number}: give each its own port.")
+                raise MarserveError(f"{variable_of[number]} and {variable} are both {number}: give each its own port.")
             variable_of[number] = variable
         return ports
 
 
 def check_free(ports: Ports, names: Sequence[str]) -> None:
-    """Raise StackError that names each of the fields ``names`` whose port is taken, and what to do."""
+    """Raise MarserveError that names each of the fields ``names`` whose port is taken, and what to do."""
     taken = [name for name in names if not is_free(getattr(ports, name))]
     if taken:
         lines = [f"Port {getattr(ports, name)} ({name.upper()}) is taken." for name in taken]
         others = zip(taken, free_ports(len(taken)), strict=True)
         example = " ".join(f"{name.upper()}={port}" for name, port in others)
         lines.append(f"Stop what listens there, or choose other ports: {example} ./scripts/serve")
-        raise StackError("\n".join(lines))
+        raise MarserveError("\n".join(lines))
 
 
 def with_free_grpc_ports(ports: Ports, environ: Mapping[str, str] = os.environ) -> Ports:
@@ -85,5 +85,5 @@ def free_ports(count: int) -> list[int]:
 def _port(variable: str, environ: Mapping[str, str], default: object) -> int:
     text = environ.get(variable, str(default))
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
-        raise StackError(f"{variable}={text} is not a port: give a number from 1 to 65535.")
+        raise MarserveError(f"{variable}={text} is not a port: give a number from 1 to 65535.")
     return int(text)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.paths import EXAMPLE_PICTURE
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
@@ -28,7 +28,7 @@ def wait_until_ready(
 ) -> None:
     """Return when each model has a READY worker and has classified the example picture.
 
-    Raises StackError, with the reason from the logs, when TorchServe or a worker ends, or when it takes too long.
+    Raises MarserveError, with the reason from the logs, when TorchServe or a worker ends, or when it takes too long.
     """
     waiting = list(models)
     logs = run_directory.logs
@@ -37,13 +37,13 @@ def wait_until_ready(
         while waiting:
             progress.update(", ".join(waiting))
             if process.poll() is not None:
-                raise StackError(f"TorchServe ended at once:\n{_shown(failure.server_reason(logs), logs)}")
+                raise MarserveError(f"TorchServe ended at once:\n{_shown(failure.server_reason(logs), logs)}")
             if failure.worker_was_lost(logs) or failure.model_was_refused(logs):
                 time.sleep(0.5)  # for the rest of the message to be written
-                raise StackError(f"A worker could not start:\n{_shown(failure.worker_reason(logs), logs)}")
+                raise MarserveError(f"A worker could not start:\n{_shown(failure.worker_reason(logs), logs)}")
             if time.monotonic() > give_up:
                 names = " and ".join(waiting)
-                raise StackError(
+                raise MarserveError(
                     f"No answer from {names} in {DEADLINE_S:.0f} seconds:\n{_shown(failure.worker_reason(logs), logs)}"
                 )
             waiting = [model for model in waiting if not _answers(model, ports, run_directory)]
@@ -67,7 +67,7 @@ def _answers(model: str, ports: Ports, run_directory: RunDirectory) -> bool:
     reply = ask("POST", ports.inference_port, path, token=token, body=picture, timeout_s=PREDICTION_S)
     if reply is not None and reply.status != 200:
         text = reply.body.decode(errors="replace").strip()
-        raise StackError(f"{model} answers its first prediction with status {reply.status}: {text}")
+        raise MarserveError(f"{model} answers its first prediction with status {reply.status}: {text}")
     return reply is not None
 
 

@@ -23,7 +23,7 @@ class Service(Protocol):
         """Start the process, in a session of its own."""
 
     def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        """Return when it does its work; raises StackError with the reason when it cannot."""
+        """Return when it does its work; raises MarserveError with the reason when it cannot."""
 
     def reason(self) -> str:
         """Why the process ended, out of its logs."""

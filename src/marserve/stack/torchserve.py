@@ -132,7 +132,7 @@ class TorchServe:
         )
 
     def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        """Return when every model answers; raises StackError with the reason when one cannot."""
+        """Return when every model answers; raises MarserveError with the reason when one cannot."""
         wait_until_ready(process, self._models, self._ports, self._run_directory)
 
     def reason(self) -> str:

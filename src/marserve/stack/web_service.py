@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.stack.ports import LOOPBACK, Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.services import start_process
@@ -57,7 +57,7 @@ class WebService:
         }
 
     def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        """Return when it says that pictures can be classified; raises StackError with the reason when it cannot."""
+        """Return when it says that pictures can be classified; raises MarserveError with the reason when it cannot."""
         give_up = time.monotonic() + DEADLINE_S
         while process.poll() is None and time.monotonic() < give_up:
             reply = ask("GET", self._ports.web_port, "/readyz", host=reachable_address(self._host))
@@ -65,7 +65,7 @@ class WebService:
                 return
             time.sleep(0.1)
         problem = "ended at once" if process.poll() is not None else f"was not ready in {DEADLINE_S:.0f} seconds"
-        raise StackError(f"The web service {problem}:\n{self.reason()}\nLogs: {self._run_directory.logs}")
+        raise MarserveError(f"The web service {problem}:\n{self.reason()}\nLogs: {self._run_directory.logs}")
 
     def reason(self) -> str:
         """The last warnings and errors of its log, or whatever stands there last."""

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 
 
 @contextmanager
 def locked(file: Path, *, on_wait: Callable[[], None] = lambda: None, timeout_s: float | None = None) -> Iterator[None]:
     """Hold the lock ``file``. ``on_wait`` is called once if another process holds it.
 
-    Raises StackError when ``timeout_s`` seconds have passed without getting it.
+    Raises MarserveError when ``timeout_s`` seconds have passed without getting it.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -30,6 +30,6 @@ def locked(file: Path, *, on_wait: Callable[[], None] = lambda: None, timeout_s:
                     on_wait()
                     waited = True
                 if timeout_s is not None and time.monotonic() - started >= timeout_s:
-                    raise StackError(f"Another process still holds {file} after {timeout_s:.0f} seconds.") from None
+                    raise MarserveError(f"Another process still holds {file} after {timeout_s:.0f} seconds.") from None
                 time.sleep(0.1)
         yield

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Literal
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.stack.ports import LOOPBACK
 from marserve.stack.run_directory import RunDirectory
 from marserve.system.locks import locked
@@ -36,7 +36,7 @@ class Token:
 
 
 def current_token(run_directory: RunDirectory, management_port: int, kind: Kind) -> str:
-    """A token that is valid for ``MARGIN`` at least, renewed if need be. Raises StackError where there is none."""
+    """A token that is valid for ``MARGIN`` at least, renewed if need be. Raises MarserveError where there is none."""
     return valid_token(run_directory.key_file, run_directory.token_lock, management_port, kind).key
 
 
@@ -45,7 +45,7 @@ def valid_token(
 ) -> Token:
     """A token that is valid for ``MARGIN`` at least and is not the ``refused`` one, renewed under ``lock`` if need be.
 
-    Raises StackError where there is none.
+    Raises MarserveError where there is none.
     """
     token = read_token(key_file, kind)
     if is_fresh(token) and token.key != refused:
@@ -57,13 +57,15 @@ def valid_token(
             reply = ask("GET", management_port, f"/token?type={kind}", token=api_key, host=host)
             if reply is None or reply.status != 200:
                 answer = "nothing" if reply is None else f"status {reply.status}"
-                raise StackError(f"TorchServe answered {answer} when asked to renew its {kind} token; is it running?")
+                raise MarserveError(
+                    f"TorchServe answered {answer} when asked to renew its {kind} token; is it running?"
+                )
             token = read_token(key_file, kind)
     return token
 
 
 def read_token(key_file: Path, kind: Kind) -> Token:
-    """The token as it stands in ``key_file``. Raises StackError where there is none."""
+    """The token as it stands in ``key_file``. Raises MarserveError where there is none."""
     entry = _read(key_file)[kind]
     return Token(entry["key"], _parse_time(entry["expiration time"]))
 
@@ -83,7 +85,7 @@ def _read(key_file: Path) -> dict[str, dict[str, str]]:
     give_up = time.monotonic() + READ_S
     while (content := _parse(key_file)) is None:
         if not key_file.exists() or time.monotonic() > give_up:
-            raise StackError(f"{key_file} cannot be read: is the stack running?")
+            raise MarserveError(f"{key_file} cannot be read: is the stack running?")
         time.sleep(0.05)
     return content
 

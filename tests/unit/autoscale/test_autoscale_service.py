@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from marserve.autoscale.rules import Rules
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.stack.autoscaler import AutoscalerService
 from marserve.stack.cores import Concurrency, concurrency
 from marserve.stack.options import Options, parse_options
@@ -100,5 +100,5 @@ def test_a_start_that_fails_says_why(service: AutoscalerService) -> None:
     command = [sys.executable, "-c", "import time; time.sleep(0.3); raise SystemExit('no such thing')"]
     with service.log.open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
-    with pytest.raises(StackError, match="The autoscaler ended at once:\n  no such thing"):
+    with pytest.raises(MarserveError, match="The autoscaler ended at once:\n  no such thing"):
         service.wait_until_ready(process)

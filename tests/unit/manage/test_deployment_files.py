@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.manage.archive_file import ArchiveFile, remove_from_store
 from marserve.manage.history import Before, read_before, write_before
 from marserve.manage.running_stack import RunningStack
@@ -50,14 +50,14 @@ def test_an_archive_is_stored_under_its_version_and_removed_again(stack: Running
     [{}, [], {"model": {}}, {"model": {"modelVersion": "../2"}}, {"model": {"modelVersion": ""}}],
 )
 def test_what_names_no_usable_version_is_refused(tmp_path: Path, manifest: object) -> None:
-    with pytest.raises(StackError, match=r"new\.mar"):
+    with pytest.raises(MarserveError, match=r"new\.mar"):
         ArchiveFile.read(archive(tmp_path, manifest))
 
 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.mar").write_text("text")
     for name in ("text.mar", "missing.mar", "."):
-        with pytest.raises(StackError, match=r"build_archive\.py"):
+        with pytest.raises(MarserveError, match=r"build_archive\.py"):
             ArchiveFile.read(tmp_path / name)
 
 

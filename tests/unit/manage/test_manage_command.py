@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.manage import capacity
 from marserve.manage.asking import DeclinedError, NeedsConsentError, ask_on_terminal
 from marserve.manage.commands import run
@@ -115,10 +115,10 @@ def test_without_a_terminal_yes_must_be_given(monkeypatch: pytest.MonkeyPatch) -
 def test_what_does_not_fit_the_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capacity, "usable_cores", lambda: 2)
     capacity.check_cores(2)
-    with pytest.raises(StackError, match="2 usable cores"):
+    with pytest.raises(MarserveError, match="2 usable cores"):
         capacity.check_cores(3)
     capacity.check_memory(1, [WorkerReport("1", 1, "ready", 1, 1, 0.0)])
-    with pytest.raises(StackError, match="--force"):
+    with pytest.raises(MarserveError, match="--force"):
         capacity.check_memory(1000, [WorkerReport("1", 1, "ready", 10**12, 1, 0.0)])
 
 

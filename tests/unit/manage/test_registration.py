@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.manage.archive_file import ArchiveFile
 from marserve.manage.plan import Plan, check_plan
 from marserve.manage.running_stack import RunningStack
@@ -40,6 +40,6 @@ def test_the_option_decides(arguments: list[str], model_api: bool, tmp_path: Pat
 def test_a_stack_that_takes_none_says_how_to_start_one_that_does(tmp_path: Path) -> None:
     stack = a_stack(tmp_path, model_api=False, web_port=5100)
     plan = Plan("resnet18", ArchiveFile(tmp_path, "2.0"), [tmp_path], 0.9, None, False, False)
-    with stack.management() as management, pytest.raises(StackError) as refused:
+    with stack.management() as management, pytest.raises(MarserveError) as refused:
         check_plan(stack, management, plan)
     assert "WEB_PORT=5100 ./scripts/serve --detach --model-api" in str(refused.value)

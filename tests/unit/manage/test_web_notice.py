@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.manage import web
 from marserve.manage.running_stack import RunningStack
 from marserve.stack.ports import Ports
@@ -89,5 +89,5 @@ def test_a_service_that_never_notices_is_an_error(
     service: FakeWebService, tmp_path: Path, answer: tuple[int, object]
 ) -> None:
     service.answers = [answer]
-    with pytest.raises(StackError, match=r"another version than 2\.0"):
+    with pytest.raises(MarserveError, match=r"another version than 2\.0"):
         web.wait_until_default(stack_of(service, tmp_path), "resnet18", "2.0")

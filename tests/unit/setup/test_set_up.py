@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.setup import environment, stamps, wheel_index
 from marserve.setup.environment import Environment, clone_lock
 from marserve.setup.pip import PipState
@@ -141,7 +141,7 @@ def test_an_index_that_cannot_give_torch_makes_the_usual_one_be_taken(
     def pip_install(_python: Path, arguments: list[str], **_: object) -> None:
         asked.append(arguments)
         if "--index-url" in arguments:
-            raise StackError("no such version")
+            raise MarserveError("no such version")
 
     monkeypatch.setattr(environment, "pip_install", pip_install)
     clone.ensure("serve")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.stack.ports import LOOPBACK, Ports, check_free, free_ports, is_free, with_free_grpc_ports
 
 
@@ -27,17 +27,17 @@ def test_variables_override_the_defaults() -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "0", "-1", "65536", "80.5", "８０８０", " 80"])
 def test_what_is_no_port_is_refused_by_name(text: str) -> None:
-    with pytest.raises(StackError, match=r"^METRICS_PORT=.* is not a port: give a number from 1 to 65535"):
+    with pytest.raises(MarserveError, match=r"^METRICS_PORT=.* is not a port: give a number from 1 to 65535"):
         Ports.from_environment({"METRICS_PORT": text})
 
 
 def test_one_port_given_twice_is_refused_with_both_names() -> None:
-    with pytest.raises(StackError, match="INFERENCE_PORT and MANAGEMENT_PORT are both 9000"):
+    with pytest.raises(MarserveError, match="INFERENCE_PORT and MANAGEMENT_PORT are both 9000"):
         Ports.from_environment({"INFERENCE_PORT": "9000", "MANAGEMENT_PORT": "9000"})
 
 
 def test_a_taken_port_is_named_with_another_to_use(taken: int) -> None:
-    with pytest.raises(StackError) as refused:
+    with pytest.raises(MarserveError) as refused:
         check_free(Ports(inference_port=taken), ["inference_port"])
     first, second = str(refused.value).splitlines()
     assert first == f"Port {taken} (INFERENCE_PORT) is taken."
@@ -51,7 +51,7 @@ def test_a_taken_grpc_port_gives_way_unless_it_was_asked_for(taken: int) -> None
     given = with_free_grpc_ports(ports, {})
     assert is_free(given.grpc_inference_port)
     assert given.grpc_management_port == spare
-    with pytest.raises(StackError, match="GRPC_INFERENCE_PORT"):
+    with pytest.raises(MarserveError, match="GRPC_INFERENCE_PORT"):
         with_free_grpc_ports(ports, {"GRPC_INFERENCE_PORT": str(taken)})
 
 

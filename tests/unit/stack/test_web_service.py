@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.stack import web_service
 from marserve.stack.ports import Ports, free_ports
 from marserve.stack.run_directory import RunDirectory
@@ -66,13 +66,13 @@ def test_a_service_that_ends_at_once_stops_the_start_with_its_reason(service: We
     service.log.write_text("web: API_KEYS_FILE=/nowhere cannot be read\n", encoding="utf-8")
     with subprocess.Popen([sys.executable, "-c", "raise SystemExit(2)"]) as process:
         process.wait()
-        with pytest.raises(StackError, match="ended at once:\n  web: API_KEYS_FILE"):
+        with pytest.raises(MarserveError, match="ended at once:\n  web: API_KEYS_FILE"):
             service.wait_until_ready(process)
 
 
 def test_a_service_that_never_is_ready_stops_the_start(service: WebService, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web_service, "DEADLINE_S", 0.3)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        with pytest.raises(StackError, match="was not ready"):
+        with pytest.raises(MarserveError, match="was not ready"):
             service.wait_until_ready(process)
         process.terminate()

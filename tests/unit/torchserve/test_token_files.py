@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from marserve.errors import StackError
+from marserve.errors import MarserveError
 from marserve.stack.ports import free_ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.torchserve.key_file import current_token, read_token
@@ -93,11 +93,11 @@ def test_no_readable_key_file_is_an_error_that_names_it(
     monkeypatch.setattr("marserve.torchserve.key_file.READ_S", 0.2)
     if content is not None:
         directory.key_file.write_text(content)
-    with pytest.raises(StackError, match=r"key_file\.json cannot be read"):
+    with pytest.raises(MarserveError, match=r"key_file\.json cannot be read"):
         read_token(directory.key_file, "inference")
 
 
 def test_a_management_api_that_is_gone_is_an_error(directory: RunDirectory) -> None:
     write_key_file(directory.key_file, "old", -HOUR)
-    with pytest.raises(StackError, match="answered nothing when asked to renew its inference token"):
+    with pytest.raises(MarserveError, match="answered nothing when asked to renew its inference token"):
         current_token(directory, free_ports(1)[0], "inference")
