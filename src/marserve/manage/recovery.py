@@ -33,7 +33,7 @@ class Recovered:
 
 
 def recover(stack: RunningStack, *, ask: Ask, report: Report) -> list[Recovered]:
-    """Replace the dead workers of every version; answers what was done. Raises MarserveError where new ones fail too."""
+    """Replace the dead workers of every version; answers what was done. Raises MarserveError where new ones fail."""
     with stack.being_changed(), stack.management() as management:
         suspects = _versions_with_dead_workers(stack, management)
         if not suspects:

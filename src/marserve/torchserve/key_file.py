@@ -57,9 +57,7 @@ def valid_token(
             reply = ask("GET", management_port, f"/token?type={kind}", token=api_key, host=host)
             if reply is None or reply.status != 200:
                 answer = "nothing" if reply is None else f"status {reply.status}"
-                raise MarserveError(
-                    f"TorchServe answered {answer} when asked to renew its {kind} token; is it running?"
-                )
+                raise MarserveError(f"TorchServe answered {answer} when asked to renew its {kind} token: is it up?")
             token = read_token(key_file, kind)
     return token
 
