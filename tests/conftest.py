@@ -8,7 +8,7 @@ import pytest
 
 from marserve.archive.build import BuiltArchive, build
 from marserve.archive.options import BuildOptions
-from support import report, unpack
+from tests.support import report, unpack
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 
 from marserve.archive.weights import load_state_dict, locate_weights
 from marserve.handler.resnet18.network import EFFICIENTNET_LITE0, build_network
-from support import report
+from tests.support import report
 
 BATCH = 20
 

@@ -18,7 +18,7 @@ import requests
 import yaml
 
 from marserve.stack.ports import Ports, free_ports
-from support import REPOSITORY
+from tests.support import REPOSITORY
 
 MONITORING = REPOSITORY / "deploy" / "monitoring"
 SOON_S = 30

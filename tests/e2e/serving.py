@@ -16,7 +16,7 @@ from marserve.stack.ports import LOOPBACK, Ports, free_ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.state import State
 from marserve.torchserve.key_file import Kind, current_token
-from support import CAT, REPOSITORY
+from tests.support import CAT, REPOSITORY
 
 #: Seconds for the whole of a start, archives included, and for one answer, on a slow machine.
 START_S = 240

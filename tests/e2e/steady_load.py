@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import requests
 
-from support import CAT, PHOTOS
 from tests.e2e.serving import ANSWER_S, Stack
+from tests.support import CAT, PHOTOS
 
 CLIENTS = 16
 #: Different pictures that the clients send in turn; each has one right answer.

@@ -14,9 +14,9 @@ import requests
 from marserve.handler.resnet18.cpu import usable_cores
 from marserve.stack.autoscaler import LOG
 from marserve.stack.run_directory import remove_tree
-from support import CAT
 from tests.e2e.conftest import ServedStack
 from tests.e2e.serving import ANSWER_S, Stack, stack_on_free_ports
+from tests.support import CAT
 
 pytestmark = pytest.mark.skipif(usable_cores() < 2, reason="one core bears one worker: there is nothing to scale")
 

@@ -13,8 +13,8 @@ import pytest
 from marserve.client.errors import Refused
 from marserve.client.inference import InferenceClient
 from marserve.client.management import ManagementClient
-from support import CAT, PHOTOS
 from tests.e2e.conftest import ServedStack
+from tests.support import CAT, PHOTOS
 
 PICTURES = 300
 WAIT_S = 120

@@ -18,10 +18,10 @@ import pytest
 from safetensors.numpy import load
 
 from marserve.stack.run_directory import remove_tree
-from support import REPOSITORY
 from tests.e2e.prometheus import running_prometheus
 from tests.e2e.serving import ANSWER_S, Stack, stack_on_free_ports
 from tests.e2e.steady_load import CLIENTS, SECOND, SteadyLoad, wait_until
+from tests.support import REPOSITORY
 
 MODEL = "resnet18"
 SERVE = ("--detach", "--weights", "untrained", "--precision", "f32", "--workers", "1", "--model-api")

@@ -13,9 +13,9 @@ import pytest
 import requests
 import yaml
 
-from support import CAT
 from tests.e2e.conftest import ServedStack
 from tests.e2e.prometheus import MONITORING, Prometheus, running_prometheus
+from tests.support import CAT
 
 DASHBOARD = json.loads((MONITORING / "grafana-dashboard.json").read_text(encoding="utf-8"))
 QUERIES = [

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from marserve.stack.ports import Ports
-from support import REPOSITORY
 from tests.e2e.conftest import ServedStack
 from tests.e2e.serving import run
+from tests.support import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 #: A command and, where the README shows it, its answer.

@@ -16,9 +16,9 @@ import requests
 
 from marserve.stack.ports import LOOPBACK
 from marserve.torchserve.key_file import Kind
-from support import CAT
 from tests.e2e.conftest import SERVE, ServedStack
 from tests.e2e.serving import ANSWER_S, run
+from tests.support import CAT
 
 JPEG = CAT.read_bytes()
 BASE64 = base64.b64encode(JPEG).decode()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from photographs import reference_classes, true_class
 
-from support import PHOTOS
 from tests.e2e.conftest import ServedStack
+from tests.photographs import reference_classes, true_class
+from tests.support import PHOTOS
 
 
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"the labelled photographs are not there ({PHOTOS})")

@@ -20,9 +20,9 @@ from marserve.setup.java import find_java
 from marserve.stack.ports import LOOPBACK, free_ports
 from marserve.stack.processes import record, running, using_temp
 from marserve.stack.run_directory import remove_tree
-from support import CAT, REPOSITORY
 from tests.e2e.conftest import ServedStack
 from tests.e2e.serving import ANSWER_S, START_S, Stack, run, stack_on_free_ports
+from tests.support import CAT, REPOSITORY
 
 #: The least that a start takes to serve the archives that ``served`` has built.
 SERVE = ("--weights", "untrained", "--precision", "f32", "--workers", "1")

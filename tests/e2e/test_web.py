@@ -25,7 +25,7 @@ import requests
 from PIL import Image
 
 from marserve.stack.ports import free_ports
-from support import CAT, REPOSITORY
+from tests.support import CAT, REPOSITORY
 
 #: The deadline of a request, as the stack of these tests is configured, and how much later an answer may be seen here.
 DEADLINE_S = 5

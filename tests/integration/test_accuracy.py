@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from photographs import reference_classes
 from ts.context import Context, RequestProcessor
 
 from marserve.handler.resnet18.handler import ClassificationHandler
-from support import PHOTOS
+from tests.photographs import reference_classes
+from tests.support import PHOTOS
 
 BATCH = 8
 

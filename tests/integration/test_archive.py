@@ -24,7 +24,7 @@ from marserve.handler.resnet18.description import Description
 from marserve.handler.resnet18.errors import ConfigurationError
 from marserve.handler.resnet18.network import build_network
 from marserve.paths import CONFIG, HANDLER
-from support import report
+from tests.support import report
 
 BUILD = [sys.executable, "-m", "marserve", "build"]
 

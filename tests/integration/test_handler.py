@@ -16,7 +16,7 @@ from ts.context import Context, RequestProcessor
 
 from marserve.handler.resnet18.errors import ConfigurationError
 from marserve.handler.resnet18.handler import ClassificationHandler
-from support import CAT
+from tests.support import CAT
 
 JPEG = CAT.read_bytes()
 TRUNCATED = JPEG[: len(JPEG) // 2]

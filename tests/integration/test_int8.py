@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from generated_pictures import write_pictures
 
 from marserve.archive import int8, quantization_search
 from marserve.archive.accuracy_guard import Accuracy
@@ -21,7 +20,8 @@ from marserve.handler.resnet18.errors import ConfigurationError
 from marserve.handler.resnet18.network import build_network
 from marserve.handler.resnet18.occupancy import Occupancy
 from marserve.handler.resnet18.settings import HandlerSettings, ModelConfig
-from support import report, unpack
+from tests.generated_pictures import write_pictures
+from tests.support import report, unpack
 
 
 @pytest.fixture(scope="module")

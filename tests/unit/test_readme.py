@@ -11,7 +11,7 @@ import yaml
 from marserve.handler.resnet18.settings import HandlerSettings, ModelConfig
 from marserve.stack.ports import Ports
 from marserve.web.settings import Settings
-from support import REPOSITORY
+from tests.support import REPOSITORY
 
 ENGLISH = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 CHINESE = (REPOSITORY / "README.zh-CN.md").read_text(encoding="utf-8")

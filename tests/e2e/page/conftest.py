@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from support import CAT
 from tests.e2e.page.browsing import OpenPage
 from tests.e2e.serving import Stack
+from tests.support import CAT
 
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",  # containers and CI run as root

@@ -9,9 +9,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from support import CAT
 from tests.e2e.page.browsing import OpenPage
 from tests.e2e.page.pictures import payload
+from tests.support import CAT
 
 PHONE, DESKTOP = 390, 1280
 LONG_NAME = "a-very-long-name-" * 12 + ".jpg"

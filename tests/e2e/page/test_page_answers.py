@@ -7,8 +7,8 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from support import CAT
 from tests.e2e.page.pictures import pictures
+from tests.support import CAT
 
 HEATMAP_ALPHA = """canvas => {
     const { data, width } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import FilePayload, Page, Route, expect
 
-from support import CAT
 from tests.e2e.page.browsing import OpenPage
 from tests.e2e.page.pictures import huge_picture, payload
+from tests.support import CAT
 
 TRY_AGAIN = "Try again"
 

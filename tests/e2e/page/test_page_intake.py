@@ -6,9 +6,9 @@ import base64
 
 from playwright.sync_api import FilePayload, Page, expect
 
-from support import CAT
 from tests.e2e.page.browsing import OpenPage
 from tests.e2e.page.pictures import payload, picture, pictures
+from tests.support import CAT
 
 #: What EfficientNet-Lite0 may well see in the example picture.
 CATS = {"tabby", "tiger cat", "Egyptian cat"}

@@ -8,8 +8,8 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from support import CAT, REPOSITORY
 from tests.e2e.page.browsing import OpenPage
+from tests.support import CAT, REPOSITORY
 
 CHINESE_LABELS = json.loads((REPOSITORY / "config" / "labels.zh.json").read_text(encoding="utf-8"))
 TITLES = {"en": "What is in the picture?", "zh": "图片里是什么？"}

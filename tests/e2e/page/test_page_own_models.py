@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import requests
-from patterns import CLASSES, picture, write_finetuned_network
 from playwright.sync_api import expect
 
 from marserve.stack.run_directory import remove_tree
 from tests.e2e.page.browsing import OpenPage
 from tests.e2e.serving import ANSWER_S, Stack, run, stack_on_free_ports
+from tests.patterns import CLASSES, picture, write_finetuned_network
 
 #: Pictures of each class that the network has not seen.
 JUDGED = range(1000, 1020)

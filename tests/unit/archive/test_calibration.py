@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from generated_pictures import write_pictures
 
 from marserve.archive import calibration
 from marserve.archive.calibration import calibration_digest, find_pictures, split_pictures
 from marserve.handler.resnet18.description import Preprocessing
 from marserve.handler.resnet18.errors import ConfigurationError
 from marserve.handler.resnet18.labels import Label
-from support import report
+from tests.generated_pictures import write_pictures
+from tests.support import report
 
 LABELS = [Label(None, "cat"), Label(None, "dog")]
 SMALL = Preprocessing(resize_size=16, crop_size=16)

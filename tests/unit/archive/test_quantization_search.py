@@ -11,7 +11,7 @@ from marserve.archive import quantization_search
 from marserve.archive.calibration import Pictures
 from marserve.archive.quantization import QuantizationPlan
 from marserve.archive.quantization_search import search
-from support import report
+from tests.support import report
 
 PLANS = [QuantizationPlan(excluded_layers=tuple("abc"[:count])) for count in range(4)]
 PICTURES = Pictures(np.zeros((100, 1, 1, 3), np.uint8), np.full(100, -1))

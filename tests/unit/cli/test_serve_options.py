@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from marserve.stack.options import Options, parse_options
-from support import CAT, REPOSITORY
+from tests.support import CAT, REPOSITORY
 
 
 def bare_python(*arguments: str) -> subprocess.CompletedProcess[str]:

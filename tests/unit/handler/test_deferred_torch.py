@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support import REPOSITORY
+from tests.support import REPOSITORY
 
 HANDLER = REPOSITORY / "handler"
 

@@ -13,7 +13,7 @@ from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 from marserve.handler.resnet18.errors import InvalidImage, RequestError, UnsupportedImage
 from marserve.handler.resnet18.metrics import BatchMetrics
 from marserve.handler.resnet18.requests import PictureRequest
-from support import REPOSITORY
+from tests.support import REPOSITORY
 
 #: TorchServe leaves its metrics.yaml open.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")

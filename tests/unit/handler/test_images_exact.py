@@ -13,7 +13,7 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 from marserve.handler.resnet18.description import Preprocessing
 from marserve.handler.resnet18.images import ImageDecoder, ImageLimits
 from marserve.handler.resnet18.resizing import MAX_ASPECT_RATIO
-from support import CAT, PHOTOS
+from tests.support import CAT, PHOTOS
 from tests.unit.handler.pictures import encode, picture, png
 
 LIMITS = ImageLimits(max_image_bytes=10_000_000, max_image_pixels=10_000_000)

@@ -15,7 +15,7 @@ from PIL import Image
 from marserve.handler.resnet18.description import Normalization, Preprocessing
 from marserve.handler.resnet18.images import ImageDecoder, ImageLimits
 from marserve.handler.resnet18.network import EFFICIENTNET_LITE0, as_classifier, build_network
-from support import CAT, PHOTOS
+from tests.support import CAT, PHOTOS
 from tests.unit.handler.pictures import encode, picture
 
 Mode = Literal["fast", "exact"]

@@ -15,7 +15,7 @@ from PIL import Image
 
 from marserve.handler.resnet18.description import Preprocessing
 from marserve.handler.resnet18.images import ImageDecoder, ImageLimits
-from support import REPOSITORY
+from tests.support import REPOSITORY
 from tests.unit.handler.pictures import SIDE, Sample, picture, png, png_chunk, samples, tiff
 
 SAMPLES = samples()

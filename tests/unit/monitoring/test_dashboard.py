@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support import REPOSITORY
+from tests.support import REPOSITORY
 
 DASHBOARD: dict[str, Any] = json.loads(
     (REPOSITORY / "deploy" / "monitoring" / "grafana-dashboard.json").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import yaml
 
 from marserve.web.metrics import Metrics
 from marserve.web.worker_metrics import WorkerMetrics
-from support import REPOSITORY
+from tests.support import REPOSITORY
 
 DOCUMENT = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
 #: Name, unit and meaning of each documented metric.

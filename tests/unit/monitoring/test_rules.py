@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support import REPOSITORY
+from tests.support import REPOSITORY
 
 MONITORING = REPOSITORY / "deploy" / "monitoring"
 RULE_TESTS = sorted((MONITORING / "tests").glob("*.test.yml"))

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from support import REPOSITORY
+from tests.support import REPOSITORY
 
 DOCUMENT = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
 

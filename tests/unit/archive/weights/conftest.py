@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from weights_server import WeightsServer, running_server
+
+from tests.unit.archive.weights.weights_server import WeightsServer, running_server
 
 #: Nothing listens on the port that TCP reserves for this.
 NOWHERE = "http://127.0.0.1:1"

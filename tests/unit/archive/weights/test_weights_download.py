@@ -10,12 +10,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from weights_server import Behaviour, WeightsServer, cut, send, status
 
 from marserve.archive.weights.connection import Timeouts
 from marserve.archive.weights.download import Limits, download
 from marserve.archive.weights.errors import DownloadFailed
 from marserve.archive.weights.published import PublishedFile
+from tests.unit.archive.weights.weights_server import Behaviour, WeightsServer, cut, send, status
 
 CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -6,12 +6,12 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from weights_server import WeightsServer, send, status
 
 from marserve.archive.weights import PublishedFile, Sources, WeightsError, WeightsFile, locate_weights, packaged
 from marserve.archive.weights.download import Limits
 from marserve.archive.weights.published import mirror_file, official_file
 from marserve.handler.resnet18.errors import ConfigurationError
+from tests.unit.archive.weights.weights_server import WeightsServer, send, status
 
 OFFICIAL = b"official weights"
 MIRRORED = b"the same weights as safetensors"
