@@ -19,8 +19,9 @@ from bench.errors import CandidateError
 from bench.marked_process import marked, process
 from bench.target import Target
 from bench.workspace import Workspace
-from marserve.stack.ports import Ports, free_ports
+from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory, remove_tree
+from marserve.system.ports import free_ports
 from marserve.torchserve.key_file import Kind, read_token
 
 #: Seconds for a start that builds its archive first; quantising takes longest.

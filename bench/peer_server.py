@@ -19,7 +19,7 @@ from bench.peer_files import PEERS, Peer, Variant, substitute
 from bench.target import Target
 from bench.workspace import LABELS, REPOSITORY, Workspace
 from marserve.handler.resnet18.cpu import usable_cores
-from marserve.stack.ports import free_ports
+from marserve.system.ports import free_ports
 
 #: Seconds that a peer's ``prepare`` may take.
 PREPARE_S = 300

@@ -17,7 +17,8 @@ import pytest
 import requests
 import yaml
 
-from marserve.stack.ports import Ports, free_ports
+from marserve.stack.ports import Ports
+from marserve.system.ports import free_ports
 from tests.support import REPOSITORY
 
 MONITORING = REPOSITORY / "deploy" / "monitoring"

@@ -12,9 +12,10 @@ from typing import Any
 import psutil
 import requests
 
-from marserve.stack.ports import LOOPBACK, Ports, free_ports
+from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.state import State
+from marserve.system.ports import LOOPBACK, free_ports
 from marserve.torchserve.key_file import Kind, current_token
 from tests.support import CAT, REPOSITORY
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import requests
 
-from marserve.stack.ports import LOOPBACK
+from marserve.system.ports import LOOPBACK
 from marserve.torchserve.key_file import Kind
 from tests.e2e.conftest import SERVE, ServedStack
 from tests.e2e.serving import ANSWER_S, run

@@ -24,7 +24,7 @@ import pytest
 import requests
 from PIL import Image
 
-from marserve.stack.ports import free_ports
+from marserve.system.ports import free_ports
 from tests.support import CAT, REPOSITORY
 
 #: The deadline of a request, as the stack of these tests is configured, and how much later an answer may be seen here.

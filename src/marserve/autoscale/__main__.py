@@ -13,8 +13,8 @@ from marserve.autoscale.autoscaler import INTERVAL_S, Autoscaler
 from marserve.autoscale.rules import Rules
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
-from marserve.stack.ports import LOOPBACK
-from marserve.system.loopback import ask
+from marserve.system.loopback import request
+from marserve.system.ports import LOOPBACK
 
 #: Seconds for one answer of TorchServe.
 DEADLINE_S = 5.0
@@ -43,7 +43,7 @@ def main() -> int:
     )
 
     def read_metrics() -> str:
-        reply = ask("GET", options.metrics_port, "/metrics", timeout_s=DEADLINE_S)
+        reply = request("GET", options.metrics_port, "/metrics", timeout_s=DEADLINE_S)
         if reply is None or reply.status != 200:
             raise MarserveError(f"its metrics on port {options.metrics_port} do not answer")
         return reply.body.decode(errors="replace")

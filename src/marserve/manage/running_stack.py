@@ -10,10 +10,11 @@ from marserve.client.inference import InferenceClient
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
 from marserve.stack import processes
-from marserve.stack.ports import LOOPBACK, Ports
+from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.state import State
 from marserve.system.locks import locked
+from marserve.system.ports import LOOPBACK
 from marserve.terminal import complain
 from marserve.torchserve import properties
 

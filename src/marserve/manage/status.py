@@ -13,7 +13,7 @@ from marserve.manage.running_stack import RunningStack
 from marserve.manage.versions import ListedVersion, list_versions
 from marserve.manage.workers import WorkerReport, inspect_workers
 from marserve.stack.web_service import reachable_address
-from marserve.system.loopback import ask
+from marserve.system.loopback import request
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _version_status(stack: RunningStack, listed: ListedVersion, before: Look, af
 
 
 def _web_reasons(stack: RunningStack) -> list[str]:
-    reply = ask("GET", stack.ports.web_port, "/readyz", host=reachable_address(stack.state.host))
+    reply = request("GET", stack.ports.web_port, "/readyz", host=reachable_address(stack.state.host))
     if reply is None:
         return ["it does not answer."]
     try:

@@ -8,7 +8,7 @@ import time
 from marserve.errors import MarserveError
 from marserve.manage.running_stack import RunningStack
 from marserve.stack.web_service import reachable_address
-from marserve.system.loopback import ask
+from marserve.system.loopback import request
 
 #: Seconds for it to notice a change.
 NOTICE_S = 20.0
@@ -33,7 +33,7 @@ def wait_until_default(stack: RunningStack, model: str, version: str) -> None:
 def _wait(stack: RunningStack, path: str, default: tuple[str, str] | None, otherwise: str) -> None:
     give_up = time.monotonic() + NOTICE_S
     while time.monotonic() < give_up:
-        reply = ask("GET", stack.ports.web_port, path, host=reachable_address(stack.state.host))
+        reply = request("GET", stack.ports.web_port, path, host=reachable_address(stack.state.host))
         if reply is not None and reply.status == 401:
             time.sleep(BLIND_S)
             return

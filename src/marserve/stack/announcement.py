@@ -6,10 +6,11 @@ import shlex
 from pathlib import Path
 
 from marserve.paths import CLONE, EXAMPLE_PICTURE
-from marserve.stack.ports import LOOPBACK, Ports
+from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.state import State
 from marserve.stack.web_service import reachable_address
+from marserve.system.ports import LOOPBACK
 
 
 def addresses(state: State, run_directory: RunDirectory) -> list[str]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 
 from marserve.errors import MarserveError
-
-LOOPBACK = "127.0.0.1"
+from marserve.system.ports import free_ports, is_free
 
 
 @dataclass(frozen=True)
@@ -54,32 +51,6 @@ def with_free_grpc_ports(ports: Ports, environ: Mapping[str, str] = os.environ) 
     check_free(ports, [name for name in names if name.upper() in environ])
     taken = [name for name in names if not is_free(getattr(ports, name))]
     return replace(ports, **dict(zip(taken, free_ports(len(taken)), strict=True)))
-
-
-def is_free(port: int) -> bool:
-    """Whether a server could listen on ``port`` of the loopback address now."""
-    with socket.socket() as client:
-        client.settimeout(1)
-        # Where a server on all addresses does not hinder another on one (macOS), binding alone would not notice it.
-        if client.connect_ex((LOOPBACK, port)) == 0:
-            return False
-    with socket.socket() as server:
-        # As servers do, so that connections of a server that just ended do not count.
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            server.bind((LOOPBACK, port))
-        except OSError:
-            return False
-        return True
-
-
-def free_ports(count: int) -> list[int]:
-    """Different ports of the loopback address that nobody uses at this moment."""
-    with ExitStack() as sockets:
-        servers = [sockets.enter_context(socket.socket()) for _ in range(count)]
-        for server in servers:
-            server.bind((LOOPBACK, 0))
-        return [server.getsockname()[1] for server in servers]
 
 
 def _port(variable: str, environ: Mapping[str, str], default: object) -> int:

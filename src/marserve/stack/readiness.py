@@ -12,7 +12,7 @@ from marserve.errors import MarserveError
 from marserve.paths import EXAMPLE_PICTURE
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
-from marserve.system.loopback import ask
+from marserve.system.loopback import request
 from marserve.terminal import Progress
 from marserve.torchserve import failures as failure
 from marserve.torchserve.key_file import read_token
@@ -55,7 +55,7 @@ def _answers(model: str, ports: Ports, run_directory: RunDirectory) -> bool:
     if not run_directory.key_file.exists():  # Java has not come that far
         return False
     token = read_token(run_directory.key_file, "management").key
-    reply = ask("GET", ports.management_port, f"/models/{model}", token=token)
+    reply = request("GET", ports.management_port, f"/models/{model}", token=token)
     if reply is None or reply.status != 200:
         return False
     workers = [worker["status"] for version in json.loads(reply.body) for worker in version["workers"]]
@@ -64,7 +64,7 @@ def _answers(model: str, ports: Ports, run_directory: RunDirectory) -> bool:
     token = read_token(run_directory.key_file, "inference").key
     picture = EXAMPLE_PICTURE.read_bytes()
     path = f"/predictions/{model}"
-    reply = ask("POST", ports.inference_port, path, token=token, body=picture, timeout_s=PREDICTION_S)
+    reply = request("POST", ports.inference_port, path, token=token, body=picture, timeout_s=PREDICTION_S)
     if reply is not None and reply.status != 200:
         text = reply.body.decode(errors="replace").strip()
         raise MarserveError(f"{model} answers its first prediction with status {reply.status}: {text}")

@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from marserve.stack.ports import LOOPBACK, Ports
+from marserve.stack.ports import Ports
+from marserve.system.ports import LOOPBACK
 
 
 @dataclass(frozen=True)

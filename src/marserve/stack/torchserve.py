@@ -15,10 +15,11 @@ from pathlib import Path
 from marserve.handler.resnet18.cpu import WORKERS_VARIABLE
 from marserve.paths import CONFIG
 from marserve.stack.cores import Concurrency
-from marserve.stack.ports import LOOPBACK, Ports
+from marserve.stack.ports import Ports
 from marserve.stack.readiness import wait_until_ready
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.services import start_process
+from marserve.system.ports import LOOPBACK
 from marserve.torchserve import failures as failure
 from marserve.torchserve import properties
 

@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 
 from marserve.errors import MarserveError
-from marserve.stack.ports import LOOPBACK, Ports
+from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.services import start_process
-from marserve.system.loopback import ask
+from marserve.system.loopback import request
+from marserve.system.ports import LOOPBACK
 
 LOG = "web.log"
 #: Seconds until it must have answered that it is ready; TorchServe, before it in the stack, is by then.
@@ -60,7 +61,7 @@ class WebService:
         """Return when it says that pictures can be classified; raises MarserveError with the reason when it cannot."""
         give_up = time.monotonic() + DEADLINE_S
         while process.poll() is None and time.monotonic() < give_up:
-            reply = ask("GET", self._ports.web_port, "/readyz", host=reachable_address(self._host))
+            reply = request("GET", self._ports.web_port, "/readyz", host=reachable_address(self._host))
             if reply is not None and reply.status == 200:
                 return
             time.sleep(0.1)

@@ -1,40 +1,47 @@
-"""Asking a server on this machine, over HTTP, without a proxy and with a deadline."""
+"""The synchronous HTTP client for servers on this machine: no proxy, a deadline, None where nobody answers.
+
+What leaves this machine, or is to be retried, goes through ``marserve.client``.
+"""
 
 from __future__ import annotations
 
 import http.client
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from marserve.stack.ports import LOOPBACK
+from marserve.system.ports import LOOPBACK
 
 
 @dataclass(frozen=True)
-class Reply:
+class LocalReply:
     """Status and body of an answer."""
 
     status: int
     body: bytes
 
 
-def ask(
+def request(
     method: str,
     port: int,
     path: str,
     *,
     token: str | None = None,
     body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
     timeout_s: float = 10.0,
     host: str = LOOPBACK,
-) -> Reply | None:
-    """One request, with ``token`` if there is one; None where nobody answers properly in time."""
-    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
-    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+) -> LocalReply | None:
+    """Send one request, with ``token`` if there is one; None where nobody answers properly in time."""
+    sent = dict(headers or {})
+    if token is not None:
+        sent["Authorization"] = f"Bearer {token}"
     if body is not None:
-        headers["Content-Type"] = "application/octet-stream"
+        sent.setdefault("Content-Type", "application/octet-stream")
+    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
-        connection.request(method, path, body, headers)
+        connection.request(method, path, body, sent)
         response = connection.getresponse()
-        return Reply(response.status, response.read())
+        return LocalReply(response.status, response.read())
     except (OSError, http.client.HTTPException):
         return None
     finally:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 from marserve.errors import MarserveError
-from marserve.stack.ports import LOOPBACK
 from marserve.stack.run_directory import RunDirectory
 from marserve.system.locks import locked
-from marserve.system.loopback import ask
+from marserve.system.loopback import request
+from marserve.system.ports import LOOPBACK
 
 Kind = Literal["inference", "management"]
 
@@ -54,7 +54,7 @@ def valid_token(
         token = read_token(key_file, kind)
         if not is_fresh(token) or token.key == refused:  # nobody else has renewed it meanwhile
             api_key = str(_read(key_file)["API"]["key"])
-            reply = ask("GET", management_port, f"/token?type={kind}", token=api_key, host=host)
+            reply = request("GET", management_port, f"/token?type={kind}", token=api_key, host=host)
             if reply is None or reply.status != 200:
                 answer = "nothing" if reply is None else f"status {reply.status}"
                 raise MarserveError(f"TorchServe answered {answer} when asked to renew its {kind} token: is it up?")

@@ -23,7 +23,7 @@ from bench.pictures import PictureSet
 from bench.plan import PHOTOGRAPHS
 from bench.reference import Expected
 from bench.target import Target
-from marserve.stack.ports import free_ports
+from marserve.system.ports import free_ports
 
 SERVER = """
 import http.server, sys

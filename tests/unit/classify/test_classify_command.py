@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from marserve.stack.ports import free_ports
+from marserve.system.ports import free_ports
 from tests.unit.fake_server import Answer, FakeServer, classification, error
 
 COMMAND = [sys.executable, "-m", "marserve", "classify"]

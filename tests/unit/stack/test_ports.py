@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from marserve.errors import MarserveError
-from marserve.stack.ports import LOOPBACK, Ports, check_free, free_ports, is_free, with_free_grpc_ports
+from marserve.stack.ports import Ports, check_free, with_free_grpc_ports
+from marserve.system.ports import LOOPBACK, free_ports, is_free
 
 
 @pytest.fixture
@@ -53,7 +54,3 @@ def test_a_taken_grpc_port_gives_way_unless_it_was_asked_for(taken: int) -> None
     assert given.grpc_management_port == spare
     with pytest.raises(MarserveError, match="GRPC_INFERENCE_PORT"):
         with_free_grpc_ports(ports, {"GRPC_INFERENCE_PORT": str(taken)})
-
-
-def test_free_ports_differ() -> None:
-    assert len(set(free_ports(20))) == 20

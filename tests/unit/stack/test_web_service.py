@@ -8,9 +8,10 @@ import pytest
 
 from marserve.errors import MarserveError
 from marserve.stack import web_service
-from marserve.stack.ports import Ports, free_ports
+from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.web_service import WebService, reachable_address
+from marserve.system.ports import free_ports
 
 
 @pytest.fixture

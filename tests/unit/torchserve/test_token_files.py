@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from marserve.errors import MarserveError
-from marserve.stack.ports import free_ports
 from marserve.stack.run_directory import RunDirectory
+from marserve.system.ports import free_ports
 from marserve.torchserve.key_file import current_token, read_token
 
 HOUR = timedelta(hours=1)

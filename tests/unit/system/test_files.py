@@ -1,0 +1,66 @@
+"""Files that are replaced in one step."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from marserve.system.files import replace_text, replacing
+
+
+def test_a_reader_sees_the_old_content_until_the_end(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    file.write_text("old")
+    with replacing(file) as new:
+        new.write(b"new")
+        new.flush()
+        assert file.read_text() == "old"
+    assert file.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def fail_halfway(file: BinaryIO) -> None:
+    file.write(b"half")
+    raise ValueError("end")
+
+
+def test_a_failure_leaves_the_old_content_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    file.write_text("old")
+    with pytest.raises(ValueError, match="end"), replacing(file) as new:
+        fail_halfway(new)
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_the_content_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a power failure can leave an empty file: the faster writers that this one replaced had that fault."""
+    file = tmp_path / "state.json"
+    synced: list[tuple[int, bool]] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append((os.fstat(descriptor).st_size, file.exists())))
+    replace_text(file, "ü")
+    assert synced == [(2, False)]
+
+
+def test_two_writers_at_once_both_leave_a_whole_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.mar"
+    with replacing(file) as first, replacing(file) as second:
+        first.write(b"first")
+        second.write(b"second")
+    assert file.read_bytes() == b"first"
+
+
+@pytest.mark.parametrize(
+    ("before", "mode", "after"), [(0o600, None, 0o600), (0o600, 0o644, 0o644), (None, 0o640, 0o640)]
+)
+def test_permissions_are_kept_or_as_given(tmp_path: Path, before: int | None, mode: int | None, after: int) -> None:
+    file = tmp_path / "file"
+    if before is not None:
+        file.touch()
+        file.chmod(before)
+    with replacing(file, mode=mode) as new:
+        new.write(b"x")
+    assert file.stat().st_mode & 0o777 == after
