@@ -17,7 +17,7 @@ from marserve.client.errors import ClientError
 from marserve.errors import MarserveError, StopRequestedError
 from marserve.manage import deployment, draining, metrics, recovery, rollback, scaling
 from marserve.manage.archive_file import ArchiveFile
-from marserve.manage.asking import Ask, DeclinedError, NeedsConsentError, agree, ask_on_terminal
+from marserve.manage.confirmation import Confirm, DeclinedError, NeedsConsentError, always_yes, confirm_on_terminal
 from marserve.manage.following import Follower
 from marserve.manage.plan import Plan
 from marserve.manage.rendering import render_line, render_status
@@ -83,7 +83,7 @@ def _show_status(status: Status, options: Namespace) -> None:
 def _scale(stack: RunningStack, options: Namespace) -> int:
     scaled = scaling.scale(
         stack, options.model, options.version, options.workers,
-        force=options.force, ask=_ask(options), report=_report(options),
+        force=options.force, confirm=_confirm(options), report=_report(options),
     )  # fmt: skip
     return _tell(options, asdict(scaled), f"{scaled.model} {scaled.version} has {scaled.workers} workers.")
 
@@ -98,24 +98,26 @@ def _deploy(stack: RunningStack, options: Namespace) -> int:
         remove_old=options.remove_old,
         force=options.force,
     )
-    ask = _ask(options)
-    if ask is ask_on_terminal and not sys.stdin.isatty():
-        ask(f"{plan.model} {plan.archive.version} is to become the default.")  # before any work is done for it
-    deployed = deployment.deploy(stack, plan, ask=ask, report=_report(options))
+    confirm = _confirm(options)
+    if confirm is confirm_on_terminal and not sys.stdin.isatty():
+        confirm(f"{plan.model} {plan.archive.version} is to become the default.")  # before any work is done for it
+    deployed = deployment.deploy(stack, plan, confirm=confirm, report=_report(options))
     back = f" Back: manage.py rollback {deployed.model}" if deployed.can_roll_back else ""
     text = f"{deployed.model} {deployed.version} answers now, with {deployed.workers} workers.{back}"
     return _tell(options, asdict(deployed), text)
 
 
 def _rollback(stack: RunningStack, options: Namespace) -> int:
-    done = rollback.roll_back(stack, options.model, _pictures(options), ask=_ask(options), report=_report(options))
+    done = rollback.roll_back(
+        stack, options.model, _pictures(options), confirm=_confirm(options), report=_report(options)
+    )
     return _tell(options, asdict(done), f"{done.model} {done.version} answers again, with {done.workers} workers.")
 
 
 def _drain(stack: RunningStack, options: Namespace) -> int:
     model, _, version = options.model.partition("/")
     drained = draining.drain(
-        stack, model, version or None, timeout_s=options.timeout, ask=_ask(options), report=_report(options)
+        stack, model, version or None, timeout_s=options.timeout, confirm=_confirm(options), report=_report(options)
     )
     text = (
         f"{drained.model} {drained.version} has no workers any more. Back: manage.py scale {drained.model} --version "
@@ -125,7 +127,7 @@ def _drain(stack: RunningStack, options: Namespace) -> int:
 
 
 def _recover(stack: RunningStack, options: Namespace) -> int:
-    done = recovery.recover(stack, ask=_ask(options), report=_report(options))
+    done = recovery.recover(stack, confirm=_confirm(options), report=_report(options))
     return _tell(options, {"recovered": [asdict(one) for one in done]}, "")
 
 
@@ -150,8 +152,8 @@ def _print_lines(lines: list[LogLine], options: Namespace) -> None:
         say(json.dumps(line.as_json()) if options.json else render_line(line))
 
 
-def _ask(options: Namespace) -> Ask:
-    return agree if options.yes else ask_on_terminal
+def _confirm(options: Namespace) -> Confirm:
+    return always_yes if options.yes else confirm_on_terminal
 
 
 def _report(options: Namespace) -> Report:

@@ -13,8 +13,8 @@ from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
 from marserve.manage import web
 from marserve.manage.archive_file import remove_from_store
-from marserve.manage.asking import Ask
 from marserve.manage.comparison import Comparison, answers, compare, warm_up
+from marserve.manage.confirmation import Confirm
 from marserve.manage.history import Before, read_before, write_before
 from marserve.manage.plan import Plan, check_plan
 from marserve.manage.retirement import keep_for_rollback, retire
@@ -37,7 +37,7 @@ class Deployed:
     can_roll_back: bool
 
 
-def deploy(stack: RunningStack, plan: Plan, *, ask: Ask, report: Report) -> Deployed:
+def deploy(stack: RunningStack, plan: Plan, *, confirm: Confirm, report: Report) -> Deployed:
     """Make the version in the archive the default one of its model.
 
     Raises MarserveError or ClientError, and leaves everything as it was, when anything fails; so does an interruption.
@@ -67,7 +67,7 @@ def deploy(stack: RunningStack, plan: Plan, *, ask: Ask, report: Report) -> Depl
                 report(f"  {workers} of {workers} workers ready; warming up ...")
                 warm_up(client, plan.pictures, workers)
                 web.wait_until_ready(stack, new.model, new.version)
-                ask(f"Make {new} the default in place of {old.version}?")
+                confirm(f"Make {new} the default in place of {old.version}?")
                 switched = True
                 management.set_default(new.model, new.version)
                 web.wait_until_default(stack, new.model, new.version)

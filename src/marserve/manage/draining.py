@@ -10,7 +10,7 @@ import psutil
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
 from marserve.manage import web
-from marserve.manage.asking import Ask
+from marserve.manage.confirmation import Confirm
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.scaling import Report
 from marserve.manage.versions import ListedVersion, find_version, list_versions
@@ -32,7 +32,7 @@ class Drained:
 
 
 def drain(
-    stack: RunningStack, model: str, version: str | None, *, timeout_s: float, ask: Ask, report: Report
+    stack: RunningStack, model: str, version: str | None, *, timeout_s: float, confirm: Confirm, report: Report
 ) -> Drained:
     """Take all workers from a version once it has nothing to do. Raises MarserveError, and changes nothing, if it has.
 
@@ -43,9 +43,9 @@ def drain(
         if listed.is_default:
             heir = _heir(management, listed)
             if heir is None:
-                ask(f"{listed} is the only version with workers: once drained, {model} answers 503. Go on?")
+                confirm(f"{listed} is the only version with workers: once drained, {model} answers 503. Go on?")
             else:
-                ask(f"{listed} is the default. Make {heir.version} the default and drain {listed.version}?")
+                confirm(f"{listed} is the default. Make {heir.version} the default and drain {listed.version}?")
                 web.wait_until_ready(stack, model, heir.version)
                 management.set_default(model, heir.version)
                 report(f"{heir} is the default now.")

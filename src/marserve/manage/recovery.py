@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from marserve.client.management import ManagementClient
-from marserve.manage.asking import Ask
+from marserve.manage.confirmation import Confirm
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.scaling import Report
 from marserve.manage.starting import start_workers
@@ -32,7 +32,7 @@ class Recovered:
     workers: int
 
 
-def recover(stack: RunningStack, *, ask: Ask, report: Report) -> list[Recovered]:
+def recover(stack: RunningStack, *, confirm: Confirm, report: Report) -> list[Recovered]:
     """Replace the dead workers of every version; answers what was done. Raises MarserveError where new ones fail."""
     with stack.being_changed(), stack.management() as management:
         suspects = _versions_with_dead_workers(stack, management)
@@ -45,7 +45,7 @@ def recover(stack: RunningStack, *, ask: Ask, report: Report) -> list[Recovered]
             current = find_version(management, version.model, version.version)
             workers = inspect_workers(current, stack.run_directory.logs)
             if any(worker.state == "dead" for worker in workers):
-                done.append(_recover(stack, management, current, workers, ask, report))
+                done.append(_recover(stack, management, current, workers, confirm, report))
         if not done:
             report("No worker is dead: TorchServe has restarted it meanwhile.")
         return done
@@ -56,7 +56,7 @@ def _recover(
     management: ManagementClient,
     version: ListedVersion,
     workers: Sequence[WorkerReport],
-    ask: Ask,
+    confirm: Confirm,
     report: Report,
 ) -> Recovered:
     dead = [worker.id for worker in workers if worker.state == "dead"]
@@ -65,7 +65,7 @@ def _recover(
     names = ", ".join(dead)
     report(f"{version}: {len(dead)} of {len(workers)} workers dead ({names}).")
     if working and not kept:
-        ask(
+        confirm(
             f"TorchServe drops worker {dead[0]} only together with all that were started after it, the {working} that "
             f"work included: for the seconds of their start {version} answers 503. Go on?"
         )

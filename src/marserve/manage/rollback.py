@@ -8,8 +8,8 @@ from pathlib import Path
 
 from marserve.errors import MarserveError
 from marserve.manage import web
-from marserve.manage.asking import Ask
 from marserve.manage.comparison import warm_up
+from marserve.manage.confirmation import Confirm
 from marserve.manage.history import Before, read_before, write_before
 from marserve.manage.retirement import keep_for_rollback
 from marserve.manage.running_stack import RunningStack
@@ -28,7 +28,9 @@ class RolledBack:
     workers: int
 
 
-def roll_back(stack: RunningStack, model: str, pictures: Sequence[Path], *, ask: Ask, report: Report) -> RolledBack:
+def roll_back(
+    stack: RunningStack, model: str, pictures: Sequence[Path], *, confirm: Confirm, report: Report
+) -> RolledBack:
     """Give the version before its workers back, and make it the default. Raises MarserveError where there is none."""
     with stack.being_changed(), stack.management() as management:
         versions = {listed.version: listed for listed in list_versions(management, model)}
@@ -40,7 +42,7 @@ def roll_back(stack: RunningStack, model: str, pictures: Sequence[Path], *, ask:
                 f"stop of the stack forgets it. Registered: {', '.join(versions)}."
             )
         target = versions[before.version]
-        ask(f"Make {target} the default in place of {current.version}?")
+        confirm(f"Make {target} the default in place of {current.version}?")
         workers = max(before.workers, len(target.workers))
         report(f"Giving {target} its {workers} workers ...")
         start_or_restore(stack, management, target, workers)

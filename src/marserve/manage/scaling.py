@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from marserve.manage.asking import Ask
 from marserve.manage.capacity import check_cores, check_memory
+from marserve.manage.confirmation import Confirm
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.starting import start_or_restore
 from marserve.manage.versions import find_version
@@ -26,7 +26,7 @@ class Scaled:
 
 
 def scale(
-    stack: RunningStack, model: str, version: str | None, workers: int, *, force: bool, ask: Ask, report: Report
+    stack: RunningStack, model: str, version: str | None, workers: int, *, force: bool, confirm: Confirm, report: Report
 ) -> Scaled:
     """Have ``workers`` READY workers. Where new ones cannot start, the old number is kept and MarserveError raised."""
     with stack.being_changed(), stack.management() as management:
@@ -37,7 +37,7 @@ def scale(
             check_cores(workers)
             check_memory(more, running)
         if workers == 0:
-            ask(f"Without workers nobody answers {listed}. Take them all away?")
+            confirm(f"Without workers nobody answers {listed}. Take them all away?")
         dead = [worker for worker in running if worker.state == "dead"]
         if dead:
             report(f"  {len(dead)} of its {len(running)} workers are dead and still count: see manage.py recover.")

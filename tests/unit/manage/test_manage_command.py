@@ -8,8 +8,8 @@ import pytest
 
 from marserve.errors import MarserveError
 from marserve.manage import capacity
-from marserve.manage.asking import DeclinedError, NeedsConsentError, ask_on_terminal
 from marserve.manage.commands import run
+from marserve.manage.confirmation import DeclinedError, NeedsConsentError, confirm_on_terminal
 from marserve.manage.metrics import Rates
 from marserve.manage.options import parse
 from marserve.manage.rendering import render_status
@@ -100,16 +100,16 @@ def test_only_a_yes_is_a_yes(typed: str, agrees: bool, monkeypatch: pytest.Monke
     monkeypatch.setattr("sys.stdin", Terminal(typed))
     monkeypatch.setattr("sys.stderr", Terminal())
     if agrees:
-        ask_on_terminal("Sure?")
+        confirm_on_terminal("Sure?")
     else:
         with pytest.raises(DeclinedError):
-            ask_on_terminal("Sure?")
+            confirm_on_terminal("Sure?")
 
 
 def test_without_a_terminal_yes_must_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     with pytest.raises(NeedsConsentError, match="--yes"):
-        ask_on_terminal("Sure?")
+        confirm_on_terminal("Sure?")
 
 
 def test_what_does_not_fit_the_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

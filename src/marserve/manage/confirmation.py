@@ -7,23 +7,23 @@ from collections.abc import Callable
 
 
 class NeedsConsentError(Exception):
-    """Nobody can be asked, and ``--yes`` was not given."""
+    """There is no terminal to confirm on, and ``--yes`` was not given."""
 
 
 class DeclinedError(Exception):
-    """The answer was no; nothing was changed by the step that was asked about."""
+    """The answer was no; the step was not taken."""
 
 
-#: Returns where the step may be taken; else raises one of the errors above.
-Ask = Callable[[str], None]
+#: Takes the question; returns where the step may be taken, else raises one of the errors above.
+Confirm = Callable[[str], None]
 
 
-def agree(_question: str) -> None:
+def always_yes(_question: str) -> None:
     """The answer of ``--yes``."""
 
 
-def ask_on_terminal(question: str) -> None:
-    """Ask the person at the terminal; whatever is not a yes is a no."""
+def confirm_on_terminal(question: str) -> None:
+    """Whatever is not a yes is a no."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise NeedsConsentError(f"{question} There is no terminal to ask on: give --yes to agree.")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
