@@ -23,6 +23,7 @@ from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory, remove_tree
 from marserve.system.ports import free_ports
 from marserve.torchserve.key_file import Kind, read_token
+from marserve.variables import variable
 
 #: Seconds for a start that builds its archive first; quantising takes longest.
 BUILD_S = 600
@@ -109,9 +110,9 @@ class OurServer:
         assert self.checkout is not None  # noqa: S101 - prepare has set it
         names = list(asdict(Ports()))
         self._ports = ports = Ports(**dict(zip(names, free_ports(len(names)), strict=True)))
-        environment = {name.upper(): str(port) for name, port in asdict(ports).items()}
+        environment = {variable(name): str(port) for name, port in asdict(ports).items()}
         # Every picture is computed: the cache would answer the second round by itself.
-        environment["CACHE_MAX_ENTRIES"] = "0"
+        environment[variable("cache_max_entries")] = "0"
         log = self.workspace.logs / f"{self.key.replace('/', '-').replace(' ', '_')}.log"
         started = time.monotonic()
         with marked(self.key) as mark, process(self._command(builds), mark, environment, self.checkout, log) as serve:

@@ -17,6 +17,7 @@ from marserve.stack.run_directory import RunDirectory
 from marserve.stack.state import State
 from marserve.system.ports import LOOPBACK, free_ports
 from marserve.torchserve.key_file import Kind, current_token
+from marserve.variables import variable
 from tests.support import CAT, REPOSITORY
 
 #: Seconds for the whole of a start, archives included, and for one answer, on a slow machine.
@@ -106,7 +107,7 @@ def stack_on_free_ports() -> Stack:
     """A stack that does not run yet."""
     names = list(asdict(Ports()))
     ports = dict(zip(names, free_ports(len(names)), strict=True))
-    return Stack(Ports(**ports), os.environ | {name.upper(): str(port) for name, port in ports.items()})
+    return Stack(Ports(**ports), os.environ | {variable(name): str(port) for name, port in ports.items()})
 
 
 def run(command: list[str], environment: Mapping[str, str], cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:

@@ -34,7 +34,7 @@ def autoscaled(served: ServedStack) -> Iterator[Stack]:
     stack = stack_on_free_ports()
     try:
         # Each request is to reach a worker.
-        started = stack.run("serve", *SERVE, *IMPATIENT, CACHE_MAX_ENTRIES="0")
+        started = stack.run("serve", *SERVE, *IMPATIENT, MARSERVE_CACHE_MAX_ENTRIES="0")
         assert started.returncode == 0, f"{started.stdout}\n{started.stderr}\n{stack.logs()}"
         yield stack
     finally:

@@ -39,7 +39,7 @@ def test_starting_twice_says_so_and_changes_nothing(served: ServedStack) -> None
     before = {process.pid for process in served.processes()}
     again = served.run("serve", *SERVE)
     assert again.returncode == 0
-    assert f"Already running on WEB_PORT {served.ports.web_port}" in again.stdout
+    assert f"Already running on web port {served.ports.web_port}" in again.stdout
     assert {process.pid for process in served.processes()} == before
 
 

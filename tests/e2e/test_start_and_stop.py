@@ -69,7 +69,7 @@ def test_a_stack_in_the_foreground_ends_whole_and_alone(served: ServedStack, ano
 
 def test_stopping_what_does_not_run_says_so(another: Stack) -> None:
     done = another.run("stop")
-    assert (done.returncode, done.stdout) == (0, f"Nothing is running on WEB_PORT {another.ports.web_port}.\n")
+    assert (done.returncode, done.stdout) == (0, f"Nothing is running on web port {another.ports.web_port}.\n")
 
 
 @pytest.fixture
@@ -121,8 +121,8 @@ def test_a_taken_port_is_named_with_its_variable(another: Stack) -> None:
         taken.listen()
         done = another.run("serve", "--detach", *SERVE)
     assert done.returncode == 1
-    assert f"Port {another.ports.inference_port} (INFERENCE_PORT) is taken." in done.stderr
-    assert "INFERENCE_PORT=" in done.stderr
+    assert f"Port {another.ports.inference_port} (MARSERVE_INFERENCE_PORT) is taken." in done.stderr
+    assert "MARSERVE_INFERENCE_PORT=" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("--workers", "none"), ("--weights", "/nowhere/x.pth"), ("--unknown",)])

@@ -32,12 +32,12 @@ DEADLINE_S = 5
 SLACK_S = 5
 QUEUE = 64
 PORT_VARIABLES = (
-    "WEB_PORT",
-    "INFERENCE_PORT",
-    "MANAGEMENT_PORT",
-    "METRICS_PORT",
-    "GRPC_INFERENCE_PORT",
-    "GRPC_MANAGEMENT_PORT",
+    "MARSERVE_WEB_PORT",
+    "MARSERVE_INFERENCE_PORT",
+    "MARSERVE_MANAGEMENT_PORT",
+    "MARSERVE_METRICS_PORT",
+    "MARSERVE_GRPC_INFERENCE_PORT",
+    "MARSERVE_GRPC_MANAGEMENT_PORT",
 )
 
 
@@ -49,11 +49,11 @@ class Stack:
 
     @property
     def directory(self) -> Path:
-        return REPOSITORY / ".run" / self.environment["WEB_PORT"]
+        return REPOSITORY / ".run" / self.environment["MARSERVE_WEB_PORT"]
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self.environment['WEB_PORT']}"
+        return f"127.0.0.1:{self.environment['MARSERVE_WEB_PORT']}"
 
     def url(self, path: str) -> str:
         return f"http://{self.host}{path}"
@@ -82,7 +82,7 @@ class Stack:
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     ports = {name: str(port) for name, port in zip(PORT_VARIABLES, free_ports(len(PORT_VARIABLES)), strict=True)}
-    settings = {"REQUEST_DEADLINE_S": str(DEADLINE_S), "MAX_IN_FLIGHT": str(QUEUE)}
+    settings = {"MARSERVE_REQUEST_DEADLINE_S": str(DEADLINE_S), "MARSERVE_MAX_IN_FLIGHT": str(QUEUE)}
     environment = {**os.environ, **ports, **settings}
     arguments = ["--detach", "--precision", "f32", "--workers", "1"]
     started = subprocess.run(
@@ -293,7 +293,7 @@ def answers_ok(url: str) -> bool:
 def another_web_service(stack: Stack, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """One more web service before the TorchServe of ``stack``, ready: its process and its address."""
     port = free_ports(1)[0]
-    environment = {**stack.process("the web service").environ(), "WEB_PORT": str(port), **settings}
+    environment = {**stack.process("the web service").environ(), "MARSERVE_WEB_PORT": str(port), **settings}
     command = [sys.executable, "-m", "marserve.web"]
     with subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as process:
         try:
@@ -327,7 +327,7 @@ def test_results_in_redis_are_shared_and_nobody_waits_for_one_that_is_gone(stack
     stack.wait_for_readiness(200, within_s=60)
     port = free_ports(1)[0]
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
-    cache = {"CACHE_URL": f"redis://127.0.0.1:{port}/0"}
+    cache = {"MARSERVE_CACHE_URL": f"redis://127.0.0.1:{port}/0"}
 
     def ask(url: str, seed: int) -> tuple[int, str]:
         answer = requests.post(f"{url}/classify", data=encode(seed), timeout=DEADLINE_S + SLACK_S)

@@ -10,6 +10,7 @@ import yaml
 
 from marserve.handler.resnet18.settings import HandlerSettings, ModelConfig
 from marserve.stack.ports import Ports
+from marserve.variables import variable
 from marserve.web.settings import Settings
 from tests.support import REPOSITORY
 
@@ -63,14 +64,14 @@ def test_every_setting_of_the_web_service_is_documented_with_its_default() -> No
     for name, field in Settings.model_fields.items():
         if name not in SET_BY_SERVE:
             default = "" if field.default in (None, ()) else str(field.default)
-            assert documented.pop(name.upper()) == default
+            assert documented.pop(variable(name)) == default
     assert not [name for name in documented if name.isupper() and not name.endswith("_PORT")]
 
 
 def test_every_port_is_documented_with_its_default() -> None:
     documented = {name: default for name, default in defaults(ENGLISH).items() if name.endswith("_PORT")}
     ports = Ports()
-    expected = {field.name.upper(): str(getattr(ports, field.name)) for field in fields(ports)}
+    expected = {variable(field.name): str(getattr(ports, field.name)) for field in fields(ports)}
     assert documented == expected
 
 

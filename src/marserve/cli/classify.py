@@ -54,9 +54,9 @@ def _classify(parser: argparse.ArgumentParser, options: argparse.Namespace) -> i
     try:
         pictures = find_pictures(options.pictures)
         client = InferenceClient.for_web(
-            options.url or f"http://127.0.0.1:{os.environ.get('WEB_PORT', '5000')}",
+            options.url or f"http://127.0.0.1:{os.environ.get('MARSERVE_WEB_PORT', '5000')}",
             model=options.model,
-            api_key=options.api_key or os.environ.get("CLASSIFY_API_KEY"),
+            api_key=options.api_key or os.environ.get("MARSERVE_CLASSIFY_API_KEY"),
             deadline_s=options.deadline,
             connections=options.parallel,
         )
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "pictures", nargs="+", metavar="PICTURE", help="a file, a folder or a pattern such as 'a/**/*.jpg'"
     )
-    parser.add_argument("--url", help="the web service (default: http://127.0.0.1:WEB_PORT, and WEB_PORT 5000)")
+    parser.add_argument("--url", help="the web service (default: this machine's, on MARSERVE_WEB_PORT, else 5000)")
     parser.add_argument("--model", metavar="NAME", help="a model that the service has (default: its default one)")
     parser.add_argument(
         "--format", choices=["table", "jsonl", "csv"],
@@ -134,7 +134,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--api-key", metavar="KEY",
-        help="where the service asks for one; other users of this machine see it, but not variable CLASSIFY_API_KEY",
+        help="where the service asks for one; other users of this machine see it, but not "
+        "variable MARSERVE_CLASSIFY_API_KEY",
     )  # fmt: skip
     return parser
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from marserve.running import run_command
+from marserve.variables import prepare_environment
 
 #: Each command's module in this package, and what it does.
 COMMANDS = {
@@ -37,5 +38,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[0] not in COMMANDS:
         print(f"marserve: there is no command {given[0]!r}; there are: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
+    prepare_environment()
     module = importlib.import_module(f"marserve.cli.{COMMANDS[given[0]][0]}")
     return run_command(lambda: int(module.main(given[0], given[1:])))

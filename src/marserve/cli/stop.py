@@ -12,11 +12,11 @@ from marserve.terminal import say
 
 
 def main(command: str, arguments: Sequence[str]) -> int:
-    """Stop the stack of WEB_PORT; that there is none is no error."""
+    """Stop the stack of MARSERVE_WEB_PORT; that there is none is no error."""
     argparse.ArgumentParser(
         prog="marserve stop",
-        description="Stop what ./scripts/serve started, and nothing else. Which stack: environment variable WEB_PORT "
-        "(default 5000).",
+        description="Stop what ./scripts/serve started, and nothing else. Which stack: environment variable "
+        "MARSERVE_WEB_PORT (default 5000).",
     ).parse_args(arguments)
     web_port = Ports.from_environment().web_port
     run_directory = RunDirectory(web_port)
@@ -29,5 +29,5 @@ def main(command: str, arguments: Sequence[str]) -> int:
     for name in ended:
         say(f"Stopped {name}.")
     if not ended:
-        say(f"Nothing is running on WEB_PORT {web_port}.")
+        say(f"Nothing is running on web port {web_port}.")
     return 0

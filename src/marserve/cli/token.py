@@ -18,7 +18,7 @@ def main(_command: str, arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="marserve token",
         description="Print a valid token of the running stack, renewing it if it is about to expire: for the header "
-        "'Authorization: Bearer TOKEN'. Which stack: environment variable WEB_PORT (default 5000).",
+        "'Authorization: Bearer TOKEN'. Which stack: environment variable MARSERVE_WEB_PORT (default 5000).",
     )
     parser.add_argument("kind", nargs="?", choices=["inference", "management"], default="inference")
     kind = parser.parse_args(arguments).kind
@@ -26,7 +26,7 @@ def main(_command: str, arguments: Sequence[str]) -> int:
     run_directory = RunDirectory(web_port)
     state = State.read(run_directory.state)
     if state is None or not (state.processes and all(map(_exists, state.processes))):
-        raise MarserveError(f"Nothing is running on WEB_PORT {web_port}: start it with ./scripts/serve.")
+        raise MarserveError(f"Nothing is running on web port {web_port}: start it with ./scripts/serve.")
     print(current_token(run_directory, state.ports.management_port, kind))
     return 0
 

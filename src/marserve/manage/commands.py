@@ -133,7 +133,7 @@ def _recover(stack: RunningStack, options: Namespace) -> int:
 
 def _logs(logs: Path, options: Namespace) -> int:
     if not logs.is_dir():
-        raise MarserveError(f"{logs} does not exist: nothing was started on WEB_PORT {options.port} yet.")
+        raise MarserveError(f"{logs} does not exist: nothing was started on web port {options.port} yet.")
     follower = Follower(logs)
     lines = [line for line in merged(log_files(logs)) if line.is_error or not options.errors]
     try:

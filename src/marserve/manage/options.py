@@ -88,8 +88,8 @@ def _add(
         allow_abbrev=False,
     )  # fmt: skip
     parser.add_argument(
-        "--port", type=_port, default=_default_port(), metavar="WEB_PORT",
-        help="the stack, by its web port (default: environment variable WEB_PORT, else 5000)",
+        "--port", type=_port, default=_default_port(), metavar="PORT",
+        help="the stack, by its web port (default: environment variable MARSERVE_WEB_PORT, else 5000)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON; steps are told on standard error")
     if changes:
@@ -105,7 +105,7 @@ def _add_pictures(parser: argparse.ArgumentParser, purpose: str) -> None:
 
 
 def _default_port() -> str:
-    return os.environ.get("WEB_PORT", str(Ports.web_port))
+    return os.environ.get("MARSERVE_WEB_PORT", str(Ports.web_port))
 
 
 def _port(text: str) -> int:

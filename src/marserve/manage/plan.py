@@ -36,7 +36,7 @@ class Plan:
 def check_plan(stack: RunningStack, management: ManagementClient, plan: Plan) -> ListedVersion:
     """The version to be replaced. Raises MarserveError for everything that can be known beforehand."""
     if not stack.allows_registration:
-        variable = "" if stack.ports.web_port == Ports.web_port else f"WEB_PORT={stack.ports.web_port} "
+        variable = "" if stack.ports.web_port == Ports.web_port else f"MARSERVE_WEB_PORT={stack.ports.web_port} "
         raise MarserveError(
             "This stack takes no new archives while it runs. Start it again as it was, with --model-api:\n"
             f"  {variable}./scripts/stop && {variable}./scripts/serve --detach --model-api"

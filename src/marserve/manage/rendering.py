@@ -24,7 +24,7 @@ def render_status(status: Status) -> str:
             rows.append((*left, *_worker_cells(worker), *right))
     answers = ", ".join(f"{rate:.1f}/s {kind}" for kind, rate in sorted(status.web_rates.items()) if rate) or "idle"
     lines = [
-        f"WEB_PORT {status.web_port}: {'ready' if not status.web_reasons else 'NOT READY'}, {answers}"
+        f"Web port {status.web_port}: {'ready' if not status.web_reasons else 'NOT READY'}, {answers}"
         f"{', takes new archives' if status.takes_archives else ''}",
         "",
         *_aligned(rows),

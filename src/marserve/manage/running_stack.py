@@ -1,4 +1,4 @@
-"""The stack to operate, found by its WEB_PORT through what ``serve`` wrote down."""
+"""The stack to operate, found by its web port through what ``serve`` wrote down."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RunningStack:
         state = State.read(run_directory.state)
         if state is None or not all(processes.running(process) for process in state.processes):
             raise MarserveError(
-                f"Nothing is running on WEB_PORT {web_port}: start it with ./scripts/serve, or name another stack "
+                f"Nothing is running on web port {web_port}: start it with ./scripts/serve, or name another stack "
                 "with --port."
             )
         return cls(run_directory, state)

@@ -43,7 +43,7 @@ def _remark(trained: bool) -> str:
 
 
 def _variable(ports: Ports) -> str:
-    return "" if ports.web_port == Ports.web_port else f"WEB_PORT={ports.web_port} "
+    return "" if ports.web_port == Ports.web_port else f"MARSERVE_WEB_PORT={ports.web_port} "
 
 
 def _shown(path: Path) -> str:

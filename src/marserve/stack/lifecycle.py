@@ -38,7 +38,7 @@ def serve(options: Options, ports: Ports) -> int:
     with locked(run_directory.lock, on_wait=lambda: _say_waiting(ports), timeout_s=LOCK_S):
         earlier = State.read(run_directory.state)
         if earlier is not None and is_running(earlier):
-            say(f"Already running on WEB_PORT {ports.web_port}; nothing was changed.")
+            say(f"Already running on web port {ports.web_port}; nothing was changed.")
             _say_addresses(earlier, run_directory)
             return 0
         _clear(earlier, run_directory)
@@ -159,4 +159,4 @@ def _say_addresses(state: State, run_directory: RunDirectory) -> None:
 
 
 def _say_waiting(ports: Ports) -> None:
-    say(f"Another command is at work on WEB_PORT {ports.web_port}; waiting for it ...")
+    say(f"Another command is at work on web port {ports.web_port}; waiting for it ...")

@@ -26,13 +26,14 @@ EPILOG = """examples:
   ./scripts/serve --precision int8 --calibration photographs
       twice as fast as bf16, fitted to the pictures of a folder and checked against f32
   ./scripts/serve --autoscale 1..8
-      1 to 8 workers per model, as many as it takes; .run/<WEB_PORT>/logs/autoscale.log explains each change
-  WEB_PORT=5001 INFERENCE_PORT=8090 MANAGEMENT_PORT=8091 METRICS_PORT=8092 ./scripts/serve
+      1 to 8 workers per model, as many as it takes; .run/<web port>/logs/autoscale.log explains each change
+  MARSERVE_WEB_PORT=5001 MARSERVE_INFERENCE_PORT=8090 MARSERVE_MANAGEMENT_PORT=8091 MARSERVE_METRICS_PORT=8092 \\
+      ./scripts/serve
       a second stack beside the first
 
 ports, by environment variable (all on 127.0.0.1):
-  WEB_PORT 5000, INFERENCE_PORT 8080, MANAGEMENT_PORT 8081, METRICS_PORT 8082,
-  GRPC_INFERENCE_PORT 7070 and GRPC_MANAGEMENT_PORT 7071, or free ones where these are taken
+  MARSERVE_WEB_PORT 5000, MARSERVE_INFERENCE_PORT 8080, MARSERVE_MANAGEMENT_PORT 8081, MARSERVE_METRICS_PORT 8082,
+  MARSERVE_GRPC_INFERENCE_PORT 7070 and MARSERVE_GRPC_MANAGEMENT_PORT 7071, or free ones where these are taken
 
 Needs Python 3.10 or newer with venv; everything else is installed into .venv on the first start.
 """

@@ -1,4 +1,4 @@
-"""``.run/<WEB_PORT>/``: everything that one stack keeps on disk while it runs."""
+"""``.run/<web port>/``: everything that one stack keeps on disk while it runs."""
 
 from __future__ import annotations
 

@@ -49,12 +49,12 @@ class WebService:
     def environment(self) -> dict[str, str]:
         """The caller's environment, in which the stack decides what belongs to it."""
         return os.environ | {
-            "WEB_HOST": self._host,
-            "WEB_PORT": str(self._ports.web_port),
-            "INFERENCE_URL": f"http://{LOOPBACK}:{self._ports.inference_port}",
-            "MANAGEMENT_URL": f"http://{LOOPBACK}:{self._ports.management_port}",
-            "KEY_FILE": str(self._run_directory.key_file),
-            "DEFAULT_MODEL": self._default_model,
+            "MARSERVE_WEB_HOST": self._host,
+            "MARSERVE_WEB_PORT": str(self._ports.web_port),
+            "MARSERVE_INFERENCE_URL": f"http://{LOOPBACK}:{self._ports.inference_port}",
+            "MARSERVE_MANAGEMENT_URL": f"http://{LOOPBACK}:{self._ports.management_port}",
+            "MARSERVE_KEY_FILE": str(self._run_directory.key_file),
+            "MARSERVE_DEFAULT_MODEL": self._default_model,
         }
 
     def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:

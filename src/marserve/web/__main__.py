@@ -1,16 +1,18 @@
-"""``python -m web``: the service, with its settings from the environment."""
+"""``python -m marserve.web``: the service, with its settings from the environment."""
 
 from __future__ import annotations
 
 import os
 import sys
 
+from marserve.variables import prepare_environment
 from marserve.web.logs import configure_logging
 from marserve.web.settings import ConfigurationError, Settings
 
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; answers the exit status."""
+    prepare_environment()
     try:
         settings = Settings.from_environment(os.environ)
     except ConfigurationError as exc:

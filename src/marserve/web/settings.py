@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from marserve.variables import variable
+
 #: A shorter API key could be guessed.
 MIN_API_KEY_LENGTH = 16
 
@@ -56,7 +58,7 @@ OrZero = Annotated[int, Field(ge=0)]
 
 
 class Settings(BaseModel):
-    """Each field is the environment variable of the same name in capitals; an empty one counts as not set."""
+    """Each field is the environment variable of the same name with MARSERVE_; an empty one counts as not set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -113,8 +115,8 @@ class Settings(BaseModel):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read the settings, and the keys of API_KEYS_FILE into ``api_keys``. Raises ConfigurationError."""
-        given = {name: environment[name.upper()] for name in cls.model_fields if environment.get(name.upper())}
+        """Read the settings, and the keys of MARSERVE_API_KEYS_FILE into ``api_keys``. Raises ConfigurationError."""
+        given = {name: environment[variable(name)] for name in cls.model_fields if environment.get(variable(name))}
         try:
             settings = cls.model_validate(given)
             if settings.api_keys_file is not None:
@@ -135,12 +137,12 @@ def _read_keys(file: Path) -> tuple[str, ...]:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigurationError(
-            f"API_KEYS_FILE = {str(file)!r}: {exc}; name a text file with one key a line."
+            f"MARSERVE_API_KEYS_FILE = {str(file)!r}: {exc}; name a text file with one key a line."
         ) from exc
     keys = tuple(line for line in lines if line and not line.startswith("#"))
     if not keys:  # an open service would be the worst way to read an empty file
         raise ConfigurationError(
-            f"API_KEYS_FILE = {str(file)!r} has no key: write one a line, or leave the setting out."
+            f"MARSERVE_API_KEYS_FILE = {str(file)!r} has no key: write one a line, or leave the setting out."
         )
     return keys
 
@@ -151,8 +153,8 @@ def _explain(failure: ValidationError, given: Mapping[str, str]) -> str:
         name = str(error["loc"][0])
         reason = error["msg"].removeprefix("Value error, ").lower()
         if name == "api_keys":  # a key does not belong in a log
-            problems.append(f"API_KEYS or API_KEYS_FILE: {reason}")
+            problems.append(f"MARSERVE_API_KEYS or MARSERVE_API_KEYS_FILE: {reason}")
             continue
         example = EXAMPLES.get(name, Settings.model_fields[name].default)
-        problems.append(f"{name.upper()} = {given[name]!r} (a valid value is {str(example)!r}): {reason}")
+        problems.append(f"{variable(name)} = {given[name]!r} (a valid value is {str(example)!r}): {reason}")
     return "; ".join(problems)

@@ -57,14 +57,14 @@ def test_every_command_explains_itself_and_speaks_json(command: str, capsys: pyt
 
 
 def test_the_stack_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WEB_PORT", "5001")
+    monkeypatch.setenv("MARSERVE_WEB_PORT", "5001")
     assert parse(["status"]).port == 5001
     assert parse(["status", "--port", "5002"]).port == 5002
 
 
 def test_without_a_stack_it_says_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(parse(["status", "--port", "1"])) == 1
-    assert "Nothing is running on WEB_PORT 1: start it with ./scripts/serve" in capsys.readouterr().err
+    assert "Nothing is running on web port 1: start it with ./scripts/serve" in capsys.readouterr().err
 
 
 def test_one_screen_shows_every_worker_and_that_all_is_well() -> None:
@@ -124,4 +124,4 @@ def test_what_does_not_fit_the_machine_is_refused(monkeypatch: pytest.MonkeyPatc
 
 def test_a_missing_log_directory_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(parse(["logs", "--port", "1"])) == 1
-    assert "nothing was started on WEB_PORT 1" in capsys.readouterr().err
+    assert "nothing was started on web port 1" in capsys.readouterr().err

@@ -42,4 +42,4 @@ def test_a_stack_that_takes_none_says_how_to_start_one_that_does(tmp_path: Path)
     plan = Plan("resnet18", ArchiveFile(tmp_path, "2.0"), [tmp_path], 0.9, None, False, False)
     with stack.management() as management, pytest.raises(MarserveError) as refused:
         check_plan(stack, management, plan)
-    assert "WEB_PORT=5100 ./scripts/serve --detach --model-api" in str(refused.value)
+    assert "MARSERVE_WEB_PORT=5100 ./scripts/serve --detach --model-api" in str(refused.value)

@@ -23,26 +23,26 @@ def taken() -> Iterator[int]:
 
 def test_variables_override_the_defaults() -> None:
     assert Ports.from_environment({}) == Ports()
-    assert Ports.from_environment({"WEB_PORT": "6000", "OTHER": "x"}) == Ports(web_port=6000)
+    assert Ports.from_environment({"MARSERVE_WEB_PORT": "6000", "OTHER": "x"}) == Ports(web_port=6000)
 
 
 @pytest.mark.parametrize("text", ["", "x", "0", "-1", "65536", "80.5", "８０８０", " 80"])
 def test_what_is_no_port_is_refused_by_name(text: str) -> None:
-    with pytest.raises(MarserveError, match=r"^METRICS_PORT=.* is not a port: give a number from 1 to 65535"):
-        Ports.from_environment({"METRICS_PORT": text})
+    with pytest.raises(MarserveError, match=r"^MARSERVE_METRICS_PORT=.* is not a port: give a number from 1 to 65535"):
+        Ports.from_environment({"MARSERVE_METRICS_PORT": text})
 
 
 def test_one_port_given_twice_is_refused_with_both_names() -> None:
-    with pytest.raises(MarserveError, match="INFERENCE_PORT and MANAGEMENT_PORT are both 9000"):
-        Ports.from_environment({"INFERENCE_PORT": "9000", "MANAGEMENT_PORT": "9000"})
+    with pytest.raises(MarserveError, match="MARSERVE_INFERENCE_PORT and MARSERVE_MANAGEMENT_PORT are both 9000"):
+        Ports.from_environment({"MARSERVE_INFERENCE_PORT": "9000", "MARSERVE_MANAGEMENT_PORT": "9000"})
 
 
 def test_a_taken_port_is_named_with_another_to_use(taken: int) -> None:
     with pytest.raises(MarserveError) as refused:
         check_free(Ports(inference_port=taken), ["inference_port"])
     first, second = str(refused.value).splitlines()
-    assert first == f"Port {taken} (INFERENCE_PORT) is taken."
-    suggested = int(second.partition("INFERENCE_PORT=")[2].split()[0])
+    assert first == f"Port {taken} (MARSERVE_INFERENCE_PORT) is taken."
+    suggested = int(second.partition("MARSERVE_INFERENCE_PORT=")[2].split()[0])
     assert is_free(suggested)
 
 
@@ -52,5 +52,5 @@ def test_a_taken_grpc_port_gives_way_unless_it_was_asked_for(taken: int) -> None
     given = with_free_grpc_ports(ports, {})
     assert is_free(given.grpc_inference_port)
     assert given.grpc_management_port == spare
-    with pytest.raises(MarserveError, match="GRPC_INFERENCE_PORT"):
-        with_free_grpc_ports(ports, {"GRPC_INFERENCE_PORT": str(taken)})
+    with pytest.raises(MarserveError, match="MARSERVE_GRPC_INFERENCE_PORT"):
+        with_free_grpc_ports(ports, {"MARSERVE_GRPC_INFERENCE_PORT": str(taken)})

@@ -33,18 +33,18 @@ def test_a_service_is_reached_where_it_listens(host: str, address: str) -> None:
 def test_what_belongs_to_the_stack_is_not_the_callers_to_set(
     service: WebService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("INFERENCE_URL", "http://192.0.2.1:8080")
-    monkeypatch.setenv("RATE_LIMIT_PER_MINUTE", "60")
+    monkeypatch.setenv("MARSERVE_INFERENCE_URL", "http://192.0.2.1:8080")
+    monkeypatch.setenv("MARSERVE_RATE_LIMIT_PER_MINUTE", "60")
     environment = service.environment()
-    assert environment["INFERENCE_URL"].startswith("http://127.0.0.1:")
-    assert environment["WEB_HOST"] == "127.0.0.1"
-    assert environment["RATE_LIMIT_PER_MINUTE"] == "60"
+    assert environment["MARSERVE_INFERENCE_URL"].startswith("http://127.0.0.1:")
+    assert environment["MARSERVE_WEB_HOST"] == "127.0.0.1"
+    assert environment["MARSERVE_RATE_LIMIT_PER_MINUTE"] == "60"
 
 
 @pytest.mark.parametrize(
     ("log", "reason"),
     [
-        pytest.param("web: WEB_PORT=x is no port\n", "  web: WEB_PORT=x is no port", id="plain-text"),
+        pytest.param("web: MARSERVE_WEB_PORT=x is no port\n", "  web: MARSERVE_WEB_PORT=x is no port", id="plain-text"),
         pytest.param(
             '{"level": "INFO", "message": "request"}\n{"level": "ERROR", "message": "Port taken"}\n',
             "  Port taken",
@@ -64,10 +64,10 @@ def test_the_reason_is_what_the_log_complains_about(service: WebService, log: st
 
 
 def test_a_service_that_ends_at_once_stops_the_start_with_its_reason(service: WebService) -> None:
-    service.log.write_text("web: API_KEYS_FILE=/nowhere cannot be read\n", encoding="utf-8")
+    service.log.write_text("web: MARSERVE_API_KEYS_FILE=/nowhere cannot be read\n", encoding="utf-8")
     with subprocess.Popen([sys.executable, "-c", "raise SystemExit(2)"]) as process:
         process.wait()
-        with pytest.raises(MarserveError, match="ended at once:\n  web: API_KEYS_FILE"):
+        with pytest.raises(MarserveError, match="ended at once:\n  web: MARSERVE_API_KEYS_FILE"):
             service.wait_until_ready(process)
 
 

@@ -59,8 +59,8 @@ async def test_signal_lets_requests_finish_and_ends_with_status_0(
 
     torchserve.behaviour = slow
     url = f"http://127.0.0.1:{(port := free_port())}"
-    urls = {"INFERENCE_URL": torchserve.url, "MANAGEMENT_URL": torchserve.url}
-    process = await start(WEB_PORT=str(port), DRAIN_S="1", **urls)
+    urls = {"MARSERVE_INFERENCE_URL": torchserve.url, "MARSERVE_MANAGEMENT_URL": torchserve.url}
+    process = await start(MARSERVE_WEB_PORT=str(port), MARSERVE_DRAIN_S="1", **urls)
     async with aiohttp.ClientSession() as session, aiohttp.ClientSession() as other:
         while await status_of(session, f"{url}/readyz") != 200:
             assert process.returncode is None
@@ -81,7 +81,9 @@ async def test_signal_lets_requests_finish_and_ends_with_status_0(
 
 async def test_a_request_on_its_way_when_the_service_stops_is_answered(torchserve: FakeTorchServe) -> None:
     port = free_port()
-    process = await start(WEB_PORT=str(port), INFERENCE_URL=torchserve.url, MANAGEMENT_URL=torchserve.url)
+    process = await start(
+        MARSERVE_WEB_PORT=str(port), MARSERVE_INFERENCE_URL=torchserve.url, MARSERVE_MANAGEMENT_URL=torchserve.url
+    )
     async with aiohttp.ClientSession() as other:
         while await status_of(other, f"http://127.0.0.1:{port}/readyz") != 200:
             assert process.returncode is None
@@ -108,7 +110,11 @@ async def new_connection_is_accepted(port: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"), [({"WEB_PORT": "x"}, "WEB_PORT = 'x'"), ({"API_KEYS_FILE": "/nothing"}, "API_KEYS_FILE")]
+    ("settings", "message"),
+    [
+        ({"MARSERVE_WEB_PORT": "x"}, "MARSERVE_WEB_PORT = 'x'"),
+        ({"MARSERVE_API_KEYS_FILE": "/nothing"}, "MARSERVE_API_KEYS_FILE"),
+    ],
 )
 async def test_bad_setting_stops_start_up(settings: dict[str, str], message: str) -> None:
     process = await start(**settings)
@@ -122,7 +128,7 @@ async def test_port_in_use_ends_with_a_reason() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        process = await start(WEB_PORT=str(taken.getsockname()[1]))
+        process = await start(MARSERVE_WEB_PORT=str(taken.getsockname()[1]))
         output, _ = await process.communicate()
     assert process.returncode not in {0, None}
     assert "address already in use" in output.decode()

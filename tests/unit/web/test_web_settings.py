@@ -23,52 +23,56 @@ def test_defaults_are_those_of_the_contract() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("WEB_HOST", "0.0.0.0", "0.0.0.0"),  # noqa: S104
-        ("WEB_PORT", "5001", 5001),
-        ("INFERENCE_URL", "http://torchserve:8080/", "http://torchserve:8080"),
-        ("MANAGEMENT_URL", "https://torchserve", "https://torchserve"),
-        ("KEY_FILE", "/run/key_file.json", Path("/run/key_file.json")),
-        ("REQUEST_DEADLINE_S", "2.5", 2.5),
-        ("UPLOAD_DEADLINE_S", "60", 60),
-        ("MAX_IN_FLIGHT", "8", 8),
-        ("MAX_IMAGE_BYTES", "1000", 1000),
-        ("MAX_BODY_BYTES", "2000", 2000),
-        ("API_KEYS", f"{KEY}, {KEY}2,", (KEY, f"{KEY}2")),
-        ("RATE_LIMIT_PER_MINUTE", "60", 60),
-        ("TRUSTED_PROXIES", "10.0.0.1,10.1.0.0/16", ("10.0.0.1", "10.1.0.0/16")),
-        ("CORS_ORIGINS", "https://a.example,http://b.example:8000", ("https://a.example", "http://b.example:8000")),
-        ("CORS_ORIGINS", "*", ("*",)),
-        ("CACHE_URL", "redis://cache:6379/1", "redis://cache:6379/1"),
-        ("CACHE_MAX_ENTRIES", "0", 0),
-        ("CACHE_MAX_BYTES", "1", 1),
-        ("CACHE_TTL_S", "60", 60),
-        ("DRAIN_S", "5", 5),
-        ("LOG_LEVEL", "DEBUG", "DEBUG"),
-        ("WEB_PORT", "", 5000),
+        ("MARSERVE_WEB_HOST", "0.0.0.0", "0.0.0.0"),  # noqa: S104
+        ("MARSERVE_WEB_PORT", "5001", 5001),
+        ("MARSERVE_INFERENCE_URL", "http://torchserve:8080/", "http://torchserve:8080"),
+        ("MARSERVE_MANAGEMENT_URL", "https://torchserve", "https://torchserve"),
+        ("MARSERVE_KEY_FILE", "/run/key_file.json", Path("/run/key_file.json")),
+        ("MARSERVE_REQUEST_DEADLINE_S", "2.5", 2.5),
+        ("MARSERVE_UPLOAD_DEADLINE_S", "60", 60),
+        ("MARSERVE_MAX_IN_FLIGHT", "8", 8),
+        ("MARSERVE_MAX_IMAGE_BYTES", "1000", 1000),
+        ("MARSERVE_MAX_BODY_BYTES", "2000", 2000),
+        ("MARSERVE_API_KEYS", f"{KEY}, {KEY}2,", (KEY, f"{KEY}2")),
+        ("MARSERVE_RATE_LIMIT_PER_MINUTE", "60", 60),
+        ("MARSERVE_TRUSTED_PROXIES", "10.0.0.1,10.1.0.0/16", ("10.0.0.1", "10.1.0.0/16")),
+        (
+            "MARSERVE_CORS_ORIGINS",
+            "https://a.example,http://b.example:8000",
+            ("https://a.example", "http://b.example:8000"),
+        ),
+        ("MARSERVE_CORS_ORIGINS", "*", ("*",)),
+        ("MARSERVE_CACHE_URL", "redis://cache:6379/1", "redis://cache:6379/1"),
+        ("MARSERVE_CACHE_MAX_ENTRIES", "0", 0),
+        ("MARSERVE_CACHE_MAX_BYTES", "1", 1),
+        ("MARSERVE_CACHE_TTL_S", "60", 60),
+        ("MARSERVE_DRAIN_S", "5", 5),
+        ("MARSERVE_LOG_LEVEL", "DEBUG", "DEBUG"),
+        ("MARSERVE_WEB_PORT", "", 5000),
     ],
 )
 def test_variable_sets_its_setting(name: str, value: str, expected: object) -> None:
-    assert getattr(Settings.from_environment({name: value}), name.lower()) == expected
+    assert getattr(Settings.from_environment({name: value}), name.removeprefix("MARSERVE_").lower()) == expected
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("WEB_PORT", "0"),
-        ("WEB_PORT", "70000"),
-        ("WEB_PORT", "http"),
-        ("INFERENCE_URL", "127.0.0.1:8080"),
-        ("INFERENCE_URL", "http://"),
-        ("REQUEST_DEADLINE_S", "0"),
-        ("REQUEST_DEADLINE_S", "nan"),
-        ("MAX_IN_FLIGHT", "0"),
-        ("MAX_IMAGE_BYTES", "16MB"),
-        ("RATE_LIMIT_PER_MINUTE", "-1"),
-        ("CORS_ORIGINS", "example.org"),
-        ("CORS_ORIGINS", "https://example.org/"),
-        ("CACHE_URL", "memcached://cache"),
-        ("CACHE_TTL_S", "0"),
-        ("LOG_LEVEL", "loud"),
+        ("MARSERVE_WEB_PORT", "0"),
+        ("MARSERVE_WEB_PORT", "70000"),
+        ("MARSERVE_WEB_PORT", "http"),
+        ("MARSERVE_INFERENCE_URL", "127.0.0.1:8080"),
+        ("MARSERVE_INFERENCE_URL", "http://"),
+        ("MARSERVE_REQUEST_DEADLINE_S", "0"),
+        ("MARSERVE_REQUEST_DEADLINE_S", "nan"),
+        ("MARSERVE_MAX_IN_FLIGHT", "0"),
+        ("MARSERVE_MAX_IMAGE_BYTES", "16MB"),
+        ("MARSERVE_RATE_LIMIT_PER_MINUTE", "-1"),
+        ("MARSERVE_CORS_ORIGINS", "example.org"),
+        ("MARSERVE_CORS_ORIGINS", "https://example.org/"),
+        ("MARSERVE_CACHE_URL", "memcached://cache"),
+        ("MARSERVE_CACHE_TTL_S", "0"),
+        ("MARSERVE_LOG_LEVEL", "loud"),
     ],
 )
 def test_impossible_value_is_named_with_a_valid_one(name: str, value: str) -> None:
@@ -80,7 +84,7 @@ def test_impossible_value_is_named_with_a_valid_one(name: str, value: str) -> No
 def test_keys_of_file_and_environment_are_joined(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"# for the shop\n{KEY}-file\n\n")
-    settings = Settings.from_environment({"API_KEYS": KEY, "API_KEYS_FILE": str(file)})
+    settings = Settings.from_environment({"MARSERVE_API_KEYS": KEY, "MARSERVE_API_KEYS_FILE": str(file)})
     assert settings.api_keys == (KEY, f"{KEY}-file")
 
 
@@ -89,12 +93,12 @@ def test_file_without_a_usable_key_stops_start_up(tmp_path: Path, content: str |
     file = tmp_path / "keys"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(ConfigurationError, match="API_KEYS_FILE"):
-        Settings.from_environment({"API_KEYS_FILE": str(file)})
+    with pytest.raises(ConfigurationError, match="MARSERVE_API_KEYS_FILE"):
+        Settings.from_environment({"MARSERVE_API_KEYS_FILE": str(file)})
 
 
 def test_bad_key_is_not_repeated() -> None:
     with pytest.raises(ConfigurationError) as failure:
-        Settings.from_environment({"API_KEYS": f"{KEY},secret"})
+        Settings.from_environment({"MARSERVE_API_KEYS": f"{KEY},secret"})
     assert "secret" not in str(failure.value)
     assert KEY not in str(failure.value)
