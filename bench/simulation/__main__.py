@@ -1,4 +1,4 @@
-"""``python -m autoscale.simulate``: the autoscaler against fixed numbers of workers, in a table."""
+"""``python -m bench.simulation``: the autoscaler against fixed numbers of workers, in a table."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bench.simulation import traffic
-from bench.simulation.recording import RecordingError, read_recording
-from bench.simulation.run import Outcome, run
-from bench.simulation.server import Machine
+from bench.simulation.server import SimulatedMachine, SimulationOutcome, simulate
+from bench.simulation.traffic import RecordingError, read_recording
 from marserve.autoscale.rules import Rules
 
 #: Seconds of each kind of traffic that is made up; of the daily curve, one day is squeezed into them.
@@ -24,7 +23,7 @@ the table of the made-up traffic takes about half a minute."""
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(
-        prog="python -m autoscale.simulate",
+        prog="python -m bench.simulation",
         description="Show how the autoscaler fares against fixed numbers of workers.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -40,7 +39,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.cores < 1 or min(options.picture_ms, options.start_s, options.target_ms, options.quiet_s) <= 0:
         parser.error("all numbers must be positive")
-    machine = Machine(picture_s=options.picture_ms / 1000, start_s=options.start_s)
+    machine = SimulatedMachine(picture_s=options.picture_ms / 1000, start_s=options.start_s)
     autoscaled = [
         Rules(minimum, options.cores, target_wait_s=options.target_ms / 1000, down_after_s=options.quiet_s)
         for minimum in sorted({1, max(1, options.cores // 4)})
@@ -59,7 +58,7 @@ def main() -> int:
     for name, arrivals in kinds.items():
         variants: list[int | Rules] = [*fixed_counts(options.cores), *autoscaled]
         for scaling in variants:
-            outcome = run(arrivals(), machine, scaling, cores=options.cores, seed=options.seed)
+            outcome = simulate(arrivals(), machine, scaling, cores=options.cores, seed=options.seed)
             print(line(name, scaling, outcome), flush=True)
     return 0
 
@@ -82,7 +81,7 @@ def fixed_counts(cores: int) -> list[int]:
     return sorted({1, max(1, cores // 2), max(1, 3 * cores // 4), cores})
 
 
-def line(name: str, scaling: int | Rules, outcome: Outcome) -> str:
+def line(name: str, scaling: int | Rules, outcome: SimulationOutcome) -> str:
     """One line of the table."""
     workers = f"{scaling}" if isinstance(scaling, int) else f"autoscaled {scaling.minimum}..{scaling.maximum}"
     cells = [

@@ -1,20 +1,28 @@
-"""A TorchServe with one model, as far as waiting is concerned: one queue, batches, workers that take time to start."""
+"""A TorchServe with one model, as far as waiting is concerned, and how it fares with fixed or autoscaled workers.
+
+One queue, batches, workers that take time to start; everything happens by discrete events.
+"""
 
 from __future__ import annotations
 
 import heapq
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
-from marserve.autoscale.model import Look
+from marserve.autoscale.capacity import Capacity
+from marserve.autoscale.model import Look, WatchedModel
 from marserve.autoscale.observation import Counters
+from marserve.autoscale.rules import Rules
+
+#: Seconds between two samples, as in the service.
+INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True)
-class Machine:
+class SimulatedMachine:
     """How long things take; docs/autoscaling.md says which of the defaults were measured."""
 
     batch_size: int = 8
@@ -38,10 +46,24 @@ class Results:
     worker_seconds: float = 0.0
 
 
-class Server:
+@dataclass(frozen=True)
+class SimulationOutcome:
+    """How a run went."""
+
+    requests: int
+    refused: int
+    wait_mean_s: float
+    wait_p50_s: float
+    wait_p99_s: float
+    mean_workers: float
+    most_workers: int
+    changes: int
+
+
+class SimulatedServer:
     """Processes events in the order of their time; ``now`` only goes forward."""
 
-    def __init__(self, machine: Machine, workers: int, seed: int) -> None:
+    def __init__(self, machine: SimulatedMachine, workers: int, seed: int) -> None:
         self.results = Results()
         self._machine = machine
         self._source = random.Random(seed)  # noqa: S311 - a simulation, which must repeat
@@ -90,8 +112,8 @@ class Server:
             self._begin()
         self._pass(to_s)
 
-    def look(self) -> Look:
-        """What the management API and the metrics tell now: as there, a batch counts when it is done."""
+    def sample(self) -> Look:
+        """What the management API and the metrics report now: as there, a batch counts when it is done."""
         counters = Counters(self._arrived, self._answered, self._waited_s, self._worked_s)
         return Look(self._now, counters, self._wanted, self._ready, len(self._queue))
 
@@ -118,6 +140,48 @@ class _Batch:
     seconds: float
 
 
-def ticks(interval_s: float) -> Iterator[float]:
+def simulate(
+    arrivals: Iterable[float], machine: SimulatedMachine, scaling: int | Rules, *, cores: int, seed: int = 18
+) -> SimulationOutcome:
+    """``scaling`` is a fixed number of workers, or the rules to which the autoscaler holds on ``cores`` cores."""
+    workers = most = scaling if isinstance(scaling, int) else scaling.minimum
+    server = SimulatedServer(machine, workers, seed)
+    watched = WatchedModel(scaling) if isinstance(scaling, Rules) else None
+    samples = _ticks(INTERVAL_S)
+    next_sample_s = next(samples)
+    changes = requests = 0
+    for at_s in arrivals:
+        while watched is not None and next_sample_s <= at_s:
+            server.advance(next_sample_s)
+            watched.add(server.sample())
+            decision = watched.decide(Capacity(cores, f"{cores} cores"))
+            if decision is not None and decision.workers != workers:
+                workers = decision.workers
+                most = max(most, workers)
+                changes += 1
+                server.scale(workers)
+                watched.changed(next_sample_s, workers)
+            next_sample_s = next(samples)
+        requests += 1
+        server.arrive(at_s)
+    results = server.results
+    waits = sorted(results.waits_s)
+    return SimulationOutcome(
+        requests=requests,
+        refused=results.refused,
+        wait_mean_s=sum(waits) / len(waits) if waits else 0.0,
+        wait_p50_s=_percentile(waits, 50),
+        wait_p99_s=_percentile(waits, 99),
+        mean_workers=results.worker_seconds / at_s if requests else 0.0,
+        most_workers=most,
+        changes=changes,
+    )
+
+
+def _ticks(interval_s: float) -> Iterator[float]:
     """Multiples of ``interval_s``, without the sum of their errors."""
     return (number * interval_s for number in count(1))
+
+
+def _percentile(rising: list[float], percent: int) -> float:
+    return rising[min(len(rising) - 1, len(rising) * percent // 100)] if rising else 0.0

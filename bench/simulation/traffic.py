@@ -1,10 +1,21 @@
-"""When requests come: made up, or as recorded. All functions answer rising seconds from 0."""
+"""When requests come: made up, or as recorded (a CSV file, or the web service's log). Always rising seconds from 0."""
 
 from __future__ import annotations
 
+import csv
+import json
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+#: The routes of the web service that end in a worker.
+CLASSIFYING = ("/predict", "/classify", "/explain", "/v2/")
+
+
+class RecordingError(ValueError):
+    """The file is no recording; the message says what is wrong with it."""
 
 
 def poisson(rate_at: Callable[[float], float], peak_per_s: float, seconds: float, seed: int) -> Iterator[float]:
@@ -39,3 +50,64 @@ def daily(low_per_s: float, peak_per_s: float, seconds: float, seed: int) -> Ite
         return low_per_s + (peak_per_s - low_per_s) * (1 - math.cos(2 * math.pi * now / seconds)) / 2
 
     return poisson(rate, peak_per_s, seconds, seed)
+
+
+def read_recording(file: Path) -> list[float]:
+    """Seconds of all requests from the first one on, rising.
+
+    A CSV file has the column ``time``, in seconds or as ISO 8601, and may have the column ``requests``: how many came
+    from then to the next row. Any other file is read as the log of the web service. Raises RecordingError.
+    """
+    try:
+        with file.open(encoding="utf-8", newline="") as lines:
+            times = list(_from_csv(file, lines) if file.suffix == ".csv" else _from_log(lines))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise RecordingError(f"{file} cannot be read: {exc}") from exc
+    if not times:
+        raise RecordingError(f"{file} holds no requests.")
+    times.sort()
+    return [time - times[0] for time in times]
+
+
+def _from_csv(file: Path, lines: Iterable[str]) -> Iterator[float]:
+    reader = csv.DictReader(lines)
+    if "time" not in (reader.fieldnames or ()):
+        raise RecordingError(f"{file} has no column 'time': its first line must be 'time' or 'time,requests'.")
+    try:
+        bins = [(_seconds(entry["time"]), int(entry.get("requests") or 1)) for entry in reader]
+    except (ValueError, TypeError) as exc:
+        raise RecordingError(f"{file}, line {reader.line_num}: {exc}") from exc
+    if "requests" not in (reader.fieldnames or ()):
+        yield from (time for time, _ in bins)
+        return
+    # A last row has no next one: it is taken to be as long as the one before.
+    length = bins[-1][0] - bins[-2][0] if len(bins) > 1 else 1.0
+    ends = [*bins[1:], (bins[-1][0] + length, 0)] if bins else []
+    for (start, count), (end, _) in zip(bins, ends, strict=True):
+        yield from (start + (end - start) * (number + 0.5) / count for number in range(count))
+
+
+def _from_log(lines: Iterable[str]) -> Iterator[float]:
+    for line in lines:
+        time = _time_of(line)
+        if time is not None:
+            yield time
+
+
+def _time_of(line: str) -> float | None:
+    """When a request to classify came; None for any other line."""
+    try:
+        entry = json.loads(line)
+        if entry["logger"] != "web.access" or not entry["path"].startswith(CLASSIFYING):
+            return None
+        # The line is written when the request has been answered.
+        return _seconds(entry["time"]) - float(entry["duration_ms"]) / 1000
+    except (ValueError, KeyError, TypeError, AttributeError):  # lines that other programs wrote
+        return None
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return datetime.fromisoformat(text).timestamp()

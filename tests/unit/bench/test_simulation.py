@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from bench.simulation import traffic
-from bench.simulation.recording import RecordingError, read_recording
-from bench.simulation.run import run
-from bench.simulation.server import Machine
+from bench.simulation.server import SimulatedMachine, simulate
+from bench.simulation.traffic import RecordingError, read_recording
+from bench.workspace import REPOSITORY
 from marserve.autoscale.rules import Rules
 
-MACHINE = Machine()
+MACHINE = SimulatedMachine()
 RULES = Rules(1, 8)
 
 
 def test_the_simulated_server_waits_as_theory_says() -> None:
     # M/D/1 at 60 % load: the mean wait is load / (2 (1 - load)) service times; 0.75 of 10 ms.
-    machine = Machine(batch_size=1, queue_size=10**6, batch_s=0.0, picture_s=0.01, spread=0.0)
+    machine = SimulatedMachine(batch_size=1, queue_size=10**6, batch_s=0.0, picture_s=0.01, spread=0.0)
     arrivals = list(traffic.steady(60.0, 2000.0, seed=1))
-    outcome = run(arrivals, machine, 1, cores=1)
+    outcome = simulate(arrivals, machine, 1, cores=1)
     assert outcome.wait_mean_s == pytest.approx(0.0075, rel=0.05)
     assert (outcome.refused, outcome.mean_workers) == (0, 1.0)
 
 
 def test_equal_seeds_give_equal_outcomes() -> None:
-    outcomes = [run(traffic.burst(20.0, 300.0, 400.0, seed=3), MACHINE, RULES, cores=8) for _ in range(2)]
+    outcomes = [simulate(traffic.burst(20.0, 300.0, 400.0, seed=3), MACHINE, RULES, cores=8) for _ in range(2)]
     assert outcomes[0] == outcomes[1]
 
 
 def test_under_steady_traffic_it_finds_a_number_and_keeps_it() -> None:
-    outcome = run(traffic.steady(200.0, 600.0, seed=3), MACHINE, RULES, cores=8)
+    outcome = simulate(traffic.steady(200.0, 600.0, seed=3), MACHINE, RULES, cores=8)
     assert outcome.wait_mean_s < 0.05, "the first seconds with one worker included"
     assert 4 <= outcome.mean_workers <= 6.5
     assert outcome.changes <= 5
@@ -40,15 +42,15 @@ def test_under_steady_traffic_it_finds_a_number_and_keeps_it() -> None:
 
 def test_over_a_day_it_waits_less_than_the_mean_number_of_workers_would() -> None:
     arrivals = list(traffic.daily(25.0, 400.0, 900.0, seed=3))
-    autoscaled = run(arrivals, MACHINE, RULES, cores=8)
-    fixed = run(arrivals, MACHINE, round(autoscaled.mean_workers), cores=8)
+    autoscaled = simulate(arrivals, MACHINE, RULES, cores=8)
+    fixed = simulate(arrivals, MACHINE, round(autoscaled.mean_workers), cores=8)
     assert autoscaled.mean_workers < 6.5
     assert autoscaled.wait_p99_s < fixed.wait_p99_s / 2
     assert autoscaled.refused <= fixed.refused
 
 
 def test_it_never_uses_more_than_the_cores() -> None:
-    outcome = run(traffic.steady(300.0, 60.0, seed=3), MACHINE, RULES, cores=3)
+    outcome = simulate(traffic.steady(300.0, 60.0, seed=3), MACHINE, RULES, cores=3)
     assert outcome.most_workers == 3
     assert outcome.refused > 0
 
@@ -99,3 +101,12 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, content: str, complaint
     (tmp_path / "r.csv").write_text(content)
     with pytest.raises(RecordingError, match=complaint):
         read_recording(tmp_path / "r.csv")
+
+
+def test_the_command_compares_the_autoscaler_with_fixed_numbers_of_workers(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("time,requests\n0,200\n10,0\n20,0\n")
+    command = [sys.executable, "-m", "bench.simulation", tmp_path / "r.csv", "--cores", "2"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines()]
+    assert [row[1] for row in table] == ["workers", "---", "1", "2", "autoscaled 1..2"]
