@@ -84,7 +84,7 @@ def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) ->
     model_config = _model_config(options)
     labels = _canonical_labels(options.labels)
     precision = parse_model_config(yaml.safe_load(model_config)).handler.precision
-    calibration = find_calibration(options, precision)
+    calibration = find_calibration(options, precision, report)
     int8_inputs = quantization_inputs(calibration, current) if precision == "int8" else None
     digest = inputs_digest(options, weights.sha256, model_config, labels, int8_inputs)
     if current is not None and current.inputs_sha256 == digest and not force:

@@ -16,6 +16,7 @@ from marserve.handler.resnet18.engines.base import Pixels
 from marserve.handler.resnet18.errors import ConfigurationError, RequestError
 from marserve.handler.resnet18.images import ImageDecoder, ImageLimits
 from marserve.handler.resnet18.labels import Label
+from marserve.pictures import describe_skipped, find_pictures
 
 #: With 50 pictures kept apart one that changes its class is 2 %: fewer could not tell 97 % from 100 %.
 LEAST_PICTURES = 100
@@ -28,7 +29,7 @@ LIMITS = ImageLimits(max_image_bytes=100_000_000, max_image_pixels=200_000_000)
 
 
 @dataclass(frozen=True)
-class PictureFile:
+class CalibrationPicture:
     """A file of the folder and its content's SHA-256."""
 
     path: Path
@@ -48,32 +49,37 @@ class Pictures:
         return len(self.pixels)
 
 
-def find_pictures(directory: Path, labels: list[Label]) -> list[PictureFile]:
-    """The files below ``directory``, in the order of their contents' digests, each content once.
+def calibration_pictures(
+    directory: Path, labels: list[Label], report: Callable[[str], None]
+) -> list[CalibrationPicture]:
+    """The pictures below ``directory``, in the order of their contents' digests, each content once.
 
-    Of more than MOST_PICTURES files those with the smallest digest of their name are taken: a fixed choice at random.
-    Raises ConfigurationError where ``directory`` is none.
+    Of more than MOST_PICTURES those with the smallest digest of their name are taken: a fixed choice at random. Raises
+    ConfigurationError where ``directory`` is none, NoPictureFoundError where it holds none.
     """
     if not directory.is_dir():
         raise ConfigurationError(f"--calibration {directory}: give a folder of pictures like those to be classified.")
-    files = [path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    below = find_pictures([str(directory)])
+    if below.skipped:
+        report(f"  --calibration: {describe_skipped(below.skipped)}")
+    files = [Path(picture.path) for picture in below.pictures]
     files.sort(key=lambda path: hashlib.sha256(str(path.relative_to(directory)).encode()).digest())
     class_of = PictureLabels(labels)
-    found: dict[str, PictureFile] = {}
+    found: dict[str, CalibrationPicture] = {}
     for path in sorted(files[:MOST_PICTURES]):
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        found.setdefault(sha256, PictureFile(path, sha256, class_of(path)))
+        found.setdefault(sha256, CalibrationPicture(path, sha256, class_of(path)))
     return [found[sha256] for sha256 in sorted(found)]
 
 
-def calibration_digest(files: list[PictureFile]) -> str:
+def calibration_digest(files: list[CalibrationPicture]) -> str:
     """SHA-256 over what the pictures contribute to an archive: their contents and classes, not where they lie."""
     content = [[file.sha256, file.class_id] for file in files]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def split_pictures(
-    files: list[PictureFile], preprocessing: Preprocessing, report: Callable[[str], None]
+    files: list[CalibrationPicture], preprocessing: Preprocessing, report: Callable[[str], None]
 ) -> tuple[Pictures, Pictures]:
     """Decode ``files``: pictures to calibrate with, and as many or more to judge by.
 
@@ -90,13 +96,13 @@ def split_pictures(
             "classified."
         )
     if unreadable := len(files) - len(decoded):
-        report(f"  {unreadable} files of the calibration folder are no pictures; they are left out.")
+        report(f"  {unreadable} files of the calibration folder cannot be read; they are left out.")
     count = min(len(decoded) // 2, MOST_CALIBRATION_PICTURES)
     pixels, classes = np.stack(decoded), np.array(class_ids, dtype=np.int64)
     return Pictures(pixels[:count], classes[:count]), Pictures(pixels[count:], classes[count:])
 
 
-def _decode(decoder: ImageDecoder, file: PictureFile) -> Pixels | None:
+def _decode(decoder: ImageDecoder, file: CalibrationPicture) -> Pixels | None:
     try:
         return decoder.decode(file.path.read_bytes())
     except RequestError:

@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 from marserve.archive.accuracy_guard import objection
-from marserve.archive.calibration import PictureFile, calibration_digest, find_pictures, split_pictures
+from marserve.archive.calibration import CalibrationPicture, calibration_digest, calibration_pictures, split_pictures
 from marserve.archive.export import name_nodes
 from marserve.archive.options import BuildOptions
 from marserve.archive.quantization import PRESET, nncf_module
@@ -18,16 +18,18 @@ from marserve.handler.resnet18.errors import ConfigurationError
 from marserve.handler.resnet18.labels import read_labels
 
 
-def find_calibration(options: BuildOptions, precision: str) -> list[PictureFile] | None:
+def find_calibration(
+    options: BuildOptions, precision: str, report: Callable[[str], None]
+) -> list[CalibrationPicture] | None:
     """The pictures of ``--calibration``, None where it was not given; ConfigurationError where nobody needs them."""
     if options.calibration is None:
         return None
     if precision != "int8":
         raise ConfigurationError(f"--calibration goes with --precision int8; the precision is {precision}.")
-    return find_pictures(options.calibration, read_labels(options.labels))
+    return calibration_pictures(options.calibration, read_labels(options.labels), report)
 
 
-def quantization_inputs(files: list[PictureFile] | None, current: Description | None) -> dict[str, str]:
+def quantization_inputs(files: list[CalibrationPicture] | None, current: Description | None) -> dict[str, str]:
     """What int8 depends on besides; for pictures not given and NNCF not installed, what ``current`` was built with."""
     earlier = current.quantization if current is not None else None
     try:
@@ -47,7 +49,7 @@ class AccuracyError(Exception):
 
 def quantize_export(
     directory: Path,
-    files: list[PictureFile],
+    files: list[CalibrationPicture],
     preprocessing: Preprocessing,
     *,
     trained: bool,

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-from marserve.classify.pictures import PictureFile
 from marserve.classify.results import Known, ResultFormat
 from marserve.client.predictions import Classification
+from marserve.pictures import PictureFile
 
 #: Names of files are bytes; those that are no UTF-8 are written as they are.
 ENCODING, ERRORS = "utf-8", "surrogateescape"

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, astuple, dataclass
 from typing import Protocol
 
-from marserve.classify.pictures import PictureFile
 from marserve.client.predictions import Classification, Prediction
+from marserve.pictures import PictureFile
 
 #: Columns of a CSV file before those of the predictions.
 FIRST_COLUMNS = ("path", "size", "mtime_ns", "model", "version", "weights")

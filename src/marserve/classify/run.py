@@ -11,11 +11,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from marserve.classify.pictures import PictureFile
 from marserve.client.errors import ClientError, ServerOverloaded, Unreachable
 from marserve.client.inference import InferenceClient
 from marserve.client.parallel import run_in_parallel
 from marserve.client.predictions import Classification
+from marserve.pictures import PictureFile
 
 #: Statuses after which the next picture will fare no better: no API key, or nothing at this address.
 HOPELESS = frozenset({401, 404, 405})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from marserve.classify.pictures import PictureFile
 from marserve.client.predictions import Classification
+from marserve.pictures import PictureFile
 
 #: Characters of a path; of a longer one the end is shown, which tells more.
 LONGEST_PATH = 48

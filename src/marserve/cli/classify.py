@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from marserve.setup.environment import continue_in_environment
+from marserve.terminal import complain
 
 EXAMPLES = """examples:
   marserve classify examples/cat.jpg
@@ -41,18 +42,18 @@ def main(command: str, arguments: Sequence[str]) -> int:
 
 def _classify(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     from marserve.classify.interruption import stop_on_signals
-    from marserve.classify.pictures import NothingFound, find_pictures
     from marserve.classify.result_file import ResultFile, ResultFileError
     from marserve.classify.results import Csv, JsonLines
     from marserve.classify.run import classify_files
     from marserve.classify.table import Table
     from marserve.client.inference import InferenceClient
+    from marserve.pictures import NoPictureFoundError, describe_skipped, find_pictures
 
     form = options.format or _usual_format(options.output)
     if options.output is not None and form == "table":
         parser.error("--output keeps results to go on from: give it --format jsonl or csv")
     try:
-        pictures = find_pictures(options.pictures)
+        found = find_pictures(options.pictures)
         client = InferenceClient.for_web(
             options.url or f"http://127.0.0.1:{os.environ.get('MARSERVE_WEB_PORT', '5000')}",
             model=options.model,
@@ -60,8 +61,11 @@ def _classify(parser: argparse.ArgumentParser, options: argparse.Namespace) -> i
             deadline_s=options.deadline,
             connections=options.parallel,
         )
-    except (NothingFound, ValueError) as exc:
+    except (NoPictureFoundError, ValueError) as exc:
         parser.error(str(exc))
+    pictures = found.pictures
+    if found.skipped:
+        complain(describe_skipped(found.skipped))
     results = (Csv if form == "csv" else JsonLines)(options.top_k)
     known = 0
     with stop_on_signals(client.close) as stop:
@@ -84,6 +88,7 @@ def _classify(parser: argparse.ArgumentParser, options: argparse.Namespace) -> i
             except (ResultFileError, OSError) as exc:
                 print(f"marserve classify: {exc}", file=sys.stderr)
                 return 1
+    outcome.failed += found.foreign
     if outcome.stopped is not None:
         print(f"marserve classify: {outcome.stopped}", file=sys.stderr)
     if options.output is not None or outcome.failed or outcome.left:

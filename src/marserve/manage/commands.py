@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from marserve.classify.pictures import NothingFound, find_pictures
 from marserve.client.errors import ClientError
 from marserve.errors import MarserveError, StopRequestedError
 from marserve.manage import deployment, draining, metrics, recovery, rollback, scaling
@@ -24,6 +23,7 @@ from marserve.manage.rendering import render_line, render_status
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.scaling import Report
 from marserve.manage.status import Status, read_status
+from marserve.pictures import describe_skipped, find_pictures
 from marserve.stack.run_directory import RunDirectory
 from marserve.terminal import complain, say
 from marserve.torchserve.log_lines import LogLine, log_files, merged
@@ -38,7 +38,7 @@ def run(options: Namespace) -> int:
         if options.command == "logs":  # which stay when the stack has ended
             return _logs(RunDirectory(options.port).logs, options)
         return _COMMANDS[options.command](RunningStack.find(options.port), options)
-    except (MarserveError, ClientError, NothingFound) as exc:
+    except (MarserveError, ClientError) as exc:
         complain(f"manage.py {options.command}: {exc}")
         return 1
     except DeclinedError as exc:
@@ -161,7 +161,10 @@ def _report(options: Namespace) -> Report:
 
 
 def _pictures(options: Namespace) -> list[Path]:
-    return [Path(picture.path) for picture in find_pictures(options.pictures)]
+    found = find_pictures(options.pictures)
+    if found.skipped:
+        complain(describe_skipped(found.skipped))
+    return [Path(picture.path) for picture in found.pictures]
 
 
 def _tell(options: Namespace, result: dict[str, Any], text: str) -> int:

@@ -54,6 +54,19 @@ def test_standard_output_has_every_picture_in_order(server: FakeServer, pictures
         assert [line.split()[0][-6:] for line in lines_of_table] == [path[-6:] for path in expected]
 
 
+def test_what_a_folder_holds_besides_is_named_and_an_unreadable_picture_is_a_failure(
+    server: FakeServer, pictures: Path
+) -> None:
+    (pictures / "notes.txt").touch()
+    done = classify(server, pictures)
+    assert (done.returncode, done.stderr) == (0, "1 file skipped: 1 .txt\n")
+    (pictures / "IMG_0002.HEIC").touch()
+    done = classify(server, pictures)
+    assert done.returncode == 1
+    assert "2 files skipped: 1 .heic (cannot be read here: export as JPEG), 1 .txt" in done.stderr
+    assert "12 classified, 1 failed" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["results.jsonl", "results.csv"])
 def test_failures_are_told_and_asked_again_by_the_next_run(
     server: FakeServer, pictures: Path, tmp_path: Path, name: str

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from marserve.classify.pictures import PictureFile
 from marserve.classify.result_file import ResultFile, ResultFileError
 from marserve.classify.results import Csv, JsonLines, ResultFormat
 from marserve.client.predictions import Classification, Prediction
+from marserve.pictures import PictureFile
 
 FORMATS = {"jsonl": JsonLines, "csv": Csv}
 PICTURES = [

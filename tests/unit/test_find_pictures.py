@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from marserve.classify.pictures import NothingFound, find_pictures
+from marserve.pictures import NoPictureFoundError, describe_skipped, find_pictures
 
 FILES = ["b/2.PNG", "b/c/3.webp", "b/.hidden/4.jpg", "b/notes.txt", "a.jpg", "odd[1].jpg", "b/.5.jpg"]
 
@@ -35,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_names_become_pictures_each_once(folder: Path, names: list[str], found: list[str]) -> None:
-    pictures = find_pictures(names)
+    pictures = find_pictures(names).pictures
     assert [picture.path for picture in pictures] == found
     assert all(picture.size == 7 for picture in pictures)
 
@@ -43,5 +43,20 @@ def test_names_become_pictures_each_once(folder: Path, names: list[str], found: 
 @pytest.mark.parametrize("name", ["absent.jpg", "x/*.jpg", "empty"])
 def test_a_name_that_leads_nowhere_is_an_error_that_names_it(folder: Path, name: str) -> None:
     (folder / "empty").mkdir()
-    with pytest.raises(NothingFound, match=r"no picture found"):
+    with pytest.raises(NoPictureFoundError, match=r"no picture found"):
         find_pictures(["a.jpg", name])
+
+
+def test_files_that_are_passed_over_are_counted_once_by_suffix(folder: Path) -> None:
+    for name in ("b/IMG_2.HEIC", "b/c/IMG_3.heic", "b/README"):
+        (folder / name).touch()
+    found = find_pictures(["b", "b/c", "b/**/*", "b/README"])
+    assert found.foreign == 2
+    assert describe_skipped(found.skipped) == ("3 files skipped: 2 .heic (cannot be read here: export as JPEG), 1 .txt")
+
+
+def test_a_folder_of_unreadable_pictures_says_so(folder: Path) -> None:
+    (folder / "phone").mkdir()
+    (folder / "phone" / "IMG_1.HEIC").touch()
+    with pytest.raises(NoPictureFoundError, match=r"1 file skipped: 1 \.heic .*export as JPEG"):
+        find_pictures(["phone"])
