@@ -1,4 +1,4 @@
-"""Archives that several tests use, built once a run."""
+"""Archives that several tests use, built once a run; tests/requirements.py judges what tests need besides."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 from marserve.archive.build import BuiltArchive, build
 from marserve.archive.options import BuildOptions
 from tests.support import report, unpack
+
+pytest_plugins = ["tests.requirements", "pytester"]
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 #: The example picture, 451 x 300.
 CAT = REPOSITORY / "examples" / "cat.jpg"
-#: Labelled photographs that are not part of the project: tests that use them skip where they are absent.
+#: Labelled photographs that are not part of the project: @pytest.mark.needs("photographs").
 PHOTOS = REPOSITORY.parent / "shared" / "photos"
 
 

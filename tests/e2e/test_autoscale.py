@@ -18,7 +18,7 @@ from tests.e2e.conftest import ServedStack
 from tests.e2e.serving import ANSWER_S, Stack, stack_on_free_ports
 from tests.support import CAT
 
-pytestmark = pytest.mark.skipif(usable_cores() < 2, reason="one core bears one worker: there is nothing to scale")
+pytestmark = pytest.mark.needs("two-cores")
 
 #: Impatient, so that the test takes seconds: by default a worker stays for a minute.
 SERVE = ("--detach", "--weights", "untrained", "--precision", "f32", "--autoscale", "1..64")

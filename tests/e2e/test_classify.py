@@ -14,7 +14,7 @@ from marserve.client.errors import Refused
 from marserve.client.inference import InferenceClient
 from marserve.client.management import ManagementClient
 from tests.e2e.conftest import ServedStack
-from tests.support import CAT, PHOTOS
+from tests.support import CAT
 
 PICTURES = 300
 WAIT_S = 120
@@ -23,14 +23,10 @@ WAIT_S = 120
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Pictures of which no two are the same: a JPEG may have anything behind its end."""
-    if not PHOTOS.exists():
-        pytest.skip(f"no photographs at {PHOTOS}")
-    photographs = sorted(PHOTOS.glob("*.JPEG"))
     folder = tmp_path / "pictures"
     folder.mkdir()
     for number in range(PICTURES):
-        content = photographs[number % len(photographs)].read_bytes()
-        (folder / f"{number:04}.jpg").write_bytes(content + str(number).encode())
+        (folder / f"{number:04}.jpg").write_bytes(CAT.read_bytes() + str(number).encode())
     return folder
 
 

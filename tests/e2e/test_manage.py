@@ -142,6 +142,7 @@ def test_an_interrupted_deployment_leaves_nothing_behind(operated: Stack, tmp_pa
     assert not (operated.run_directory.model_store / f"{MODEL}-4.0.mar").exists()
 
 
+@pytest.mark.needs("prometheus")
 def test_a_worker_that_was_given_up_is_shown_and_brought_back(operated: Stack, tmp_path: Path) -> None:
     third = variant(operated, tmp_path, "3.0", give_up_soon)
     done(operated, "deploy", MODEL, "--archive", str(third), "--yes")

@@ -37,6 +37,7 @@ EMPTY_WHILE_HEALTHY = {
 }
 CALLERS = 4
 LOAD_S = 15
+pytestmark = pytest.mark.needs("prometheus")
 
 
 @pytest.fixture(scope="module")

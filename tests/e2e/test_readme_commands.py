@@ -41,6 +41,7 @@ def test_there_are_examples_with_answers() -> None:
     assert len([answer for _, answer in EXAMPLES if answer]) >= 2
 
 
+@pytest.mark.needs("curl")
 @pytest.mark.parametrize(("command", "shown"), EXAMPLES)
 def test_a_command_answers_what_the_readme_shows(served: ServedStack, command: str, shown: str) -> None:
     answer = asked_of(served, command)

@@ -26,6 +26,7 @@ TRUNCATED = JPEG[: len(JPEG) // 2]
 DEMONSTRATION = "efficientnet_lite0"
 
 
+@pytest.mark.needs("curl")
 def test_the_printed_curl_line_works_as_it_stands(served: ServedStack) -> None:
     line = next(line for line in served.announcement.splitlines() if line.startswith("Try it:"))
     command = line.removeprefix("Try it:").strip()

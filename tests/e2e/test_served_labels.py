@@ -9,7 +9,7 @@ from tests.photographs import reference_classes, true_class
 from tests.support import PHOTOS
 
 
-@pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"the labelled photographs are not there ({PHOTOS})")
+@pytest.mark.needs("photographs")
 def test_top_1_equals_the_reference_and_is_right(served: ServedStack) -> None:
     photographs = sorted(PHOTOS.glob("*.JPEG"))
     assert len(photographs) == 200

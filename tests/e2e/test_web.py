@@ -8,7 +8,6 @@ import http.client
 import io
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -322,7 +321,7 @@ def test_a_web_service_that_is_stopped_finishes_what_it_has_begun(stack: Stack) 
         assert process.wait(30) == 0
 
 
-@pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server: apt-get install redis-server")
+@pytest.mark.needs("redis-server")
 def test_results_in_redis_are_shared_and_nobody_waits_for_one_that_is_gone(stack: Stack, tmp_path: Path) -> None:
     stack.wait_for_readiness(200, within_s=60)
     port = free_ports(1)[0]

@@ -15,7 +15,7 @@ from tests.support import PHOTOS
 
 BATCH = 8
 
-pytestmark = pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"the labelled photographs are not there ({PHOTOS})")
+pytestmark = pytest.mark.needs("photographs")
 
 
 @pytest.fixture(scope="module")
@@ -44,16 +44,7 @@ def classes(directory: Path, photographs: list[Path], **settings: str) -> list[i
     return found
 
 
-def has_bf16() -> bool:
-    """Whether the processor computes bf16 natively, as Linux tells."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-@pytest.mark.skipif(not has_bf16(), reason="this processor has no bf16")
+@pytest.mark.needs("bf16")
 def test_bf16_changes_few_labels(demonstration_directory: Path, photographs: list[Path], reference: list[int]) -> None:
     found = classes(demonstration_directory, photographs, precision="bf16")
     assert sum(one == other for one, other in zip(found, reference, strict=True)) >= 197

@@ -13,6 +13,8 @@ from tests.e2e.page.browsing import OpenPage
 from tests.e2e.page.pictures import payload
 from tests.support import CAT
 
+pytestmark = pytest.mark.needs("chromium")
+
 PHONE, DESKTOP = 390, 1280
 LONG_NAME = "a-very-long-name-" * 12 + ".jpg"
 

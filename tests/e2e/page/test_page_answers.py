@@ -10,6 +10,8 @@ from playwright.sync_api import Page, expect
 from tests.e2e.page.pictures import pictures
 from tests.support import CAT
 
+pytestmark = pytest.mark.needs("chromium")
+
 HEATMAP_ALPHA = """canvas => {
     const { data, width } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     return Array.from({ length: canvas.height }, (_, y) =>

@@ -11,6 +11,8 @@ from tests.e2e.page.browsing import OpenPage
 from tests.e2e.page.pictures import huge_picture, payload
 from tests.support import CAT
 
+pytestmark = pytest.mark.needs("chromium")
+
 TRY_AGAIN = "Try again"
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 
+import pytest
 from playwright.sync_api import FilePayload, Page, expect
 
 from tests.e2e.page.browsing import OpenPage
 from tests.e2e.page.pictures import payload, picture, pictures
 from tests.support import CAT
+
+pytestmark = pytest.mark.needs("chromium")
 
 #: What EfficientNet-Lite0 may well see in the example picture.
 CATS = {"tabby", "tiger cat", "Egyptian cat"}

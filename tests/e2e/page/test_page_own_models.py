@@ -15,6 +15,8 @@ from tests.e2e.page.browsing import OpenPage
 from tests.e2e.serving import ANSWER_S, Stack, run, stack_on_free_ports
 from tests.patterns import CLASSES, picture, write_finetuned_network
 
+pytestmark = pytest.mark.needs("chromium")
+
 #: Pictures of each class that the network has not seen.
 JUDGED = range(1000, 1020)
 

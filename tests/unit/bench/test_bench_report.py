@@ -15,8 +15,6 @@ from bench.table import table
 from bench.time_spent import time_table
 from tests.unit.bench.records import complete_run, load
 
-pytest.importorskip("matplotlib", reason="matplotlib comes with the dependency group 'bench'")
-
 
 def test_report_has_a_section_for_everything_that_was_measured(tmp_path: Path) -> None:
     text = write_report(Summary(complete_run()), tmp_path).read_text(encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -39,7 +38,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *arguments): pass
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
-pytestmark = pytest.mark.skipif(shutil.which("wrk") is None, reason="the load generator wrk is not installed")
+pytestmark = pytest.mark.needs("wrk")
 
 
 @dataclass

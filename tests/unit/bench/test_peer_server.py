@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -49,10 +48,6 @@ name = "our engine"
 engine = "ours"
 command = ["{python}", "server.py", "{port}", "{archive}", "{precision}"]
 """
-IS_NAMESPACE_POSSIBLE = (
-    Path("/usr/sbin/ip").exists()
-    and subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0  # noqa: S607
-)
 
 
 def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: int, toml: str = TOML) -> PeerServer:
@@ -111,7 +106,7 @@ def test_failed_preparation_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         pass
 
 
-@pytest.mark.skipif(not IS_NAMESPACE_POSSIBLE, reason="network namespaces take root and iproute2")
+@pytest.mark.needs("network-namespaces")
 def test_server_in_a_namespace_answers_there_and_the_namespace_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from bench.target import Target
 from bench.wrk import Load, run_wrk, write_requests, wrk_program
 
 PICTURES = [b"\xff\xd8" + bytes([number]) * 3000 for number in range(20)]
-needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="the load generator wrk is not installed")
+needs_wrk = pytest.mark.needs("wrk")
 
 
 def load(port: int, directory: Path, clients: int = 4, body: BodyFormat | None = None) -> Load:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from marserve.handler.resnet18.description import Description
 from marserve.handler.resnet18.engines.cuda_graphs import captured_sizes
@@ -20,7 +19,7 @@ def test_every_batch_finds_a_graph_that_is_at_most_twice_its_size(batch_size: in
         assert min(size for size in sizes if size >= count) < 2 * count
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.needs("nvidia-gpu")
 @pytest.mark.parametrize(("precision", "tolerance"), [("f32", 1e-3), ("auto", 0.02), ("bf16", 0.05)])
 def test_a_gpu_answers_as_the_cpu_does(resnet18_directory: Path, precision: str, tolerance: float) -> None:
     description = Description.read(resnet18_directory)

@@ -89,7 +89,7 @@ def test_exact_equals_torchvision_on_the_example_photograph() -> None:
     assert np.array_equal(decoded, torchvision_transform(Image.open(CAT).convert("RGB"), Preprocessing()))
 
 
-@pytest.mark.skipif(not PHOTOS.is_dir(), reason="the labelled photographs are not beside the repository")
+@pytest.mark.needs("photographs")
 def test_exact_equals_torchvision_on_photographs() -> None:
     decoder = ImageDecoder(Preprocessing(), LIMITS, "exact")
 

@@ -59,7 +59,7 @@ def test_a_scaled_decode_knows_greyscale_and_cmyk(mode: str) -> None:
     assert difference(content, Preprocessing(resize_size=64, crop_size=56)).max() <= 3
 
 
-@pytest.mark.skipif(not PHOTOS.is_dir(), reason="the labelled photographs are not beside the repository")
+@pytest.mark.needs("photographs")
 def test_fast_costs_no_accuracy_on_photographs() -> None:
     photos = sorted(PHOTOS.glob("*.JPEG"))
     classes = np.array([int(photo.name[:4]) for photo in photos])

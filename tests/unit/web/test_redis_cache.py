@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -27,10 +25,10 @@ def free_port() -> int:
 
 
 class RedisServer:
-    def __init__(self, executable: str, directory: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         self.port = free_port()
         self._command = [
-            executable,
+            "redis-server",
             "--port",
             str(self.port),
             "--bind",
@@ -65,17 +63,13 @@ class RedisServer:
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    executable = shutil.which("redis-server")
-    if executable is None:
-        if "CI" in os.environ:
-            pytest.fail("This test needs Redis: apt-get install redis-server")
-        pytest.skip("no Redis on this machine (apt-get install redis-server)")
-    server = RedisServer(executable, tmp_path)
+    server = RedisServer(tmp_path)
     server.start()
     yield server
     server.stop()
 
 
+@pytest.mark.needs("redis-server")
 async def test_two_services_share_results(
     start_service: StartService, torchserve: FakeTorchServe, redis: RedisServer
 ) -> None:
@@ -87,6 +81,7 @@ async def test_two_services_share_results(
     assert len(torchserve.pictures) == 1
 
 
+@pytest.mark.needs("redis-server")
 async def test_results_expire_in_redis(start_service: StartService, redis: RedisServer) -> None:
     service = await start_service(cache_url=redis.url, cache_ttl_s=1)
     assert (await service.post("/classify", b"picture")).headers["X-Cache"] == "miss"
@@ -94,6 +89,7 @@ async def test_results_expire_in_redis(start_service: StartService, redis: Redis
     assert (await service.post("/classify", b"picture")).headers["X-Cache"] == "miss"
 
 
+@pytest.mark.needs("redis-server")
 @pytest.mark.parametrize("failure", ["stopped", "frozen"])
 async def test_requests_succeed_without_redis(start_service: StartService, redis: RedisServer, failure: str) -> None:
     service = await start_service(cache_url=redis.url)
