@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -38,6 +37,7 @@ from marserve.handler.resnet18.labels import LABELS_FILE, check_label_count, rea
 from marserve.handler.resnet18.network import as_classifier, build_network, find_pooled_head
 from marserve.handler.resnet18.settings import parse_model_config
 from marserve.paths import EXAMPLE_PICTURE, HANDLER
+from marserve.system.files import replace_by_copy
 
 if TYPE_CHECKING:
     import torch
@@ -140,7 +140,8 @@ def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) ->
     package(contents, handler, config, options.model_name, options.version, packed)
     report("Checking the archive in a process of its own ...")
     _verify(packed, classifier, preprocessing, scratch, contents if quantization is not None else None)
-    _put_in_place(packed, options.archive)
+    options.archive.parent.mkdir(parents=True, exist_ok=True)
+    replace_by_copy(options.archive, packed, mode=0o644)
     return BuiltArchive(options.archive, True, description)
 
 
@@ -211,17 +212,3 @@ def _verify(
     if done.returncode:
         reason = done.stderr.strip().splitlines() or ["it ended without a message"]
         raise ArchiveError(f"The archive fails its check, and was not written. {reason[-1]}")
-
-
-def _put_in_place(packed: Path, destination: Path) -> None:
-    """Move ``packed`` to ``destination`` so that a reader sees the old archive or the new one, never a part of one."""
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=destination.parent, prefix=f".{destination.name}.", delete=False) as beside:
-        try:
-            with packed.open("rb") as source:
-                shutil.copyfileobj(source, beside)
-            os.fchmod(beside.fileno(), 0o644)
-            Path(beside.name).replace(destination)
-        except BaseException:
-            Path(beside.name).unlink(missing_ok=True)
-            raise

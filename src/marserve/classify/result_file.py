@@ -11,6 +11,7 @@ from types import TracebackType
 from marserve.classify.results import Known, ResultFormat
 from marserve.client.predictions import Classification
 from marserve.pictures import PictureFile
+from marserve.system.files import replacing
 
 #: Names of files are bytes; those that are no UTF-8 are written as they are.
 ENCODING, ERRORS = "utf-8", "surrogateescape"
@@ -86,12 +87,9 @@ class ResultFile:
 
     def _replace(self, text: str) -> None:
         """Exchange the content in one step: killed in the middle, the old file is still there."""
-        beside = self._path.with_name(self._path.name + ".new")
-        descriptor = self._lock(os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666))
-        content = text.encode(ENCODING, ERRORS)
-        while content:
-            content = content[os.write(descriptor, content) :]
-        os.fsync(descriptor)
-        beside.replace(self._path)
+        with replacing(self._path) as file:
+            file.write(text.encode(ENCODING, ERRORS))
+            descriptor = self._lock(os.dup(file.fileno()))  # before anybody can find it by its name
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
         os.close(self._descriptor)
         self._descriptor = descriptor

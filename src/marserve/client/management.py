@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -12,6 +11,7 @@ from marserve.client.backoff import Backoff
 from marserve.client.connection import Connection
 from marserve.client.credentials import ApiKey, KeyFileToken
 from marserve.client.errors import ClientError, DeadlineExceeded, InvalidAnswer, Refused, ServerFailed
+from marserve.system.waiting import wait_until
 from marserve.torchserve.models import ModelVersion, parse_model_version
 
 #: The most that TorchServe lists in one answer.
@@ -118,10 +118,10 @@ class ManagementClient:
         self, model: str, version: str | None = None, *, workers: int = 1, deadline_s: float = WORKERS_DEADLINE_S
     ) -> ModelVersion:
         """The version, once ``workers`` of its workers are ready. Raises DeadlineExceeded."""
-        give_up = time.monotonic() + deadline_s
-        name = model if version is None else f"{model} {version}"
-        while True:
-            seen: str
+        seen = ""
+
+        def ready() -> ModelVersion | None:
+            nonlocal seen
             try:
                 described = self.describe(model, version)
             except Refused as exc:
@@ -129,14 +129,18 @@ class ManagementClient:
                     raise
                 seen = "is not registered"
             except (ServerFailed, DeadlineExceeded) as exc:  # while it starts or is busy
-                seen = f"cannot be asked about: {exc}"
+                seen = f"cannot be described: {exc}"
             else:
                 if described.ready_workers >= workers:
                     return described
                 seen = f"has {described.ready_workers} of {workers} workers ready"
-            if time.monotonic() + POLL_S > give_up:
-                raise DeadlineExceeded(f"After {deadline_s:g} s {name} {seen}; TorchServe's log tells why.")
-            time.sleep(POLL_S)
+            return None
+
+        found = wait_until(ready, deadline_s, poll_s=POLL_S)
+        if found is None:
+            name = model if version is None else f"{model} {version}"
+            raise DeadlineExceeded(f"After {deadline_s:g} s {name} {seen}; TorchServe's log tells why.")
+        return found
 
     def close(self) -> None:
         """Close the connection."""

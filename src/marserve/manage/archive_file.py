@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from marserve.errors import MarserveError
 from marserve.manage.running_stack import RunningStack
+from marserve.system.files import replace_by_copy
 
 MANIFEST = "MAR-INF/MANIFEST.json"
 #: What becomes part of a file name and of addresses.
@@ -46,12 +46,7 @@ class ArchiveFile:
         """Copy it in one step, under a name of its own; answers the name."""
         name = f"{model}-{self.version}.mar"
         with writable(stack.run_directory.model_store) as store:
-            beside = store / f".{name}.new"
-            try:
-                shutil.copyfile(self.path, beside)
-                beside.replace(store / name)
-            finally:
-                beside.unlink(missing_ok=True)
+            replace_by_copy(store / name, self.path)
         return name
 
 

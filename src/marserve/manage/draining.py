@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import math
 from dataclasses import dataclass
 
 import psutil
@@ -14,6 +14,7 @@ from marserve.manage.confirmation import Confirm
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.scaling import Report
 from marserve.manage.versions import ListedVersion, find_version, list_versions
+from marserve.system.waiting import wait_until
 
 #: Seconds between two looks, and looks in a row that must find no work.
 POLL_S = 0.25
@@ -65,17 +66,17 @@ def wait_until_idle(management: ManagementClient, version: ListedVersion, timeou
 
     TorchServe does not tell what a worker is at work on; the processor time of its process does.
     """
-    give_up = time.monotonic() + timeout_s
-    quiet, cpu_before = 0, _cpu(version)
-    while time.monotonic() < give_up:
-        time.sleep(POLL_S)
+    quiet, cpu_before = 0, -math.inf  # the first look has nothing to compare with
+
+    def is_idle() -> bool:
+        nonlocal quiet, cpu_before
         current = find_version(management, version.model, version.version)
         cpu = _cpu(current)
         is_quiet = current.queued == 0 and cpu - cpu_before < IDLE_CPU_S * max(1, len(current.workers))
         quiet, cpu_before = (quiet + 1 if is_quiet else 0), cpu
-        if quiet >= QUIET_LOOKS or not current.workers:
-            return True
-    return False
+        return quiet >= QUIET_LOOKS or not current.workers
+
+    return wait_until(is_idle, timeout_s, poll_s=POLL_S)
 
 
 def _cpu(version: ListedVersion) -> float:

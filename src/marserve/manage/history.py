@@ -11,6 +11,7 @@ from pathlib import Path
 
 from marserve.manage.archive_file import writable
 from marserve.manage.running_stack import RunningStack
+from marserve.system.files import replace_text
 
 FILE = "deployments.json"
 
@@ -35,9 +36,7 @@ def write_before(stack: RunningStack, model: str, before: Before | None) -> None
         content = {name: entry for name, entry in _read(store / FILE).items() if name != model}
         if before is not None:
             content[model] = {"version": before.version, "workers": before.workers}
-        beside = store / f"{FILE}.new"
-        beside.write_text(json.dumps(content, indent=2), encoding="utf-8")
-        beside.replace(store / FILE)
+        replace_text(store / FILE, json.dumps(content, indent=2))
 
 
 def _read(file: Path) -> dict[str, dict[str, str | int]]:

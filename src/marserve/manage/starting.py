@@ -6,12 +6,11 @@ where it has few of these, nobody is answered until the new workers have started
 
 from __future__ import annotations
 
-import time
-
 from marserve.client.management import WORKERS_DEADLINE_S, ManagementClient
 from marserve.errors import MarserveError
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.versions import ListedVersion, find_version
+from marserve.system.waiting import wait_until
 from marserve.torchserve.reasons import LogWatch
 
 #: Seconds between two looks.
@@ -26,16 +25,20 @@ def start_workers(stack: RunningStack, management: ManagementClient, listed: Lis
     watch = LogWatch(stack.run_directory.logs)
     known = {worker.id for worker in listed.workers}
     management.scale(listed.model, workers, listed.version, synchronous=False)
-    give_up = time.monotonic() + WORKERS_DEADLINE_S
-    while (ready := find_version(management, listed.model, listed.version).reported.ready_workers) < workers:
-        if watch.failed_workers(listed) - known:
+    ready = 0
+
+    def are_ready() -> bool:
+        nonlocal ready
+        ready = find_version(management, listed.model, listed.version).reported.ready_workers
+        if ready < workers and watch.failed_workers(listed) - known:
             raise MarserveError(f"A new worker of {listed} could not start:\n{watch.reason(listed)}")
-        if time.monotonic() > give_up:
-            raise MarserveError(
-                f"{ready} of {workers} workers of {listed} are READY after {WORKERS_DEADLINE_S:.0f} seconds:\n"
-                f"{watch.reason(listed)}"
-            )
-        time.sleep(POLL_S)
+        return ready >= workers
+
+    if not wait_until(are_ready, WORKERS_DEADLINE_S, poll_s=POLL_S):
+        raise MarserveError(
+            f"{ready} of {workers} workers of {listed} are READY after {WORKERS_DEADLINE_S:.0f} seconds:\n"
+            f"{watch.reason(listed)}"
+        )
 
 
 def start_or_restore(stack: RunningStack, management: ManagementClient, listed: ListedVersion, workers: int) -> None:

@@ -9,6 +9,7 @@ from marserve.errors import MarserveError
 from marserve.manage.running_stack import RunningStack
 from marserve.stack.web_service import reachable_address
 from marserve.system.loopback import request
+from marserve.system.waiting import wait_until
 
 #: Seconds for it to notice a change.
 NOTICE_S = 20.0
@@ -31,16 +32,15 @@ def wait_until_default(stack: RunningStack, model: str, version: str) -> None:
 
 
 def _wait(stack: RunningStack, path: str, default: tuple[str, str] | None, otherwise: str) -> None:
-    give_up = time.monotonic() + NOTICE_S
-    while time.monotonic() < give_up:
+    def has_noticed() -> bool:
         reply = request("GET", stack.ports.web_port, path, host=reachable_address(stack.state.host))
         if reply is not None and reply.status == 401:
             time.sleep(BLIND_S)
-            return
-        if reply is not None and reply.status == 200 and (default is None or default in _defaults(reply.body)):
-            return
-        time.sleep(POLL_S)
-    raise MarserveError(f"After {NOTICE_S:.0f} s the web service {otherwise}; ./scripts/manage.py logs tells more.")
+            return True
+        return reply is not None and reply.status == 200 and (default is None or default in _defaults(reply.body))
+
+    if not wait_until(has_noticed, NOTICE_S, poll_s=POLL_S):
+        raise MarserveError(f"After {NOTICE_S:.0f} s the web service {otherwise}; ./scripts/manage.py logs tells more.")
 
 
 def _defaults(body: bytes) -> set[tuple[str, str]]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from marserve.stack.ports import Ports
+from marserve.system.files import replace_text
 from marserve.system.ports import LOOPBACK
 
 
@@ -61,9 +62,7 @@ class State:
 
     def write(self, file: Path) -> None:
         """Replace ``file``; a reader sees the old state or the new one."""
-        beside = file.with_suffix(".new")
-        beside.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
-        beside.replace(file)
+        replace_text(file, json.dumps(asdict(self), indent=2))
 
     def with_process(self, process: ProcessRecord) -> State:
         """This state and one more process."""

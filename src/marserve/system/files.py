@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,12 @@ def replacing(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def replace_by_copy(path: Path, source: Path, *, mode: int | None = None) -> None:
+    """Replace the content of ``path`` by that of ``source``, which may lie on another file system."""
+    with replacing(path, mode=mode) as file, source.open("rb") as content:
+        shutil.copyfileobj(content, file)
 
 
 def replace_text(path: Path, text: str) -> None:

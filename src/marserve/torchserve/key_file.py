@@ -7,7 +7,6 @@ refused.
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -18,6 +17,7 @@ from marserve.stack.run_directory import RunDirectory
 from marserve.system.locks import locked
 from marserve.system.loopback import request
 from marserve.system.ports import LOOPBACK
+from marserve.system.waiting import wait_until
 
 Kind = Literal["inference", "management"]
 
@@ -80,11 +80,9 @@ def _parse_time(text: str) -> datetime:
 
 
 def _read(key_file: Path) -> dict[str, dict[str, str]]:
-    give_up = time.monotonic() + READ_S
-    while (content := _parse(key_file)) is None:
-        if not key_file.exists() or time.monotonic() > give_up:
-            raise MarserveError(f"{key_file} cannot be read: is the stack running?")
-        time.sleep(0.05)
+    content = wait_until(lambda: _parse(key_file), READ_S, poll_s=0.05, while_alive=key_file.exists)
+    if content is None:
+        raise MarserveError(f"{key_file} cannot be read: is the stack running?")
     return content
 
 

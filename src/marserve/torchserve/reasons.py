@@ -8,6 +8,7 @@ from pathlib import Path
 
 from marserve.manage.following import Follower
 from marserve.manage.versions import ListedVersion
+from marserve.system.waiting import wait_until
 from marserve.torchserve.log_lines import LogLine
 
 #: Seconds for a worker's last words: TorchServe may lose them, and then has those of its next attempt, 1 s later.
@@ -39,9 +40,7 @@ class LogWatch:
 
     def reason(self, version: ListedVersion, patience_s: float = PATIENCE_S) -> str:
         """Why workers of ``version`` have ended since: indented lines."""
-        give_up = time.monotonic() + patience_s
-        while not _exception(self._lines_about(version)) and time.monotonic() < give_up:
-            time.sleep(POLL_S)
+        wait_until(lambda: _exception(self._lines_about(version)), patience_s, poll_s=POLL_S)
         time.sleep(POLL_S)  # for the rest of the message to be written
         lines = self._lines_about(version)
         found = _exception(lines) or [line.text for line in lines if line.is_error and line.text.strip()][-LINES:]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import re
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -18,6 +17,7 @@ from marserve.archive.weights.formats import web_page
 from marserve.archive.weights.progress import Progress
 from marserve.archive.weights.published import PublishedFile
 from marserve.archive.weights.weights_file import sha256_of
+from marserve.system.files import replacing
 
 if TYPE_CHECKING:
     import requests
@@ -50,21 +50,15 @@ def download(file: PublishedFile, directory: Path, *, report: Callable[[str], No
     fetch it at once; nothing else is left in the directory. Raises DownloadFailed.
     """
     destination = directory / file.cache_name
-    # A name of its own for each download, so that two at once never write to the same file.
-    part = directory / f"{file.cache_name}.{uuid.uuid4().hex}.part"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with part.open("xb") as sink:
-            try:
-                _fetch(file, sink, report, limits)
-                sink.flush()
-                sha256 = sha256_of(part)
-                _check(part, sha256, file)
-                _keep_other_content(destination, sha256)
-                part.replace(destination)
-            except BaseException:
-                part.unlink()
-                raise
+        with replacing(destination) as sink:
+            _fetch(file, sink, report, limits)
+            sink.flush()
+            part = Path(sink.name)
+            sha256 = sha256_of(part)
+            _check(part, sha256, file)
+            _keep_other_content(destination, sha256)
     except OSError as exc:
         raise DownloadFailed(f"{destination} cannot be written ({exc.strerror})") from exc
     return sha256
