@@ -13,6 +13,7 @@ from bench.bodies import BodyFormat
 from bench.candidates import RunningServer
 from bench.errors import CandidateError
 from bench.target import Target
+from marserve.torchserve.models import model_path, parse_version
 
 #: TorchServe gives a worker two minutes to start.
 READY_S = 130.0
@@ -44,10 +45,10 @@ class ManagementApi:
 
     def ready_workers(self) -> int:
         """Workers that TorchServe calls READY."""
-        answer = self._ask("GET", f"/models/{self.model}")
+        answer = self._ask("GET", model_path(self.model))
         if answer is None or answer.status != 200:
             return 0
-        return sum(worker["status"] == "READY" for worker in json.loads(answer.body)[0]["workers"])
+        return parse_version(json.loads(answer.body)[0]).ready_workers
 
     def scale(self, workers: int) -> float:
         """Ask for ``workers`` and answer the seconds until so many are READY."""

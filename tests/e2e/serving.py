@@ -12,11 +12,13 @@ from typing import Any
 import psutil
 import requests
 
+from marserve.client.management import ManagementClient
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.state import State
 from marserve.system.ports import LOOPBACK, free_ports
 from marserve.torchserve.key_file import Kind, current_token
+from marserve.torchserve.models import ModelVersion
 from marserve.variables import variable
 from tests.support import CAT, REPOSITORY
 
@@ -86,11 +88,14 @@ class Stack:
         assert state is not None
         return state
 
+    def described(self, model: str) -> ModelVersion:
+        """The default version of ``model``, as TorchServe lists it now."""
+        with ManagementClient(self.management, key_file=self.run_directory.key_file) as management:
+            return management.describe(model)
+
     def worker_pids(self, model: str) -> list[int]:
         """Processes of the model's workers, as TorchServe names them."""
-        url = f"{self.management}/models/{model}"
-        answer = requests.get(url, headers=self.authorization("management"), timeout=ANSWER_S)
-        return [worker["pid"] for worker in answer.json()[0]["workers"]]
+        return [worker.pid for worker in self.described(model).workers]
 
     def processes(self) -> list[psutil.Process]:
         """Everything that belongs to the running stack, workers included."""

@@ -43,7 +43,7 @@ def autoscaled(served: ServedStack) -> Iterator[Stack]:
 
 
 def test_load_brings_a_worker_and_quiet_takes_it_away(autoscaled: Stack) -> None:
-    assert ready_workers(autoscaled) == 1
+    assert autoscaled.described("resnet18").ready_workers == 1
     log = autoscaled.run_directory.logs / LOG
     ended = threading.Event()
     numbers = itertools.count()
@@ -63,23 +63,17 @@ def test_load_brings_a_worker_and_quiet_takes_it_away(autoscaled: Stack) -> None
         asking = [clients.submit(keep_asking) for _ in range(CLIENTS)]
         try:
             assert comes_true(lambda: "1 -> 2 workers: requests wait" in log.read_text()), log.read_text()
-            assert comes_true(lambda: ready_workers(autoscaled) == 2), log.read_text()
+            assert comes_true(lambda: autoscaled.described("resnet18").ready_workers == 2), log.read_text()
             time.sleep(2)  # of load for both
         finally:
             ended.set()
     assert set().union(*(client.result() for client in asking)) == {200}
-    assert comes_true(lambda: ready_workers(autoscaled) == 1), log.read_text()
+    assert comes_true(lambda: autoscaled.described("resnet18").ready_workers == 1), log.read_text()
     explained = log.read_text()
     assert "2 -> 1 workers: quiet; for 5 s requests waited" in explained
     # Nobody asked the other model anything, so it kept its one worker.
     assert "efficientnet_lite0: 1 ->" not in explained
     assert f"1 to {usable_cores()} workers" in explained, "no more than there are cores, whatever was asked for"
-
-
-def ready_workers(stack: Stack) -> int:
-    url = f"{stack.management}/models/resnet18"
-    answer = requests.get(url, headers=stack.authorization("management"), timeout=ANSWER_S)
-    return sum(worker["status"] == "READY" for worker in answer.json()[0]["workers"])
 
 
 def comes_true(condition: Callable[[], bool]) -> bool:

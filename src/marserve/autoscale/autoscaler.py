@@ -69,7 +69,7 @@ class Autoscaler:
                 LOGGER.info("%s: version %s is the default now", name, version.version)
                 self._served[name] = version.version
                 watched.forget()
-            watched.add(Look(now, counters[name], len(version.workers), version.ready_workers, _pending(version)))
+            watched.add(Look(now, counters[name], len(version.workers), version.ready_workers, version.queued))
         for name, version in described.items():
             self._act(name, version, machine)
 
@@ -110,8 +110,3 @@ class Autoscaler:
             )
         self._said[name] = decision.ground
         self._models[name].changed(time.monotonic(), decision.workers)
-
-
-def _pending(version: ModelVersion) -> int:
-    queue = version.reported.get("jobQueueStatus")
-    return int(queue.get("pendingRequests", 0)) if isinstance(queue, dict) else 0

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, urlencode
+from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 from marserve.client.backoff import Backoff
 from marserve.client.connection import Connection
 from marserve.client.credentials import ApiKey, KeyFileToken
-from marserve.client.errors import ClientError, DeadlineExceeded, InvalidAnswer, Refused, ServerFailed
+from marserve.client.errors import DeadlineExceeded, InvalidAnswer, Refused, ServerFailed
 from marserve.system.waiting import wait_until
-from marserve.torchserve.models import ModelVersion, parse_model_version
+from marserve.torchserve.models import (
+    MALFORMED,
+    ModelVersion,
+    Question,
+    all_versions,
+    every_version,
+    model_names,
+    model_path,
+    one_version,
+)
 
-#: The most that TorchServe lists in one answer.
-PAGE_SIZE = 100
+Result = TypeVar("Result")
+
 #: Seconds for a question.
 DEADLINE_S = 10.0
 #: Seconds for a step that waits for workers; TorchServe itself gives each two minutes to start.
@@ -37,29 +46,18 @@ class ManagementClient:
 
     def list_models(self) -> list[str]:
         """The names of all models."""
-        names: list[str] = []
-        query = {"limit": str(PAGE_SIZE)}
-        while True:
-            page = self._get(f"/models?{urlencode(query)}")
-            try:
-                names += [str(model["modelName"]) for model in page["models"]]
-            except (KeyError, TypeError) as exc:
-                raise _no_list() from exc
-            if not page.get("nextPageToken"):
-                return names
-            query["next_page_token"] = str(page["nextPageToken"])
+        return self._answer(model_names())
 
     def describe(self, model: str, version: str | None = None, *, customized: bool = False) -> ModelVersion:
         """One version of a model, or its default one.
 
         ``customized``: with what the archive says of itself; that goes through the model's queue and so may take long.
         """
-        query = "?customized=true" if customized else ""
-        return self._describe(_path(model, version) + query)[0]
+        return self._answer(one_version(model, version, customized=customized))
 
-    def describe_all(self, model: str) -> list[ModelVersion]:
-        """Every version of a model."""
-        return self._describe(_path(model, "all"))
+    def describe_all(self, model: str | None = None) -> list[ModelVersion]:
+        """Every version of a model, or of all models, in the order of their numbers."""
+        return self._answer(every_version() if model is None else all_versions(model))
 
     def register(
         self,
@@ -85,7 +83,7 @@ class ManagementClient:
 
     def unregister(self, model: str, version: str | None = None, *, deadline_s: float = WORKERS_DEADLINE_S) -> str:
         """Remove a version, or the default one; TorchServe refuses that while there are others."""
-        return self._step("DELETE", _path(model, version), deadline_s)
+        return self._step("DELETE", model_path(model, version), deadline_s)
 
     def scale(
         self,
@@ -108,11 +106,11 @@ class ManagementClient:
             "max_worker": workers if max_workers is None else max_workers,
             "synchronous": _flag(synchronous),
         }
-        return self._step("PUT", f"{_path(model, version)}?{urlencode(query)}", deadline_s)
+        return self._step("PUT", f"{model_path(model, version)}?{urlencode(query)}", deadline_s)
 
     def set_default(self, model: str, version: str) -> str:
         """Have ``version`` answer requests that name none."""
-        return self._step("PUT", f"{_path(model, version)}/set-default", self._deadline_s)
+        return self._step("PUT", f"{model_path(model, version)}/set-default", self._deadline_s)
 
     def wait_until_ready(
         self, model: str, version: str | None = None, *, workers: int = 1, deadline_s: float = WORKERS_DEADLINE_S
@@ -152,26 +150,23 @@ class ManagementClient:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _describe(self, path: str) -> list[ModelVersion]:
-        content = self._get(path)
-        try:
-            versions = [parse_model_version(entry) for entry in content]
-        except (KeyError, TypeError, ValueError) as exc:
-            raise _no_list() from exc
-        if not versions:
-            raise _no_list()
-        return versions
-
-    def _get(self, path: str) -> Any:
-        return _parse(self._connection.ask("GET", path, deadline_s=self._deadline_s).body)
+    def _answer(self, question: Question[Result]) -> Result:
+        path = next(question)
+        while True:
+            content = _parse(self._connection.ask("GET", path, deadline_s=self._deadline_s).body)
+            try:
+                path = question.send(content)
+            except StopIteration as done:
+                found: Result = done.value
+                return found
+            except MALFORMED as exc:
+                raise InvalidAnswer(
+                    "The answer is no list of models: is this the address of TorchServe's management API?"
+                ) from exc
 
     def _step(self, method: str, path: str, deadline_s: float) -> str:
         content = _parse(self._connection.ask(method, path, deadline_s=deadline_s, repeat=False).body)
         return str(content.get("status", "")) if isinstance(content, dict) else ""
-
-
-def _path(model: str, version: str | None) -> str:
-    return "/".join(["/models", *(quote(part, safe="") for part in (model, version) if part is not None)])
 
 
 def _flag(value: bool) -> str:
@@ -183,7 +178,3 @@ def _parse(body: bytes) -> Any:
         return json.loads(body)
     except ValueError as exc:
         raise InvalidAnswer("The answer is no JSON: is this the address of TorchServe's management API?") from exc
-
-
-def _no_list() -> ClientError:
-    return InvalidAnswer("The answer is no list of models: is this the address of TorchServe's management API?")

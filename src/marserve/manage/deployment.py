@@ -21,7 +21,8 @@ from marserve.manage.retirement import keep_for_rollback, retire
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.scaling import Report
 from marserve.manage.starting import start_or_restore
-from marserve.manage.versions import ListedVersion, find_version, list_versions
+from marserve.manage.versions import find_version, list_versions
+from marserve.torchserve.models import ModelVersion
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def deploy(stack: RunningStack, plan: Plan, *, confirm: Confirm, report: Report)
         return Deployed(plan.model, new.version, old.version, workers, comparison, not plan.remove_old)
 
 
-def _require(comparison: Comparison, min_agreement: float, new: ListedVersion) -> None:
+def _require(comparison: Comparison, min_agreement: float, new: ModelVersion) -> None:
     objection = comparison.objection(min_agreement)
     if objection is not None:
         raise MarserveError(
@@ -98,7 +99,7 @@ def _undo(
     stack: RunningStack,
     management: ManagementClient,
     plan: Plan,
-    old: ListedVersion,
+    old: ModelVersion,
     name: str,
     *,
     switched: bool,
@@ -117,7 +118,7 @@ def _undo(
         report(f"  {exc}")
 
 
-def _settle(stack: RunningStack, management: ManagementClient, plan: Plan, old: ListedVersion, report: Report) -> None:
+def _settle(stack: RunningStack, management: ManagementClient, plan: Plan, old: ModelVersion, report: Report) -> None:
     """Keep what a rollback needs, and no more. The new version answers already: nothing here undoes that."""
     earlier = read_before(stack, plan.model)
     write_before(stack, plan.model, None if plan.remove_old else Before(old.version, len(old.workers)))

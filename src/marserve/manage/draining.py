@@ -13,8 +13,9 @@ from marserve.manage import web
 from marserve.manage.confirmation import Confirm
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.scaling import Report
-from marserve.manage.versions import ListedVersion, find_version, list_versions
+from marserve.manage.versions import find_version, list_versions
 from marserve.system.waiting import wait_until
+from marserve.torchserve.models import ModelVersion
 
 #: Seconds between two looks, and looks in a row that must find no work.
 POLL_S = 0.25
@@ -61,7 +62,7 @@ def drain(
         return Drained(listed.model, listed.version, len(listed.workers))
 
 
-def wait_until_idle(management: ManagementClient, version: ListedVersion, timeout_s: float) -> bool:
+def wait_until_idle(management: ManagementClient, version: ModelVersion, timeout_s: float) -> bool:
     """Whether the version's queue was empty and its workers computed nothing, several looks in a row.
 
     TorchServe does not tell what a worker is at work on; the processor time of its process does.
@@ -79,7 +80,7 @@ def wait_until_idle(management: ManagementClient, version: ListedVersion, timeou
     return wait_until(is_idle, timeout_s, poll_s=POLL_S)
 
 
-def _cpu(version: ListedVersion) -> float:
+def _cpu(version: ModelVersion) -> float:
     total = 0.0
     for worker in version.workers:
         try:
@@ -90,7 +91,7 @@ def _cpu(version: ListedVersion) -> float:
     return total
 
 
-def _heir(management: ManagementClient, leaving: ListedVersion) -> ListedVersion | None:
+def _heir(management: ManagementClient, leaving: ModelVersion) -> ModelVersion | None:
     """The newest other version that can take over."""
     others = [other for other in list_versions(management, leaving.model) if other.version != leaving.version]
-    return next((other for other in reversed(others) if other.reported.ready_workers), None)
+    return next((other for other in reversed(others) if other.ready_workers), None)

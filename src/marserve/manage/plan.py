@@ -11,9 +11,10 @@ from marserve.errors import MarserveError
 from marserve.manage.archive_file import ArchiveFile
 from marserve.manage.capacity import check_memory
 from marserve.manage.running_stack import RunningStack
-from marserve.manage.versions import ListedVersion, list_versions
+from marserve.manage.versions import list_versions
 from marserve.manage.workers import inspect_workers
 from marserve.stack.ports import Ports
+from marserve.torchserve.models import ModelVersion
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Plan:
     force: bool
 
 
-def check_plan(stack: RunningStack, management: ManagementClient, plan: Plan) -> ListedVersion:
+def check_plan(stack: RunningStack, management: ManagementClient, plan: Plan) -> ModelVersion:
     """The version to be replaced. Raises MarserveError for everything that can be known beforehand."""
     if not stack.allows_registration:
         variable = "" if stack.ports.web_port == Ports.web_port else f"MARSERVE_WEB_PORT={stack.ports.web_port} "
@@ -48,13 +49,13 @@ def check_plan(stack: RunningStack, management: ManagementClient, plan: Plan) ->
             f"  ./scripts/build_archive.py ... --version {_next_version(versions)} --output DIR"
         )
     old = next(listed for listed in versions if listed.is_default)
-    if not old.reported.ready_workers:
+    if not old.ready_workers:
         raise MarserveError(f"{old} has no READY worker: bring it back first, with manage.py recover or scale.")
     if not plan.force:
         check_memory(plan.workers or len(old.workers), inspect_workers(old, stack.run_directory.logs))
     return old
 
 
-def _next_version(versions: Sequence[ListedVersion]) -> str:
+def _next_version(versions: Sequence[ModelVersion]) -> str:
     first = versions[-1].version.partition(".")[0]
     return f"{int(first) + 1}.0" if first.isdecimal() else "2.0"

@@ -15,8 +15,9 @@ from marserve.manage.confirmation import Confirm
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.scaling import Report
 from marserve.manage.starting import start_workers
-from marserve.manage.versions import ListedVersion, find_version, list_versions
+from marserve.manage.versions import find_version, list_versions
 from marserve.manage.workers import WorkerReport, inspect_workers
+from marserve.torchserve.models import ModelVersion
 
 #: Seconds between two looks that must both find a worker dead: TorchServe needs a moment to notice that one has ended.
 CONFIRM_S = 3.0
@@ -54,7 +55,7 @@ def recover(stack: RunningStack, *, confirm: Confirm, report: Report) -> list[Re
 def _recover(
     stack: RunningStack,
     management: ManagementClient,
-    version: ListedVersion,
+    version: ModelVersion,
     workers: Sequence[WorkerReport],
     confirm: Confirm,
     report: Report,
@@ -85,7 +86,7 @@ def workers_to_keep(workers: Sequence[WorkerReport]) -> int:
 
 def _versions_with_dead_workers(
     stack: RunningStack, management: ManagementClient
-) -> list[tuple[ListedVersion, list[WorkerReport]]]:
+) -> list[tuple[ModelVersion, list[WorkerReport]]]:
     found = []
     for model in sorted(management.list_models()):
         for version in list_versions(management, model):

@@ -9,15 +9,16 @@ from __future__ import annotations
 from marserve.client.management import WORKERS_DEADLINE_S, ManagementClient
 from marserve.errors import MarserveError
 from marserve.manage.running_stack import RunningStack
-from marserve.manage.versions import ListedVersion, find_version
+from marserve.manage.versions import find_version
 from marserve.system.waiting import wait_until
+from marserve.torchserve.models import ModelVersion
 from marserve.torchserve.reasons import LogWatch
 
 #: Seconds between two looks.
 POLL_S = 0.2
 
 
-def start_workers(stack: RunningStack, management: ManagementClient, listed: ListedVersion, workers: int) -> None:
+def start_workers(stack: RunningStack, management: ManagementClient, listed: ModelVersion, workers: int) -> None:
     """Have ``workers`` and wait until all are READY. Raises MarserveError, with the reason, once a new one has failed.
 
     ``listed`` tells which workers there were before; one of these may be restarted meanwhile.
@@ -29,7 +30,7 @@ def start_workers(stack: RunningStack, management: ManagementClient, listed: Lis
 
     def are_ready() -> bool:
         nonlocal ready
-        ready = find_version(management, listed.model, listed.version).reported.ready_workers
+        ready = find_version(management, listed.model, listed.version).ready_workers
         if ready < workers and watch.failed_workers(listed) - known:
             raise MarserveError(f"A new worker of {listed} could not start:\n{watch.reason(listed)}")
         return ready >= workers
@@ -41,7 +42,7 @@ def start_workers(stack: RunningStack, management: ManagementClient, listed: Lis
         )
 
 
-def start_or_restore(stack: RunningStack, management: ManagementClient, listed: ListedVersion, workers: int) -> None:
+def start_or_restore(stack: RunningStack, management: ManagementClient, listed: ModelVersion, workers: int) -> None:
     """As ``start_workers``, and back to the old number where that fails or is interrupted."""
     try:
         start_workers(stack, management, listed, workers)

@@ -10,10 +10,10 @@ from typing import Any
 from marserve.client.management import ManagementClient
 from marserve.manage.metrics import Look, Rates, rates, web_rates
 from marserve.manage.running_stack import RunningStack
-from marserve.manage.versions import ListedVersion, list_versions
 from marserve.manage.workers import WorkerReport, inspect_workers
 from marserve.stack.web_service import reachable_address
 from marserve.system.loopback import request
+from marserve.torchserve.models import ModelVersion
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Status:
 
 def read_status(stack: RunningStack, management: ManagementClient, before: Look, after: Look) -> Status:
     """The present state, and what happened between two looks at the metrics."""
-    listed = [version for model in sorted(management.list_models()) for version in list_versions(management, model)]
+    listed = management.describe_all()
     return Status(
         web_port=stack.ports.web_port,
         takes_archives=stack.allows_registration,
@@ -85,7 +85,7 @@ def read_status(stack: RunningStack, management: ManagementClient, before: Look,
     )
 
 
-def _version_status(stack: RunningStack, listed: ListedVersion, before: Look, after: Look) -> VersionStatus:
+def _version_status(stack: RunningStack, listed: ModelVersion, before: Look, after: Look) -> VersionStatus:
     return VersionStatus(
         model=listed.model,
         version=listed.version,

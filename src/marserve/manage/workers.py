@@ -12,9 +12,8 @@ from typing import Literal
 
 import psutil
 
-from marserve.manage.versions import ListedVersion
 from marserve.torchserve.log_lines import LogLine, read_lines
-from marserve.torchserve.models import Worker
+from marserve.torchserve.models import ListedWorker, ModelVersion
 
 #: ``restarting``: its process has ended, and TorchServe has said when it will try again.
 WorkerState = Literal["ready", "starting", "restarting", "dead"]
@@ -39,7 +38,7 @@ class WorkerReport:
     cpu_s: float | None
 
 
-def inspect_workers(version: ListedVersion, logs: Path) -> list[WorkerReport]:
+def inspect_workers(version: ModelVersion, logs: Path) -> list[WorkerReport]:
     """The workers of ``version`` in TorchServe's order."""
     processes = [(worker, _process(worker)) for worker in version.workers]
     needs_log = any(process is None for _, process in processes)
@@ -47,13 +46,13 @@ def inspect_workers(version: ListedVersion, logs: Path) -> list[WorkerReport]:
     return [_report(worker, process, version, lines) for worker, process in processes]
 
 
-def thread_name(worker_id: str, version: ListedVersion) -> str:
+def thread_name(worker_id: str, version: ModelVersion) -> str:
     """How TorchServe's log calls the worker; what it prints is under this and ``-stdout`` or ``-stderr``."""
     return f"W-{worker_id}-{version.model}_{version.version}"
 
 
 def _report(
-    worker: Worker, process: psutil.Process | None, version: ListedVersion, lines: Sequence[LogLine]
+    worker: ListedWorker, process: psutil.Process | None, version: ModelVersion, lines: Sequence[LogLine]
 ) -> WorkerReport:
     if process is None:
         retry = _next_retry(thread_name(worker.id, version), lines)
@@ -79,7 +78,7 @@ def _next_retry(thread: str, lines: Sequence[LogLine]) -> datetime | None:
     return None
 
 
-def _process(worker: Worker) -> psutil.Process | None:
+def _process(worker: ListedWorker) -> psutil.Process | None:
     """None where it has ended. A worker's command line tells it from another process that got its id."""
     try:
         process = psutil.Process(worker.pid)

@@ -16,6 +16,7 @@ from marserve.system.loopback import request
 from marserve.terminal import Progress
 from marserve.torchserve import failures as failure
 from marserve.torchserve.key_file import read_token
+from marserve.torchserve.models import model_path, parse_version
 
 #: TorchServe itself gives a worker two minutes to start.
 DEADLINE_S = 150.0
@@ -55,11 +56,8 @@ def _answers(model: str, ports: Ports, run_directory: RunDirectory) -> bool:
     if not run_directory.key_file.exists():  # Java has not come that far
         return False
     token = read_token(run_directory.key_file, "management").key
-    reply = request("GET", ports.management_port, f"/models/{model}", token=token)
-    if reply is None or reply.status != 200:
-        return False
-    workers = [worker["status"] for version in json.loads(reply.body) for worker in version["workers"]]
-    if "READY" not in workers:
+    reply = request("GET", ports.management_port, model_path(model), token=token)
+    if reply is None or reply.status != 200 or not parse_version(json.loads(reply.body)[0]).ready_workers:
         return False
     token = read_token(run_directory.key_file, "inference").key
     picture = EXAMPLE_PICTURE.read_bytes()

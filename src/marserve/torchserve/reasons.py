@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 from marserve.manage.following import Follower
-from marserve.manage.versions import ListedVersion
 from marserve.system.waiting import wait_until
 from marserve.torchserve.log_lines import LogLine
+from marserve.torchserve.models import ModelVersion
 
 #: Seconds for a worker's last words: TorchServe may lose them, and then has those of its next attempt, 1 s later.
 PATIENCE_S = 6.0
@@ -29,7 +29,7 @@ class LogWatch:
         self._follower = Follower(logs)
         self._lines: list[LogLine] = []
 
-    def failed_workers(self, version: ListedVersion) -> set[str]:
+    def failed_workers(self, version: ModelVersion) -> set[str]:
         """The ids of workers of ``version`` that have ended since."""
         ending = f"-{version.model}_{version.version}"
         return {
@@ -38,7 +38,7 @@ class LogWatch:
             if line.origin.startswith("W-") and line.origin.endswith(ending) and _FAILED.match(line.text)
         }
 
-    def reason(self, version: ListedVersion, patience_s: float = PATIENCE_S) -> str:
+    def reason(self, version: ModelVersion, patience_s: float = PATIENCE_S) -> str:
         """Why workers of ``version`` have ended since: indented lines."""
         wait_until(lambda: _exception(self._lines_about(version)), patience_s, poll_s=POLL_S)
         time.sleep(POLL_S)  # for the rest of the message to be written
@@ -46,7 +46,7 @@ class LogWatch:
         found = _exception(lines) or [line.text for line in lines if line.is_error and line.text.strip()][-LINES:]
         return "\n".join(f"  {text}" for text in found) or NO_REASON
 
-    def _lines_about(self, version: ListedVersion) -> list[LogLine]:
+    def _lines_about(self, version: ModelVersion) -> list[LogLine]:
         endings = tuple(f"-{version.model}_{version.version}{stream}" for stream in ("", "-stdout", "-stderr"))
         return [line for line in self._read() if line.origin.endswith(endings)]
 

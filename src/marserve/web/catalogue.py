@@ -6,8 +6,9 @@ import asyncio
 import logging
 import time
 
+from marserve.torchserve.models import ModelVersion
 from marserve.web.errors import ModelUnavailable, UnknownModel
-from marserve.web.models import Description, ServedModel, Version
+from marserve.web.models import Description, ServedModel
 from marserve.web.upstream.connection import TorchServeGarbage, TorchServeTimeout, TorchServeUnreachable
 from marserve.web.upstream.management import Management, ManagementError
 
@@ -32,7 +33,7 @@ class Catalogue:
         """``default_model`` answers where a caller names none."""
         self._management = management
         self._default_model = default_model
-        self._versions: dict[_Key, Version] = {}
+        self._versions: dict[_Key, ModelVersion] = {}
         #: The description of each version, and the workers that were READY when it was last known to be right.
         self._descriptions: dict[_Key, tuple[Description, frozenset[int]]] = {}
         self._describing: dict[_Key, asyncio.Task[None]] = {}
@@ -94,7 +95,7 @@ class Catalogue:
             logger.info("TorchServe's models are listed again")
         self._was_reached = True
         self._refreshed = time.monotonic()
-        self._versions = {(version.name, version.version): version for version in versions}
+        self._versions = {(version.model, version.version): version for version in versions}
         for version in versions:
             self._confirm_or_describe(version)
 
@@ -104,35 +105,35 @@ class Catalogue:
                 return model
         return None
 
-    def _join(self, version: Version) -> ServedModel:
-        description, _ = self._descriptions.get((version.name, version.version), (Description(), frozenset()))
+    def _join(self, version: ModelVersion) -> ServedModel:
+        description, _ = self._descriptions.get((version.model, version.version), (Description(), frozenset()))
         return ServedModel(version, description, self._is_confirmed(version))
 
-    def _is_confirmed(self, version: Version) -> bool:
+    def _is_confirmed(self, version: ModelVersion) -> bool:
         """Whether a worker from the time of the description is still there.
 
         As long as TorchServe runs a version, its archive is the same and its workers come and go one by one; after a
         restart, or a new registration, all workers are new ones, and so may be the archive.
         """
-        _, workers = self._descriptions.get((version.name, version.version), (Description(), frozenset()))
-        return not workers.isdisjoint(version.ready_workers)
+        _, workers = self._descriptions.get((version.model, version.version), (Description(), frozenset()))
+        return not workers.isdisjoint(version.ready_pids)
 
-    def _confirm_or_describe(self, version: Version) -> None:
-        key = (version.name, version.version)
+    def _confirm_or_describe(self, version: ModelVersion) -> None:
+        key = (version.model, version.version)
         if self._is_confirmed(version):
-            self._descriptions[key] = (self._descriptions[key][0], version.ready_workers)
-        elif version.ready_workers and key not in self._describing:
+            self._descriptions[key] = (self._descriptions[key][0], version.ready_pids)
+        elif version.ready_pids and key not in self._describing:
             task = asyncio.create_task(self._describe(version))
             self._describing[key] = task
             task.add_done_callback(lambda _: self._describing.pop(key))
 
-    async def _describe(self, version: Version) -> None:
-        key = (version.name, version.version)
+    async def _describe(self, version: ModelVersion) -> None:
+        key = (version.model, version.version)
         try:
-            description = await self._management.describe(*key, DESCRIBE_TIMEOUT_S)
+            description = Description.read(await self._management.describe(*key, DESCRIBE_TIMEOUT_S))
         except FAILURES as exc:
             logger.warning("%s %s did not describe itself: %s", *key, exc)
             return
         if key not in self._descriptions or self._descriptions[key][0] != description:
             logger.info("Serving %s %s: %s", *key, description)
-        self._descriptions[key] = (description, version.ready_workers)
+        self._descriptions[key] = (description, version.ready_pids)

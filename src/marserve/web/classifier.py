@@ -87,8 +87,8 @@ class Classifier:
     async def _classify(
         self, served: ServedModel, picture: bytes, top_k: int, request_id: str, explain: bool
     ) -> Classified:
-        key = cache_key(picture, served.identity or f"{served.reported}", top_k=top_k, explain=explain)
-        if served.identity is not None:
+        key = cache_key(picture, served.identity, top_k=top_k, explain=explain)
+        if served.is_confirmed:
             answer = await self._look_up(key, explain)
             if answer is not None:
                 self._metrics.cache.labels("hit").inc()
@@ -106,7 +106,7 @@ class Classifier:
             )
             answer = self._check(body, explain)
             self._readiness.note_answer(served.name, served.version)
-            if served.identity is not None:
+            if served.is_confirmed:
                 await self._cache.put(key, body)
             return answer
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from marserve.torchserve.models import ModelVersion
 
 #: ``unknown``: an archive that does not describe itself, or has not yet.
 Weights = Literal["trained", "untrained", "demonstration", "unknown"]
@@ -23,27 +26,25 @@ class Description:
     #: Digest of everything the archive was built from.
     inputs_sha256: str | None = None
 
-
-@dataclass(frozen=True)
-class Version:
-    """One version of one model, as TorchServe's management API reports it."""
-
-    name: str
-    version: str
-    is_default: bool
-    #: Archive that it was loaded from.
-    url: str
-    #: Process ids of the workers that are READY; a restarted worker has another one.
-    ready_workers: frozenset[int]
-    #: All workers on the list. Ones that TorchServe has given up for good stay there.
-    listed_workers: int
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> Description:
+        """What can be read; an archive that is not one of ours may describe itself in any way, or not at all."""
+        weights = content.get("weights")
+        trained = weights.get("trained") if isinstance(weights, dict) else None
+        return cls(
+            architecture=_of_type(content.get("architecture"), str),
+            class_count=_of_type(content.get("class_count"), int),
+            precision=_of_type(content.get("precision"), str),
+            trained=_of_type(trained, bool),
+            inputs_sha256=_of_type(content.get("inputs_sha256"), str),
+        )
 
 
 @dataclass(frozen=True)
 class ServedModel:
     """One version of a model with its description."""
 
-    reported: Version
+    reported: ModelVersion
     #: Empty until the archive has been asked.
     description: Description
     #: False while workers are at work that have not been asked: their archive may be another one than the described.
@@ -52,7 +53,7 @@ class ServedModel:
     @property
     def name(self) -> str:
         """The name under which TorchServe serves it."""
-        return self.reported.name
+        return self.reported.model
 
     @property
     def version(self) -> str:
@@ -69,8 +70,11 @@ class ServedModel:
         return "demonstration" if self.description.architecture == DEMONSTRATION_ARCHITECTURE else "trained"
 
     @property
-    def identity(self) -> str | None:
-        """What a cached result depends on besides the request; None: nothing may be cached just now."""
-        if not self.is_confirmed:
-            return None
-        return f"{self.name}\n{self.version}\n{self.reported.url}\n{self.description.inputs_sha256}"
+    def identity(self) -> str:
+        """What a result depends on besides the request; where ``is_confirmed``, for as long as a result is kept."""
+        archive = self.description.inputs_sha256 if self.is_confirmed else sorted(self.reported.ready_pids)
+        return f"{self.name}\n{self.version}\n{self.reported.archive}\n{archive}"
+
+
+def _of_type(value: Any, kind: type) -> Any:
+    return value if isinstance(value, kind) else None

@@ -31,13 +31,13 @@ class WorkerMetrics(Collector):
         for model in self._catalogue.models():
             version = model.reported
             # A list that could not be refreshed is no proof that anybody works.
-            ready = version.ready_workers if is_current else frozenset()
-            workers.add_metric([version.name, version.version, "ready"], len(ready))
-            workers.add_metric([version.name, version.version, "listed"], version.listed_workers)
+            ready = version.ready_pids if is_current else frozenset()
+            workers.add_metric([version.model, version.version, "ready"], len(ready))
+            workers.add_metric([version.model, version.version, "listed"], len(version.workers))
             for pid in sorted(ready):
                 resident = _resident_bytes(pid)
                 if resident is not None:
-                    memory.add_metric([version.name, version.version, str(pid)], resident)
+                    memory.add_metric([version.model, version.version, str(pid)], resident)
         machine = psutil.virtual_memory()
         available.add_metric([], machine.available)
         total.add_metric([], machine.total)

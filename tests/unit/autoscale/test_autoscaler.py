@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,7 +14,7 @@ from marserve.autoscale.capacity import Machine
 from marserve.autoscale.rules import Rules
 from marserve.client.errors import Refused, Unreachable
 from marserve.system.locks import locked
-from marserve.torchserve.models import ModelVersion, Worker
+from marserve.torchserve.models import ListedWorker, ModelVersion
 
 MODEL = "resnet18"
 
@@ -36,9 +35,8 @@ class FakeTorchServe:
     def describe(self, model: str) -> ModelVersion:
         if self.is_away:
             raise Unreachable("cannot be reached")
-        workers = tuple(Worker(str(9000 + number), "READY", 0, 0) for number in range(self.workers))
-        reported: dict[str, Any] = {"jobQueueStatus": {"remainingCapacity": 384, "pendingRequests": self.pending}}
-        return ModelVersion(model, self.version, "x.mar", 1, 1, 8, 1, workers, None, reported)
+        workers = tuple(ListedWorker(str(9000 + number), "READY", 0) for number in range(self.workers))
+        return ModelVersion(model, self.version, "x.mar", workers, queued=self.pending)
 
     def scale(self, model: str, workers: int, version: str, *, synchronous: bool) -> str:
         assert not synchronous

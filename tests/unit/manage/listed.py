@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from marserve.manage.versions import ListedVersion
-from marserve.torchserve.models import parse_model_version
+from dataclasses import replace
+
+from marserve.torchserve.models import ModelVersion, parse_version
 
 
-def a_version(
-    version: str = "1.0", pids: tuple[int, ...] = (), status: str = "READY", queued: int = 0
-) -> ListedVersion:
+def a_version(version: str = "1.0", pids: tuple[int, ...] = (), status: str = "READY", queued: int = 0) -> ModelVersion:
     """A version of resnet18 with a worker for each process id; their ids begin at 9000."""
     workers = [
         {"id": str(9000 + i), "pid": pid, "status": status, "memoryUsage": 0, "startTime": ""}
@@ -26,4 +25,4 @@ def a_version(
         "workers": workers,
         "jobQueueStatus": {"remainingCapacity": 384 - queued, "pendingRequests": queued},
     }
-    return ListedVersion(parse_model_version(reported), is_default=True)
+    return replace(parse_version(reported), is_default=True)

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from marserve.manage.recovery import workers_to_keep
-from marserve.manage.versions import version_key
 from marserve.manage.workers import WorkerReport, WorkerState, inspect_workers
 from tests.unit.manage.listed import a_version
 from tests.unit.torchserve.test_log_lines import torchserve_line
@@ -97,10 +96,6 @@ def test_workers_before_the_first_dead_one_stay_where_one_of_them_works(
 ) -> None:
     workers = [WorkerReport(str(i), i, state, None, None, None) for i, state in enumerate(states)]
     assert workers_to_keep(workers) == kept
-
-
-def test_versions_are_ordered_as_numbers() -> None:
-    assert sorted(["1.10", "2.0", "1.9"], key=version_key) == ["1.9", "1.10", "2.0"]
 
 
 def test_time_zones_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
