@@ -101,7 +101,7 @@ def main() -> int:
 
     def step(first: int) -> None:
         started = time.perf_counter()
-        pixels = np.stack([decoder.decode(pictures[(first + i) % len(pictures)]) for i in range(batch)])
+        pixels = np.stack([decoder.decode(pictures[(first + i) % len(pictures)]).pixels for i in range(batch)])
         decoded = time.perf_counter()
         engine.infer(pixels)
         decode_s.append(decoded - started)

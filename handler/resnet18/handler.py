@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,13 @@ from .engines.base import FeatureMap, Pixels
 from .engines.factory import create_engine
 from .errors import NotExplainable, RequestError
 from .explanations import ClassActivationMaps
-from .images import ImageDecoder, ImageLimits
+from .images import DecodedImage, ImageDecoder, ImageLimits
 from .labels import LABELS_FILE, check_label_count, read_labels
 from .metrics import BatchMetrics
 from .occupancy import Occupancy
 from .predictions import describe_predictions
 from .requests import Encoded, PictureRequest, parse_request
+from .resizing import CropRegion
 from .settings import parse_model_config
 
 if TYPE_CHECKING:
@@ -39,8 +40,19 @@ logger = logging.getLogger(__name__)
 
 #: None: TorchServe's management API asks what this model is. An error: the request could not be understood.
 Item = PictureRequest | RequestError | None
-#: What became of one picture: its probabilities (classes,) and last feature map (channels, h, w), or its error.
-Outcome = tuple[NDArray[np.float32], FeatureMap | None] | RequestError
+
+
+class Classified(NamedTuple):
+    """What became of one picture."""
+
+    #: (classes,)
+    probabilities: NDArray[np.float32]
+    #: The last one, (channels, h, w), where it is needed to explain.
+    feature_map: FeatureMap | None
+    crop: CropRegion
+
+
+Outcome = Classified | RequestError
 
 
 class ClassificationHandler:
@@ -86,32 +98,44 @@ class ClassificationHandler:
             explain = any(isinstance(item, PictureRequest) and item.explain for item in items)
             outcomes = self.inference(pictures, explain)
             inferred = time.perf_counter()
-            bodies = self.postprocess(items, outcomes, context)
-        self._metrics.report(items, (began, decoded, inferred, time.perf_counter()))
+            bodies, errors = self.postprocess(items, outcomes, context)
+        # Not before the whole batch is answered: errors of one that failed would be reported with the next.
+        self._metrics.report(items, errors, (began, decoded, inferred, time.perf_counter()))
         return bodies
 
     def preprocess(
         self, data: list[dict[str, Any]], context: Context
-    ) -> tuple[list[Item], list[Pixels | RequestError]]:
-        """Read every request, and decode all their pictures, request after request, each (H, W, 3)."""
+    ) -> tuple[list[Item], list[DecodedImage | RequestError]]:
+        """Read every request, and decode all their pictures, request after request."""
         items = [self._parse(fields, context.get_all_request_header(index)) for index, fields in enumerate(data)]
         encoded = [picture for item in items if isinstance(item, PictureRequest) for picture in item.pictures]
         # With one core a pool would only add a hand-over for each picture.
         parallel = len(encoded) > 1 and (self._engine.info.threads > 1 or self._occupancy.alone())
         return items, list((self._decoding.map if parallel else map)(self._decode, encoded))
 
-    def inference(self, pictures: list[Pixels | RequestError], explain: bool) -> list[Outcome]:
+    def inference(self, pictures: list[DecodedImage | RequestError], explain: bool) -> list[Outcome]:
         """Classify ``pictures``, keeping feature maps to ``explain``; an error in a picture's place stays there."""
-        outcomes = self._infer([picture for picture in pictures if not isinstance(picture, RequestError)], explain)
-        return [picture if isinstance(picture, RequestError) else next(outcomes) for picture in pictures]
+        pixels = [picture.pixels for picture in pictures if not isinstance(picture, RequestError)]
+        answers = self._infer(pixels, explain)
+        return [
+            picture if isinstance(picture, RequestError) else Classified(*next(answers), picture.crop)
+            for picture in pictures
+        ]
 
-    def postprocess(self, items: list[Item], outcomes: list[Outcome], context: Context) -> list[bytes]:
-        """Turn ``outcomes``, one a picture, into one JSON body a request, and set each one's status."""
+    def postprocess(
+        self, items: list[Item], outcomes: list[Outcome], context: Context
+    ) -> tuple[list[bytes], list[RequestError]]:
+        """Turn ``outcomes``, one a picture, into one JSON body a request, and set each one's status.
+
+        Answers the bodies, and every error in them.
+        """
         remaining = iter(outcomes)
         bodies = []
+        errors = []
         for index, item in enumerate(items):
             answer, error = self._answer(item, remaining)
-            self._metrics.count_errors(answer)
+            parts = answer if isinstance(answer, list) else [answer]
+            errors += [part for part in parts if isinstance(part, RequestError)]
             if error is not None:
                 context.set_response_status(error.status, error.phrase, index)
                 # The message may repeat something the caller sent, so the log gets only what kind of error it was.
@@ -120,7 +144,7 @@ class ClassificationHandler:
             # Not-a-number is no JSON: better an exception, which TorchServe answers with 503, than a broken answer.
             text = json.dumps(answer, default=RequestError.as_json, allow_nan=False, separators=(",", ":"))
             bodies.append(text.encode())
-        return bodies
+        return bodies, errors
 
     def _parse(self, fields: dict[str, Any], raw_headers: dict[str, Any]) -> Item:
         # TorchServe mixes the parts' own headers in, as dicts; and HTTP header names come in any case.
@@ -138,7 +162,7 @@ class ClassificationHandler:
         except RequestError as error:
             return error
 
-    def _decode(self, picture: Encoded | RequestError) -> Pixels | RequestError:
+    def _decode(self, picture: Encoded | RequestError) -> DecodedImage | RequestError:
         if isinstance(picture, RequestError):
             return picture
         try:
@@ -162,17 +186,17 @@ class ClassificationHandler:
             return self._describe(), None
         if isinstance(item, RequestError):
             return item, item
-        answers = [self._answer_picture(picture, next(outcomes), item) for picture in item.pictures]
+        answers = [self._answer_picture(next(outcomes), item) for _ in item.pictures]
         errors = [answer for answer in answers if isinstance(answer, RequestError)]
         return answers if item.is_list else answers[0], errors[0] if len(errors) == len(answers) else None
 
-    def _answer_picture(self, picture: Encoded | RequestError, outcome: Outcome, request: PictureRequest) -> object:
+    def _answer_picture(self, outcome: Outcome, request: PictureRequest) -> object:
         if isinstance(outcome, RequestError):
             return outcome
-        probabilities, feature_map = outcome
+        probabilities, feature_map, crop = outcome
         predictions = describe_predictions(probabilities, request.top_k, self._labels)
         answer: dict[str, object] = {"model": self._description.model, "predictions": predictions}
-        if request.explain and not isinstance(picture, RequestError):
+        if request.explain:
             if self._maps is None or feature_map is None:
                 return NotExplainable(f"{self._description.architecture} has no class activation maps.")
             class_id = int(probabilities.argmax())
@@ -180,7 +204,7 @@ class ClassificationHandler:
             answer["explanation"] = {
                 "class_id": class_id,
                 "map": [[round(float(share), 4) for share in row] for row in activation],
-                "crop": asdict(self._decoder.crop_of(picture)),
+                "crop": asdict(crop),
             }
         return answer
 

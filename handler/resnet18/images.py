@@ -43,6 +43,14 @@ class ImageLimits:
     max_image_pixels: int
 
 
+class DecodedImage(NamedTuple):
+    """What the network takes of a picture, and where in the upright picture that lies."""
+
+    #: RGB, (crop_size, crop_size, 3), C-contiguous.
+    pixels: NDArray[np.uint8]
+    crop: CropRegion
+
+
 class _Loaded(NamedTuple):
     image: Image.Image
     #: Width and height of the picture as stored, and what they cover of ``image``: less than its last column or row
@@ -73,34 +81,27 @@ class ImageDecoder:
         # The plugin would start one thread for each core and picture; pictures are decoded in parallel already.
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
-    def decode(self, data: Encoded) -> NDArray[np.uint8]:
-        """The network's input: RGB, (crop_size, crop_size, 3), C-contiguous.
-
-        Raises InvalidImage, UnsupportedImage or ImageTooLarge.
-        """
+    def decode(self, data: Encoded) -> DecodedImage:
+        """Raises InvalidImage, UnsupportedImage or ImageTooLarge."""
         loaded = self._load(data)
         picture = to_rgb_or_grey(loaded.image)
         if self._exact:
             crop = self._resizer.resize_whole(turn_upright(picture, loaded.orientation))
         else:
             crop = self._resizer.resize_crop(picture, loaded.size, loaded.extent, loaded.orientation)
-        return np.array(crop if crop.mode == "RGB" else crop.convert("RGB"))
+        return DecodedImage(
+            np.array(crop if crop.mode == "RGB" else crop.convert("RGB")),
+            self._resizer.locate_crop(loaded.size, loaded.orientation),
+        )
 
-    def crop_of(self, data: Encoded) -> CropRegion:
-        """Where in the upright picture the network looks, for a picture that ``decode`` has read."""
-        loaded = self._load(data, header_suffices=True)
-        return self._resizer.locate_crop(loaded.size, loaded.orientation)
-
-    def _load(self, data: Encoded, *, header_suffices: bool = False) -> _Loaded:
+    def _load(self, data: Encoded) -> _Loaded:
         self._check_bytes(data)
         content = bytes(data)
         try:
             image = self._open(content)
             size = image.size
             scaled = None if self._exact else image.draft(None, self._scaled_decode_size)
-            # Other formats may tell their orientation after their pixels.
-            if not (header_suffices and image.format in JPEG_FORMATS):
-                image.load()
+            image.load()
         except UNREADABLE as exc:
             raise explain_refusal(content) from exc
         return _Loaded(image, size, scaled[1][2:] if scaled else size, read_orientation(image))

@@ -8,7 +8,7 @@ and means over any time and any workers are their quotients. docs/operations.md 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -31,7 +31,6 @@ class BatchMetrics:
     def __init__(self, declared: Any, model_name: str) -> None:
         """``declared`` is TorchServe's cache of metrics, or None where there is none."""
         self._dimensions = [model_name, LEVEL]
-        self._errors: Counter[str] = Counter()
         self._batch_seconds = _find(declared, "handler_batch_seconds", "HISTOGRAM")
         self._requests = _find(declared, "handler_requests_total")
         self._pictures = _find(declared, "handler_pictures_total")
@@ -40,14 +39,12 @@ class BatchMetrics:
         self._inference_seconds = _find(declared, "handler_inference_seconds_total")
         self._error_counter = _find(declared, "handler_errors_total")
 
-    def count_errors(self, answer: object) -> None:
-        """Note what kinds of errors ``answer``, of one picture or a list of them, holds; report() reports them."""
-        for part in answer if isinstance(answer, list) else [answer]:
-            if isinstance(part, RequestError):
-                self._errors[type(part).__name__] += 1
-
-    def report(self, items: Sequence[object], moments: tuple[float, float, float, float]) -> None:
-        """One batch: its requests, and when it began, was decoded, was classified and was answered, in seconds."""
+    def report(
+        self, items: Sequence[object], errors: Iterable[RequestError], moments: tuple[float, float, float, float]
+    ) -> None:
+        """One batch: its requests, the errors of its requests and pictures, and when, in seconds, it began, was
+        decoded, was classified and was answered.
+        """
         decode_s, inference_s, _ = (after - before for before, after in pairwise(moments))
         pictures = [
             picture
@@ -62,10 +59,9 @@ class BatchMetrics:
         self._add(self._requests, len(items))
         self._add(self._pictures, len(pictures))
         self._add(self._picture_bytes, sum(map(len, pictures)))
-        for kind, count in self._errors.items():
+        for kind, count in Counter(type(error).__name__ for error in errors).items():
             # The class's name: nothing that a caller wrote may reach the line, which could forge others.
             self._add(self._error_counter, count, kind)
-        self._errors.clear()
 
     def _add(self, metric: _Metric | None, value: float, *dimensions: str) -> None:
         if metric is not None:

@@ -25,10 +25,11 @@ TRUNCATED = JPEG[: len(JPEG) // 2]
 class Served:
     """One handler, asked as TorchServe asks it."""
 
-    def __init__(self, directory: Path, **settings: object) -> None:
+    def __init__(self, directory: Path, metrics: object = None, **settings: object) -> None:
         config = yaml.safe_load((directory / "model-config.yaml").read_text())
         config["handler"].update(settings)
         self.context = Context("resnet18", str(directory), {}, 8, None, "0.12.0", model_yaml_config=config)
+        self.context.metrics = metrics
         self.handler = ClassificationHandler()
         self.handler.initialize(self.context)
 
@@ -244,3 +245,50 @@ def test_several_threads_keep_answers_in_order(resnet18_directory: Path) -> None
     served = Served(resnet18_directory, precision="f32", threads=2)
     answers = served.ask(raw(), raw(b""), raw(), raw("text"), raw())
     assert [status for status, _ in answers] == [200, 400, 200, 415, 200]
+
+
+class CountedErrors:
+    """TorchServe's metrics, of which the errors are kept."""
+
+    def __init__(self) -> None:
+        self.kinds: list[str] = []
+
+    def get_metric(self, name: str, _: object) -> Any:
+        return self if name == "handler_errors_total" else None
+
+    def add_or_update(self, value: float, dimensions: list[str]) -> None:
+        self.kinds += [dimensions[0]] * int(value)
+
+
+def test_errors_of_a_batch_that_fails_are_not_reported_with_the_next(
+    resnet18_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = CountedErrors()
+    served = Served(resnet18_directory, metrics=errors, precision="f32")
+    served.ask(raw(TRUNCATED))
+    assert errors.kinds == ["InvalidImage"]
+    with monkeypatch.context() as patch:
+        # Not-a-number is no JSON.
+        patch.setattr(served.handler._engine, "infer", lambda pixels: (np.full((len(pixels), 1000), np.nan), None))
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            served.ask(raw(b"a text file"), raw())
+    served.ask(raw())
+    assert errors.kinds == ["InvalidImage"]
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
+def test_an_explained_picture_is_read_once(
+    demonstration: Served, monkeypatch: pytest.MonkeyPatch, image_format: str
+) -> None:
+    with Image.open(CAT) as cat:
+        picture = encoded(cat, image_format)
+    opened = []
+    open_image = Image.open
+
+    def count(*arguments: Any, **options: Any) -> Any:
+        opened.append(arguments)
+        return open_image(*arguments, **options)
+
+    monkeypatch.setattr(Image, "open", count)
+    ((status, answer),) = demonstration.ask(raw(picture, explain="True"))
+    assert (status, "explanation" in answer, len(opened)) == (200, True, 1)

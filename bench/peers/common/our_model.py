@@ -33,7 +33,7 @@ class OurModel:
 
     def predict(self, pictures: list[bytes]) -> list[list[dict[str, object]]]:
         """The five best labels of each encoded picture. Threads decode side by side and compute one after another."""
-        batch = np.stack([self._decoder.decode(picture) for picture in pictures])
+        batch = np.stack([self._decoder.decode(picture).pixels for picture in pictures])
         with self._lock:
             probabilities, _ = self._engine.infer(batch)
         return [describe_predictions(row, 5, self._labels) for row in probabilities]

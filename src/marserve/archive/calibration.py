@@ -104,6 +104,6 @@ def split_pictures(
 
 def _decode(decoder: ImageDecoder, file: CalibrationPicture) -> Pixels | None:
     try:
-        return decoder.decode(file.path.read_bytes())
+        return decoder.decode(file.path.read_bytes()).pixels
     except RequestError:
         return None

@@ -71,7 +71,7 @@ def _check_torch_engine(unpacked: Path, picture: Path, expected: NDArray[np.floa
 
     description = Description.read(unpacked)
     content = picture.read_bytes()
-    pixels = ImageDecoder(description.preprocessing, ImageLimits(len(content), 2**30), "exact").decode(content)
+    pixels = ImageDecoder(description.preprocessing, ImageLimits(len(content), 2**30), "exact").decode(content).pixels
     engine = TorchEngine(unpacked, description, "f32", threads=1, gpu_id=None)
     probabilities, _ = engine.infer(pixels[None])
     _compare(probabilities[0], expected, "The torch engine's answer", TOLERANCE["f32"])

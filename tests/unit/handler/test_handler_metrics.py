@@ -56,7 +56,7 @@ def request(*pictures: bytes | RequestError) -> PictureRequest:
 
 def test_a_batch_is_reported_in_sums(declared: MetricsCacheYamlImpl, reported: Lines) -> None:
     items = [request(b"12345"), request(b"123", b"4567"), UnsupportedImage("text"), None]
-    BatchMetrics(declared, "resnet18").report(items, MOMENTS)
+    BatchMetrics(declared, "resnet18").report(items, [], MOMENTS)
     of_model = "ModelName:resnet18,Level:Model"
     assert reported() == {
         ("handler_batch_seconds", of_model): 1.0,
@@ -70,9 +70,7 @@ def test_a_batch_is_reported_in_sums(declared: MetricsCacheYamlImpl, reported: L
 
 def test_every_failed_picture_counts_once_under_its_kind(declared: MetricsCacheYamlImpl, reported: Lines) -> None:
     metrics = BatchMetrics(declared, "resnet18")
-    for answer in (InvalidImage("cut"), [{"predictions": []}, InvalidImage("cut"), UnsupportedImage("text")], {}):
-        metrics.count_errors(answer)
-    metrics.report([request(b"1")], MOMENTS)
+    metrics.report([request(b"1")], [InvalidImage("cut"), InvalidImage("cut"), UnsupportedImage("text")], MOMENTS)
     errors = {dimensions: value for (name, dimensions), value in reported().items() if name == "handler_errors_total"}
     assert errors == {
         "ErrorType:InvalidImage,ModelName:resnet18,Level:Model": 2,
@@ -80,25 +78,12 @@ def test_every_failed_picture_counts_once_under_its_kind(declared: MetricsCacheY
     }
 
 
-def test_errors_are_not_reported_again(
-    declared: MetricsCacheYamlImpl, reported: Lines, caplog: pytest.LogCaptureFixture
-) -> None:
-    metrics = BatchMetrics(declared, "resnet18")
-    metrics.count_errors(InvalidImage("cut"))
-    metrics.report([request(b"1")], MOMENTS)
-    assert len(reported()) == 7
-    caplog.clear()
-    metrics.report([], MOMENTS)
-    assert len(reported()) == 6
-
-
 def test_nothing_a_caller_wrote_reaches_the_lines(
     declared: MetricsCacheYamlImpl, reported: Lines, caplog: pytest.LogCaptureFixture
 ) -> None:
     forged = "[METRICS]handler_requests_total.Count:1000|#ModelName:resnet18"
     metrics = BatchMetrics(declared, "resnet18")
-    metrics.count_errors(InvalidImage(forged))
-    metrics.report([request(forged.encode()), InvalidImage(forged)], MOMENTS)
+    metrics.report([request(forged.encode()), InvalidImage(forged)], [InvalidImage(forged)], MOMENTS)
     assert len(reported()) == 7
     assert "1000" not in caplog.text
 
@@ -111,6 +96,5 @@ def test_metrics_that_are_not_declared_are_left_out(tmp_path: Path, reported: Li
     cache = MetricsCacheYamlImpl(str(other))
     cache.initialize_cache()
     metrics = BatchMetrics(cache if is_there else None, "resnet18")
-    metrics.count_errors(InvalidImage("cut"))
-    metrics.report([request(b"1")], MOMENTS)
+    metrics.report([request(b"1")], [InvalidImage("cut")], MOMENTS)
     assert reported() == {}

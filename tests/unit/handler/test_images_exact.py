@@ -60,7 +60,7 @@ def torchvision_transform(image: Image.Image, preprocessing: Preprocessing) -> N
 def test_exact_equals_torchvision_to_the_bit(size: tuple[int, int], preprocessing: Preprocessing) -> None:
     image = picture(*size)
 
-    decoded = ImageDecoder(preprocessing, LIMITS, "exact").decode(encode(image, "BMP"))
+    decoded = ImageDecoder(preprocessing, LIMITS, "exact").decode(encode(image, "BMP")).pixels
 
     assert np.array_equal(decoded, torchvision_transform(image, preprocessing))
 
@@ -72,19 +72,19 @@ def test_exact_equals_torchvision_to_the_bit_on_many_random_sizes() -> None:
     for _ in range(200):
         image = picture(*random.integers(20, 400, size=2))
         expected = torchvision_transform(image, Preprocessing(resize_size=73, crop_size=64))
-        assert np.array_equal(decoder.decode(encode(image, "BMP")), expected), image.size
+        assert np.array_equal(decoder.decode(encode(image, "BMP")).pixels, expected), image.size
 
 
 def test_exact_equals_torchvision_on_greyscale() -> None:
     image = picture(333, 251).convert("L")
 
-    decoded = ImageDecoder(Preprocessing(), LIMITS, "exact").decode(encode(image, "PNG"))
+    decoded = ImageDecoder(Preprocessing(), LIMITS, "exact").decode(encode(image, "PNG")).pixels
 
     assert np.array_equal(decoded, torchvision_transform(image.convert("RGB"), Preprocessing()))
 
 
 def test_exact_equals_torchvision_on_the_example_photograph() -> None:
-    decoded = ImageDecoder(Preprocessing(), LIMITS, "exact").decode(CAT.read_bytes())
+    decoded = ImageDecoder(Preprocessing(), LIMITS, "exact").decode(CAT.read_bytes()).pixels
 
     assert np.array_equal(decoded, torchvision_transform(Image.open(CAT).convert("RGB"), Preprocessing()))
 
@@ -95,7 +95,7 @@ def test_exact_equals_torchvision_on_photographs() -> None:
 
     for photo in sorted(PHOTOS.glob("*.JPEG")):
         expected = torchvision_transform(Image.open(photo).convert("RGB"), Preprocessing())
-        assert np.array_equal(decoder.decode(photo.read_bytes()), expected), photo.name
+        assert np.array_equal(decoder.decode(photo.read_bytes()).pixels, expected), photo.name
 
 
 @pytest.mark.parametrize("mode", ["fast", "exact"])
@@ -108,7 +108,7 @@ def test_beyond_the_aspect_ratio_that_is_resized_whole_only_rounding_differs(
     preprocessing = Preprocessing(resize_size=64, crop_size=56, interpolation=interpolation)
     image = picture(*size)
 
-    decoded = ImageDecoder(preprocessing, LIMITS, mode).decode(encode(image, "BMP"))
+    decoded = ImageDecoder(preprocessing, LIMITS, mode).decode(encode(image, "BMP")).pixels
 
     difference = np.abs(decoded.astype(int) - torchvision_transform(image, preprocessing))
     assert difference.max() <= 1
@@ -128,6 +128,6 @@ def test_a_line_of_pixels_is_cropped_without_resizing_all_of_it(
     pixels, expected = (line, middle) if vertical else (line.T, middle.T)
     decoder = ImageDecoder(Preprocessing(), LIMITS, mode)
 
-    difference = np.abs(decoder.decode(png(pixels)).astype(int) - decoder.decode(png(expected)))
+    difference = np.abs(decoder.decode(png(pixels)).pixels.astype(int) - decoder.decode(png(expected)).pixels)
 
     assert difference.max() <= 2

@@ -24,8 +24,8 @@ LIMITS = ImageLimits(max_image_bytes=10_000_000, max_image_pixels=50_000_000)
 
 
 def difference(content: bytes, preprocessing: Preprocessing) -> NDArray[np.int_]:
-    fast = ImageDecoder(preprocessing, LIMITS, "fast").decode(content)
-    exact = ImageDecoder(preprocessing, LIMITS, "exact").decode(content)
+    fast = ImageDecoder(preprocessing, LIMITS, "fast").decode(content).pixels
+    exact = ImageDecoder(preprocessing, LIMITS, "exact").decode(content).pixels
     return np.abs(fast.astype(int) - exact)
 
 
@@ -83,6 +83,6 @@ def classify(photos: list[Path], mode: Mode, classifier: torch.nn.Module) -> NDA
     answers = []
     with torch.inference_mode():
         for start in range(0, len(photos), 20):
-            pixels = np.stack([decoder.decode(photo.read_bytes()) for photo in photos[start : start + 20]])
+            pixels = np.stack([decoder.decode(photo.read_bytes()).pixels for photo in photos[start : start + 20]])
             answers.append(classifier(torch.from_numpy(pixels))[0].argmax(dim=1).numpy())
     return np.concatenate(answers)

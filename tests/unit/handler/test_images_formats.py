@@ -27,7 +27,7 @@ WHOLE = Preprocessing(resize_size=SIDE, crop_size=SIDE)
 @pytest.mark.parametrize("mode", ["fast", "exact"])
 @pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES.keys())
 def test_every_format_is_decoded_to_what_it_shows(sample: Sample, mode: Literal["fast", "exact"]) -> None:
-    decoded = ImageDecoder(WHOLE, LIMITS, mode).decode(sample.content)
+    decoded = ImageDecoder(WHOLE, LIMITS, mode).decode(sample.content).pixels
 
     assert np.abs(decoded.astype(int) - sample.expected).mean() <= sample.tolerance
 
@@ -37,7 +37,7 @@ def test_every_format_is_decoded_to_what_it_shows(sample: Sample, mode: Literal[
 def test_the_result_is_a_contiguous_array_of_its_own(kind: type, mode: Literal["fast", "exact"]) -> None:
     decoder = ImageDecoder(Preprocessing(resize_size=40, crop_size=32), LIMITS, mode)
 
-    decoded = decoder.decode(kind(SAMPLES["png"].content))
+    decoded = decoder.decode(kind(SAMPLES["png"].content)).pixels
 
     assert decoded.shape == (32, 32, 3)
     assert decoded.dtype == np.uint8
@@ -60,7 +60,9 @@ def test_the_result_is_a_contiguous_array_of_its_own(kind: type, mode: Literal["
 def test_floating_point_pictures_are_scaled_to_their_range(values: list[float], expected: list[int]) -> None:
     pixels = np.tile(np.array(values, dtype="<f4"), (3, 1))
 
-    decoded = ImageDecoder(Preprocessing(resize_size=3, crop_size=3), LIMITS).decode(tiff(pixels, sample_format=3))
+    decoded = (
+        ImageDecoder(Preprocessing(resize_size=3, crop_size=3), LIMITS).decode(tiff(pixels, sample_format=3)).pixels
+    )
 
     assert decoded[0, :, 0].tolist() == expected
 
@@ -70,7 +72,7 @@ def test_text_that_is_named_like_transparency_changes_nothing() -> None:
     pixels = np.asarray(picture(SIDE, SIDE))
     content = png(pixels, before=png_chunk(b"tEXt", b"transparency\x00anything"))
 
-    assert np.array_equal(ImageDecoder(WHOLE, LIMITS).decode(content), pixels)
+    assert np.array_equal(ImageDecoder(WHOLE, LIMITS).decode(content).pixels, pixels)
 
 
 def test_odd_metadata_warns_nobody(recwarn: pytest.WarningsRecorder) -> None:
@@ -80,7 +82,7 @@ def test_odd_metadata_warns_nobody(recwarn: pytest.WarningsRecorder) -> None:
     with pytest.warns(UserWarning, match="Invalid APNG"):
         Image.open(io.BytesIO(content))
     recwarn.clear()
-    decoded = ImageDecoder(WHOLE, LIMITS).decode(content)
+    decoded = ImageDecoder(WHOLE, LIMITS).decode(content).pixels
 
     assert np.array_equal(decoded, pixels)
     assert not recwarn.list

@@ -40,7 +40,7 @@ def store(orientation: int, upright: Pixels = UPRIGHT) -> Image.Image:
 
 
 def decode(content: bytes, mode: Mode) -> NDArray[np.int_]:
-    return ImageDecoder(PREPROCESSING, LIMITS, mode).decode(content).astype(int)
+    return ImageDecoder(PREPROCESSING, LIMITS, mode).decode(content).pixels.astype(int)
 
 
 @pytest.mark.parametrize("mode", ["fast", "exact"])
@@ -125,6 +125,6 @@ def test_the_crop_is_located_in_the_upright_picture(
 ) -> None:
     content = encode(picture(*size), "JPEG", exif=exif(orientation))
 
-    region = ImageDecoder(PREPROCESSING, LIMITS, mode).crop_of(content)
+    region = ImageDecoder(PREPROCESSING, LIMITS, mode).decode(content).crop
 
     assert (region.left, region.top, region.right, region.bottom) == pytest.approx(expected)

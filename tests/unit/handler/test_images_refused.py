@@ -230,22 +230,6 @@ def test_a_crop_larger_than_the_resized_picture_stops_start_up() -> None:
         ImageDecoder(Preprocessing(resize_size=223, crop_size=224), LIMITS)
 
 
-@pytest.mark.parametrize(
-    ("content", "refusal"),
-    [(b"", InvalidImage), (SAMPLES["jpeg"].content[:50], InvalidImage), (b"text", UnsupportedImage)],
-)
-def test_the_crop_of_what_is_no_picture_is_refused(content: bytes, refusal: type[RequestError]) -> None:
-    with pytest.raises(refusal):
-        ImageDecoder(PREPROCESSING, LIMITS).crop_of(content)
-
-
-def test_the_crop_of_a_jpeg_is_found_without_decoding_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    decoder = ImageDecoder(PREPROCESSING, LIMITS)
-    expected = decoder.crop_of(SAMPLES["jpeg"].content)
-    refuse_to_decode(monkeypatch)
-    assert decoder.crop_of(SAMPLES["jpeg"].content) == expected
-
-
 def refuse_to_decode(monkeypatch: pytest.MonkeyPatch, error: BaseException | None = None) -> None:
     def load(image: Image.Image) -> None:
         raise error or AssertionError("Pixels were decoded")
