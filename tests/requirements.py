@@ -64,6 +64,7 @@ REQUIREMENTS = {
         program("chromium", "google-chrome"),
     ),
     "curl": Requirement("the README's commands", "Debian: apt-get install curl; macOS has it", program("curl")),
+    "git": Requirement("clones", "Debian: apt-get install git; macOS: xcode-select --install", program("git")),
     "network-namespaces": Requirement(
         "a network of its own for each of the benchmark's servers",
         "Debian: apt-get install iproute2 util-linux, and run as root; macOS has none",
