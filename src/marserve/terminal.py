@@ -1,10 +1,15 @@
-"""What a person sees: one line a step, and a sign of life from steps that take long."""
+"""What a person sees: one line a step, and a sign of life from steps that take long.
+
+``Progress`` works before anything is installed; ``counted`` has rich, for steps whose size is known.
+"""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 #: Seconds between two signs of life where lines cannot be rewritten, such as a CI log.
@@ -46,3 +51,38 @@ class Progress:
         elif now - self._shown >= REPEAT_S:
             self._shown = now
             say(line)
+
+
+@contextmanager
+def counted(
+    step: str, unit: str, *, report: Callable[[str], None] = complain, interval_s: float = REPEAT_S
+) -> Iterator[Callable[[float, float | None], None]]:
+    """A function to call often with how much of ``step`` is done, and how much there is (None: not known).
+
+    It shows a bar on standard error where that is a terminal, else reports a line every ``interval_s`` seconds.
+    """
+
+    def amount(done: float, total: float | None) -> str:
+        digits = ".1f" if isinstance(done, float) else ""
+        return f"{done:,{digits}}{'' if total is None else f' of {total:,{digits}}'} {unit}"
+
+    if sys.stderr.isatty():
+        from rich import progress
+        from rich.console import Console
+
+        amount_column, left = progress.TextColumn("{task.fields[amount]}"), progress.TimeRemainingColumn()
+        columns = (progress.TextColumn("{task.description}", markup=False), progress.BarColumn(), amount_column, left)
+        # What is printed to standard error meanwhile appears above the bar; standard output may be a file of results.
+        with progress.Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+            task = bar.add_task(step, total=None, amount="")
+            yield lambda done, total: bar.update(task, completed=done, total=total, amount=amount(done, total))
+        return
+    last = time.monotonic()
+
+    def show(done: float, total: float | None) -> None:
+        nonlocal last
+        if time.monotonic() - last >= interval_s:
+            last = time.monotonic()
+            report(f"{step}: {amount(done, total)}")
+
+    yield show

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from marserve.archive.answers import answer
 from marserve.archive.quantization import layers_with_weights
 from marserve.handler.resnet18.engines.base import Pixels
+from marserve.terminal import counted
 
 if TYPE_CHECKING:
     import openvino
@@ -29,10 +29,11 @@ def noisiest_first(graph: openvino.Model, pixels: Pixels) -> list[str]:
     pixels = pixels[:PICTURES]
     expected = answer(graph, pixels)
     names = [node.get_friendly_name() for node in layers_with_weights(graph)]
-    noise = {
-        name: _divergence(expected, answer(_with_rounded_weights(graph, name), pixels))
-        for name in tqdm(names, desc="  Layers tried alone", unit="layer", leave=False, disable=None)
-    }
+    noise: dict[str, float] = {}
+    with counted("  Layers tried alone", "layers") as show:
+        for name in names:
+            noise[name] = _divergence(expected, answer(_with_rounded_weights(graph, name), pixels))
+            show(len(noise), len(names))
     return sorted(names, key=lambda name: -noise[name])
 
 

@@ -1,11 +1,12 @@
-"""One result as text, and back: JSON lines and CSV."""
+"""One result as text: a line of a table for a person; JSON lines and CSV, and back."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass
 from typing import Protocol
 
@@ -15,6 +16,27 @@ from marserve.pictures import PictureFile
 #: Columns of a CSV file before those of the predictions.
 FIRST_COLUMNS = ("path", "size", "mtime_ns", "model", "version", "weights")
 PREDICTION_COLUMNS = tuple(Prediction.__dataclass_fields__)
+#: Characters of a path on a terminal; of a longer one the end is shown, which says more.
+LONGEST_PATH = 48
+
+
+class Table:
+    """A line a picture with its classes side by side."""
+
+    def __init__(self, pictures: Sequence[PictureFile], *, longest_path: int | None) -> None:
+        """Paths are cut to ``longest_path`` characters; None: they stay whole, as a program needs them."""
+        self._longest = longest_path
+        self._width = max((len(self._shown(picture.path)) for picture in pictures), default=0)
+
+    def line(self, picture: PictureFile, answer: Classification) -> str:
+        """One picture, with a line break."""
+        classes = "  ".join(f"{entry.probability:7.1%} {entry.label}" for entry in answer.predictions)
+        return f"{self._shown(picture.path):<{self._width}} {classes}\n"
+
+    def _shown(self, path: str) -> str:
+        text = os.fsencode(path).decode("utf-8", "replace")
+        text = "".join(character if character.isprintable() else "?" for character in text)
+        return text if self._longest is None or len(text) <= self._longest else "…" + text[1 - self._longest :]
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,30 @@
-"""Asking about many picture files: results as they come, failures told, stopped when nothing more can succeed."""
+"""Many picture files, classified: results as they come, failures reported, stopped when nothing more can succeed."""
 
 from __future__ import annotations
 
-import sys
+import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-
-from tqdm import tqdm
+from types import FrameType
 
 from marserve.client.errors import ClientError, ServerOverloaded, Unreachable
 from marserve.client.inference import InferenceClient
 from marserve.client.parallel import run_in_parallel
 from marserve.client.predictions import Classification
 from marserve.pictures import PictureFile
+from marserve.terminal import complain, counted
 
 #: Statuses after which the next picture will fare no better: no API key, or nothing at this address.
 HOPELESS = frozenset({401, 404, 405})
+#: What to know about labels, by the weights that gave them.
+WARNINGS = {
+    "untrained": "{model} has untrained weights: its labels are random and mean nothing.",
+    "demonstration": "{model} is the demonstration model: it answers where the weights of ResNet18 are missing.",
+}
 
 #: Takes each result.
 Write = Callable[[PictureFile, Classification], None]
@@ -30,7 +36,7 @@ class Outcome:
 
     succeeded: int = 0
     failed: int = 0
-    #: Never asked, since the run ended before.
+    #: Never sent, since the run ended before.
     left: int = 0
     #: Why it ended before, for a person; None where it came to its end.
     stopped: str | None = None
@@ -47,41 +53,66 @@ def classify_files(
     show_progress: bool,
     stop: threading.Event,
 ) -> Outcome:
-    """Ask about each of ``pictures`` once; failures go to standard error, a line each. Closes ``client``.
+    """Send each of ``pictures`` once; failures go to standard error, a line each. Closes ``client``.
 
-    When ``stop`` is set no more pictures are asked about, and the answers to those at work are still written.
+    When ``stop`` is set no more pictures are sent, and the answers to those at work are still written.
     """
     outcome = Outcome()
+    warned: set[tuple[str, str | None]] = set()
 
-    def ask(picture: PictureFile) -> Classification | ClientError:
+    def classify(picture: PictureFile) -> Classification | ClientError:
         try:
             return client.classify(Path(picture.path), top_k=top_k)
         except ClientError as exc:
             return exc
 
     source = takewhile(lambda _: not stop.is_set(), pictures)
-    answers = run_in_parallel(ask, source, parallel=parallel, in_order=in_order)
-    progress = tqdm(total=len(pictures), unit="picture", disable=not show_progress, file=sys.stderr, dynamic_ncols=True)
+    answers = run_in_parallel(classify, source, parallel=parallel, in_order=in_order)
     try:
-        with progress:
+        with counted("Classifying", "pictures") if show_progress else nullcontext(lambda *_: None) as show:
             for picture, answer in answers:
                 if isinstance(answer, Classification):
+                    if answer.weights in WARNINGS and (answer.model, answer.weights) not in warned:
+                        warned.add((answer.model, answer.weights))
+                        complain(WARNINGS[answer.weights].format(model=answer.model))
                     write(picture, answer)
                     outcome.succeeded += 1
                 elif stop.is_set() and isinstance(answer, ServerOverloaded | Unreachable):
-                    continue  # it would have been asked again
+                    continue  # it would have been sent again
                 else:
                     outcome.failed += 1
-                    name = picture.path.encode("utf-8", "backslashreplace").decode()
-                    progress.write(f"{name}: {answer.message} ({answer.type})", file=sys.stderr)
                     if isinstance(answer, Unreachable) or answer.status in HOPELESS:
                         outcome.stopped = answer.message
                         break
-                progress.update()
+                    name = picture.path.encode("utf-8", "backslashreplace").decode()
+                    complain(f"{name}: {answer.message} ({answer.type})")
+                show(outcome.succeeded + outcome.failed, len(pictures))
     finally:
-        client.close()  # whoever waits to ask again stops waiting
+        client.close()  # whoever waits to send again stops waiting
         answers.close()
     if stop.is_set():
         outcome.stopped = "Interrupted."
     outcome.left = len(pictures) - outcome.succeeded - outcome.failed
     return outcome
+
+
+@contextmanager
+def stop_on_signals(on_stop: Callable[[], None]) -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets, after which ``on_stop`` is called.
+
+    The second raises KeyboardInterrupt.
+    """
+    stop = threading.Event()
+
+    def receive(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        on_stop()
+
+    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,13 +1,14 @@
 """Classify pictures: files, folders with all folders below, and patterns.
 
 With --output FILE a run that was interrupted, killed included, goes on where it was when it is started again: pictures
-that have a result in FILE and have not changed since are not asked about, those that failed are.
+that have a result in FILE and have not changed since are not sent, those that failed are.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ EXAMPLES = """examples:
 
 order: standard output has the pictures in the order they were named, those of a folder or pattern sorted by path;
   FILE has them in the order they were answered. Failures go to standard error and are no results.
-exit status: 0 all succeeded, 1 some failed or were not asked, 2 wrong usage
+exit status: 0 all succeeded, 1 some failed or were not sent, 2 wrong usage
 """
 
 
@@ -41,21 +42,24 @@ def main(command: str, arguments: Sequence[str]) -> int:
 
 
 def _classify(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
-    from marserve.classify.interruption import stop_on_signals
     from marserve.classify.result_file import ResultFile, ResultFileError
-    from marserve.classify.results import Csv, JsonLines
-    from marserve.classify.run import classify_files
-    from marserve.classify.table import Table
+    from marserve.classify.results import LONGEST_PATH, Csv, JsonLines, Table
+    from marserve.classify.run import classify_files, stop_on_signals
     from marserve.client.inference import InferenceClient
     from marserve.pictures import NoPictureFoundError, describe_skipped, find_pictures
 
     form = options.format or _usual_format(options.output)
-    if options.output is not None and form == "table":
-        parser.error("--output keeps results to go on from: give it --format jsonl or csv")
+    if options.output is not None:
+        if form is None:
+            parser.error(f"--output {options.output}: the name says no format; give --format jsonl or csv with it")
+        if form == "table":
+            parser.error("--output keeps results to go on from: give it --format jsonl or csv")
+        if not options.output.parent.is_dir():
+            parser.error(f"--output {options.output}: folder {options.output.parent} does not exist")
     try:
         found = find_pictures(options.pictures)
         client = InferenceClient.for_web(
-            options.url or f"http://127.0.0.1:{os.environ.get('MARSERVE_WEB_PORT', '5000')}",
+            _with_scheme(options.url) or f"http://127.0.0.1:{os.environ.get('MARSERVE_WEB_PORT', '5000')}",
             model=options.model,
             api_key=options.api_key or os.environ.get("MARSERVE_CLASSIFY_API_KEY"),
             deadline_s=options.deadline,
@@ -71,38 +75,44 @@ def _classify(parser: argparse.ArgumentParser, options: argparse.Namespace) -> i
     with stop_on_signals(client.close) as stop:
         how = {"top_k": options.top_k, "parallel": options.parallel, "stop": stop}
         if options.output is None:
-            write = Table(pictures).line if form == "table" else results.encode
+            longest_path = LONGEST_PATH if sys.stdout.isatty() else None
+            write = Table(pictures, longest_path=longest_path).line if form == "table" else results.encode
             _print(results.header() if form != "table" else "")
             outcome = classify_files(
                 client, pictures, lambda picture, answer: _print(write(picture, answer)), **how,
-                in_order=True, show_progress=sys.stderr.isatty() and not sys.stdout.isatty(),
+                in_order=True, show_progress=not sys.stdout.isatty(),
             )  # fmt: skip
         else:
             try:
                 with ResultFile(options.output, results, top_k=options.top_k, model=options.model) as file:
                     left = file.open(pictures)
                     known = len(pictures) - len(left)
-                    outcome = classify_files(
-                        client, left, file.add, **how, in_order=False, show_progress=sys.stderr.isatty()
-                    )
+                    outcome = classify_files(client, left, file.add, **how, in_order=False, show_progress=True)
             except (ResultFileError, OSError) as exc:
                 print(f"marserve classify: {exc}", file=sys.stderr)
                 return 1
     outcome.failed += found.foreign
     if outcome.stopped is not None:
         print(f"marserve classify: {outcome.stopped}", file=sys.stderr)
-    if options.output is not None or outcome.failed or outcome.left:
+    # Of a lone picture that failed all was said.
+    if options.output is not None or ((outcome.failed or outcome.left) and len(pictures) + found.foreign > 1):
         again = f", {known} known from before" if known else ""
-        counts = f"{outcome.succeeded} classified{again}, {outcome.failed} failed, {outcome.left} not asked"
+        counts = f"{outcome.succeeded} classified{again}, {outcome.failed} failed, {outcome.left} not sent"
         go_on = " (the same command goes on)" if options.output and (outcome.failed or outcome.left) else ""
         print(f"{counts}{go_on}", file=sys.stderr)
     return 1 if outcome.failed or outcome.left else 0
 
 
-def _usual_format(output: Path | None) -> str:
+def _usual_format(output: Path | None) -> str | None:
+    """What the name says; None for one that says something else."""
     if output is None:
         return "table"
-    return "csv" if output.suffix.lower() == ".csv" else "jsonl"
+    return {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", "": "jsonl"}.get(output.suffix.lower())
+
+
+def _with_scheme(url: str | None) -> str | None:
+    """An address such as 127.0.0.1:5000 is taken for HTTP."""
+    return f"http://{url}" if url is not None and re.fullmatch(r"[\w.-]+:\d+(/.*)?", url) else url
 
 
 def _print(text: str) -> None:
@@ -131,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", metavar="FILE", type=Path, help="keep the results in FILE, and go on from there")
     parser.add_argument("--top-k", metavar="K", type=_whole(1, 1000), default=5, help="classes a picture (default: 5)")
     parser.add_argument(
-        "--parallel", metavar="N", type=_whole(1, 256), default=32, help="pictures asked at once (default: 32)"
+        "--parallel", metavar="N", type=_whole(1, 256), default=32, help="pictures at work at once (default: 32)"
     )
     parser.add_argument(
         "--deadline", metavar="SECONDS", type=_seconds, default=60.0,

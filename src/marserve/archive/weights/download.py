@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, BinaryIO
 from marserve.archive.weights.connection import Timeouts, reason_of, request_stream
 from marserve.archive.weights.errors import DownloadFailed
 from marserve.archive.weights.formats import web_page
-from marserve.archive.weights.progress import Progress
 from marserve.archive.weights.published import PublishedFile
 from marserve.archive.weights.weights_file import sha256_of
 from marserve.system.files import replacing
+from marserve.terminal import counted
 
 if TYPE_CHECKING:
     import requests
@@ -75,12 +75,12 @@ def _fetch(file: PublishedFile, sink: BinaryIO, report: Callable[[str], None], l
     import requests
 
     answered = False
-    with Progress(file.cache_name, report, limits.line_interval_s) as progress:
+    with counted(file.cache_name, "MB", report=report, interval_s=limits.line_interval_s) as show:
         for attempt in range(1, limits.attempts + 1):
             try:
                 with _request(file.url, sink.tell(), limits.timeouts) as response:
                     answered = True
-                    _receive(response, file, sink, progress)
+                    _receive(response, file, sink, show)
                 return
             except (_AttemptError, requests.RequestException) as exc:
                 reason = reason_of(exc)
@@ -101,7 +101,9 @@ def _request(url: str, offset: int, timeouts: Timeouts) -> requests.Response:
     return request_stream(url, headers, timeouts)
 
 
-def _receive(response: requests.Response, file: PublishedFile, sink: BinaryIO, progress: Progress) -> None:
+def _receive(
+    response: requests.Response, file: PublishedFile, sink: BinaryIO, show: Callable[[float, float | None], None]
+) -> None:
     """Append the body of ``response`` to ``sink``, from where the server says that it begins."""
     status = response.status_code
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _WORTH_ANOTHER_ATTEMPT:
@@ -116,10 +118,10 @@ def _receive(response: requests.Response, file: PublishedFile, sink: BinaryIO, p
         _start_over(sink)
     _check_announced(response, file)
     length = response.headers.get("Content-Length", "")
-    total = sink.tell() + int(length) if length.isdecimal() else None
+    total = (sink.tell() + int(length)) / 1e6 if length.isdecimal() else None
     for chunk in response.iter_content(_CHUNK_BYTES):
         sink.write(chunk)
-        progress.show(sink.tell(), total)
+        show(sink.tell() / 1e6, total)
 
 
 def _start_over(sink: BinaryIO) -> None:
