@@ -3,28 +3,62 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-#: cgroup v2, where a container's CPU limit stands as "quota period" in microseconds ("max" means unlimited).
-CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+#: What Linux says of this process.
+PROC = Path("/proc/self")
 
 #: The variable by which whoever starts TorchServe tells its workers how many of them there are per model.
 WORKERS_VARIABLE = "CLASSIFIER_WORKERS"
 
 
-def usable_cores(cgroup_cpu_max: Path = CGROUP_CPU_MAX) -> int:
-    """Cores this process may run on: its CPU affinity, capped by the container's CPU quota; at least 1."""
+def usable_cores(proc: Path = PROC) -> int:
+    """Cores this process may run on: its CPU affinity, capped by the quotas of its container; at least 1."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS has no affinity
         cores = os.cpu_count() or 1
+    quotas = [quota for cgroup in cgroups("cpu", proc) if (quota := _quota(cgroup)) is not None]
+    return max(1, min([cores, *quotas]))
+
+
+def cgroups(controller: str, proc: Path = PROC) -> Iterator[Path]:
+    """The directories of the cgroups, of version 1 and 2, that may limit this process's ``cpu`` or ``memory``.
+
+    Its own and those around it, as far as they can be seen: the strictest of their limits holds. None without cgroups.
+    """
     try:
-        quota, period = cgroup_cpu_max.read_text().split()
-        if quota != "max":
-            cores = min(cores, int(quota) // int(period))
-    except (OSError, ValueError):
-        pass  # no cgroup v2 here: no quota to honour
-    return max(1, cores)
+        memberships = [line.split(":", 2) for line in (proc / "cgroup").read_text().splitlines()]
+        mounts = [line.split(" - ") for line in (proc / "mountinfo").read_text().splitlines()]
+    except OSError:  # no Linux
+        return
+    for mount, system in mounts:
+        root, mount_point = mount.split()[3:5]
+        kind, _, options = system.split(" ", 2)
+        # Version 2 has one hierarchy, listed without controllers; of version 1 each controller may have one.
+        wanted = {"cgroup": controller, "cgroup2": ""}.get(kind)
+        if wanted is None or (wanted and wanted not in options.split(",")):
+            continue
+        for _, controllers, path in memberships:
+            if wanted in controllers.split(","):
+                # Where a container sees only its own part of the hierarchy, its path may not lie below what is mounted.
+                visible = Path(path).relative_to(root) if Path(path).is_relative_to(root) else ""
+                own = Path(mount_point, visible)
+                yield from (own, *(parent for parent in own.parents if parent.is_relative_to(mount_point)))
+
+
+def _quota(cgroup: Path) -> int | None:
+    """The whole cores of a quota for ``cgroup``; None where there is none."""
+    try:
+        if (limit := cgroup / "cpu.max").exists():  # version 2: "quota period" in microseconds, or "max period"
+            quota, period = limit.read_text().split()
+        else:  # version 1: -1 for no quota
+            quota = (cgroup / "cpu.cfs_quota_us").read_text()
+            period = (cgroup / "cpu.cfs_period_us").read_text()
+        return int(quota) // int(period) if int(quota) > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
 
 
 def threads_per_worker(configured_workers: int | None, cores: int | None = None) -> int:

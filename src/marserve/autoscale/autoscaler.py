@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from marserve.autoscale.capacity import Machine, capacity
+from marserve.autoscale.capacity import capacity
 from marserve.autoscale.decision import Decision, Ground
-from marserve.autoscale.machine import read_machine, worker_bytes
 from marserve.autoscale.model import Look, WatchedModel
 from marserve.autoscale.rules import Rules
 from marserve.autoscale.torchserve_metrics import read_counters
@@ -17,6 +16,7 @@ from marserve.client.errors import ClientError
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
 from marserve.system.locks import locked
+from marserve.system.machine import Machine, largest_process_bytes, read_machine
 from marserve.torchserve.models import ModelVersion
 
 LOGGER = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Autoscaler:
             workers=len(version.workers),
             threads=self._threads,
             claimed_by_others=sum(other.claimed for model, other in self._models.items() if model != name),
-            bytes_per_worker=worker_bytes([worker.pid for worker in version.workers if worker.pid]),
+            bytes_per_worker=largest_process_bytes(worker.pid for worker in version.workers if worker.pid),
         )
         decision = watched.decide(most)
         if decision is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from marserve.system.machine import Machine
+
 
 @dataclass(frozen=True)
 class Capacity:
@@ -11,17 +13,6 @@ class Capacity:
 
     workers: int
     limit: str
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What there is to share."""
-
-    cores: int
-    #: Bytes that can be had without swapping or being ended by the container's limit.
-    available_bytes: int
-    #: Bytes that stay free whatever comes: large pictures, the frontend's heap, the page cache.
-    reserve_bytes: int
 
 
 def capacity(
@@ -33,8 +24,7 @@ def capacity(
     takes; pages that workers share count as if each had its own, which errs on the safe side.
     """
     by_cores = max(1, machine.cores // threads - claimed_by_others)
-    free = max(0, machine.available_bytes - machine.reserve_bytes)
-    by_memory = workers + free // max(1, bytes_per_worker)
+    by_memory = workers + machine.spare_bytes // max(1, bytes_per_worker)
     if by_memory < by_cores:
         return Capacity(
             by_memory,

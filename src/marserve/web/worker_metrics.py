@@ -8,6 +8,7 @@ import psutil
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from marserve.system.machine import read_machine
 from marserve.web.catalogue import Catalogue
 
 #: What a worker's command line holds. Where TorchServe runs in another container, its process ids are others' here.
@@ -38,9 +39,9 @@ class WorkerMetrics(Collector):
                 resident = _resident_bytes(pid)
                 if resident is not None:
                     memory.add_metric([version.model, version.version, str(pid)], resident)
-        machine = psutil.virtual_memory()
-        available.add_metric([], machine.available)
-        total.add_metric([], machine.total)
+        machine = read_machine()
+        available.add_metric([], machine.available_bytes)
+        total.add_metric([], machine.memory_bytes)
         yield from gauges
 
 
@@ -56,8 +57,8 @@ def _gauges() -> list[GaugeMetricFamily]:
             "Memory of a READY worker; pages that workers share count for each.",
             labels=["model", "version", "pid"],
         ),
-        GaugeMetricFamily("web_machine_memory_available_bytes", "What can be had without swapping."),
-        GaugeMetricFamily("web_machine_memory_bytes", "The machine's memory."),
+        GaugeMetricFamily("web_machine_memory_available_bytes", "Free without swapping, below the container's limit."),
+        GaugeMetricFamily("web_machine_memory_bytes", "The memory of the machine, or its container's limit."),
     ]
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from marserve.autoscale import autoscaler
 from marserve.autoscale.autoscaler import Autoscaler
-from marserve.autoscale.capacity import Machine
 from marserve.autoscale.rules import Rules
 from marserve.client.errors import Refused, Unreachable
 from marserve.system.locks import locked
+from marserve.system.machine import Machine
 from marserve.torchserve.models import ListedWorker, ModelVersion
 
 MODEL = "resnet18"
@@ -86,7 +86,7 @@ def step(
     """Lets the autoscaler look once, on a machine of four cores."""
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(autoscaler.time, "monotonic", lambda: torchserve.now)
-    monkeypatch.setattr(autoscaler, "read_machine", lambda: Machine(4, 10**10, 10**9))
+    monkeypatch.setattr(autoscaler, "read_machine", lambda: Machine(4, 10**10, 10**10))
     scaler = Autoscaler([MODEL], Rules(1, 8), 1, torchserve, torchserve.metrics, lock)  # type: ignore[arg-type]
     return scaler.step
 

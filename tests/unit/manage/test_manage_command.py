@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 
 from marserve.errors import MarserveError
+from marserve.handler.resnet18 import cpu
 from marserve.manage import capacity
 from marserve.manage.commands import run
 from marserve.manage.confirmation import DeclinedError, NeedsConsentError, confirm_on_terminal
@@ -15,6 +17,8 @@ from marserve.manage.options import parse
 from marserve.manage.rendering import render_status
 from marserve.manage.status import Status, VersionStatus
 from marserve.manage.workers import WorkerReport
+from marserve.system.machine import Machine
+from tests.unit.cgroup_trees import SYSTEMS, cpu_quota, make_tree, memory_limit
 
 READY = WorkerReport("9000", 41, "ready", 250_000_000, 190_000_000, 1.5)
 DEAD = WorkerReport("9001", 42, "dead", None, None, None)
@@ -112,8 +116,25 @@ def test_without_a_terminal_yes_must_be_given(monkeypatch: pytest.MonkeyPatch) -
         confirm_on_terminal("Sure?")
 
 
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_inside_a_container_its_cores_and_memory_count_and_not_the_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str
+) -> None:
+    files = cpu_quota(system, "/pod/container", 100_000)
+    files |= memory_limit(system, "/pod/container", 2_000_000_000, 700_000_000, 0)
+    monkeypatch.setattr(cpu, "PROC", make_tree(tmp_path, system, files))
+    capacity.check_cores(1)
+    with pytest.raises(MarserveError, match="1 usable core"):
+        capacity.check_cores(2)
+    capacity.check_memory(2, [READY])
+    with pytest.raises(
+        MarserveError, match=r"4 more workers of 250 MB do not fit into the 1300 MB of memory .* 500 MB stay free; 3 do"
+    ):
+        capacity.check_memory(4, [READY])
+
+
 def test_what_does_not_fit_the_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capacity, "usable_cores", lambda: 2)
+    monkeypatch.setattr(capacity, "read_machine", lambda: Machine(2, 10**10, 10**10))
     capacity.check_cores(2)
     with pytest.raises(MarserveError, match="2 usable cores"):
         capacity.check_cores(3)
