@@ -15,13 +15,11 @@ from typing import Any
 from marserve.client.errors import ClientError
 from marserve.errors import MarserveError, StopRequestedError
 from marserve.manage import deployment, draining, metrics, recovery, rollback, scaling
-from marserve.manage.archive_file import ArchiveFile
-from marserve.manage.confirmation import Confirm, DeclinedError, NeedsConsentError, always_yes, confirm_on_terminal
+from marserve.manage.change import Confirm, DeclinedError, NeedsConsentError, Report, always_yes, confirm_on_terminal
+from marserve.manage.deployment import ArchiveFile, Plan
 from marserve.manage.following import Follower
-from marserve.manage.plan import Plan
 from marserve.manage.rendering import render_line, render_status
 from marserve.manage.running_stack import RunningStack
-from marserve.manage.scaling import Report
 from marserve.manage.status import Status, read_status
 from marserve.pictures import describe_skipped, find_pictures
 from marserve.stack.run_directory import RunDirectory

@@ -1,28 +1,75 @@
-"""``manage.py deploy``: a new version beside the old one, checked before it becomes the default.
-
-Until the last step the old version answers with all its workers, so whatever goes wrong, the way back is to remove the
-new one.
-"""
+"""``manage.py deploy``: a new version beside the old one, checked before it becomes the default."""
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
+import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from marserve.client.errors import ClientError
-from marserve.client.management import ManagementClient
-from marserve.errors import MarserveError
-from marserve.manage import web
-from marserve.manage.archive_file import remove_from_store
+from marserve.errors import MarserveError, StopRequestedError
+from marserve.manage.capacity import check_memory
+from marserve.manage.change import Change, Confirm, Report, changing
 from marserve.manage.comparison import Comparison, answers, compare, warm_up
-from marserve.manage.confirmation import Confirm
-from marserve.manage.history import Before, read_before, write_before
-from marserve.manage.plan import Plan, check_plan
-from marserve.manage.retirement import keep_for_rollback, retire
+from marserve.manage.draining import keep_for_rollback, remove
+from marserve.manage.rollback import read_before, replace_default, write_before
 from marserve.manage.running_stack import RunningStack
-from marserve.manage.scaling import Report
-from marserve.manage.starting import start_or_restore
-from marserve.manage.versions import find_version, list_versions
+from marserve.manage.scaling import start_workers
+from marserve.manage.versions import list_versions, one_of
+from marserve.manage.workers import inspect_workers
+from marserve.stack.ports import Ports
+from marserve.system.files import replacing
 from marserve.torchserve.models import ModelVersion
+
+MANIFEST = "MAR-INF/MANIFEST.json"
+#: What becomes part of a file name and of addresses.
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
+
+
+@dataclass(frozen=True)
+class ArchiveFile:
+    """An archive that is to be deployed."""
+
+    path: Path
+    version: str
+
+    @classmethod
+    def read(cls, path: Path) -> ArchiveFile:
+        """Read the manifest of ``path``. Raises MarserveError where that is no archive."""
+        if not path.exists():
+            raise MarserveError(f"{path} does not exist.")
+        try:
+            with zipfile.ZipFile(path) as mar:
+                version = json.loads(mar.read(MANIFEST))["model"]["modelVersion"]
+        except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as exc:
+            raise MarserveError(
+                f"{path} is no TorchServe archive that names its version ({exc}): build one with "
+                "./scripts/build_archive.py --version 2.0 --output DIR"
+            ) from exc
+        if not _SAFE.fullmatch(str(version)):
+            raise MarserveError(f"{path} has version {version!r}: build it with one such as 2.0.")
+        return cls(path, str(version))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ``deploy`` is to do."""
+
+    model: str
+    archive: ArchiveFile
+    #: For the warm-up and the comparison; at least one.
+    pictures: Sequence[Path]
+    #: Share of the pictures on which both versions must agree; None: no comparison.
+    min_agreement: float | None
+    #: None: as many as the old version has.
+    workers: int | None
+    remove_old: bool
+    #: Go on though the memory is short.
+    force: bool
 
 
 @dataclass(frozen=True)
@@ -42,48 +89,89 @@ def deploy(stack: RunningStack, plan: Plan, *, confirm: Confirm, report: Report)
     """Make the version in the archive the default one of its model.
 
     Raises MarserveError or ClientError, and leaves everything as it was, when anything fails; so does an interruption.
+    The removal of versions that nothing goes back to, which cannot be undone, comes last: by then the new one stays.
     """
-    with stack.being_changed(), stack.management() as management:
-        old = check_plan(stack, management, plan)
+    with changing(stack, confirm=confirm, report=report) as change:
+        versions = list_versions(change.management, plan.model)
+        check_plan(stack, plan, versions)
+        old, earlier = one_of(versions, None), read_before(stack, plan.model)
         workers = plan.workers or len(old.workers)
         expected = None
         if plan.min_agreement is not None:
             with stack.inference(old.model, old.version) as client:
                 expected = answers(client, plan.pictures)
-        switched = False
-        name = plan.archive.put_into_store(stack, plan.model)
-        try:
-            report(f"Registering {plan.model} {plan.archive.version} beside {old.version} ...")
-            management.register(name, model=plan.model)
-            new = find_version(management, plan.model, plan.archive.version)
-            # One worker shows whether the archive works at all.
-            start_or_restore(stack, management, new, 1)
-            comparison = None
-            with stack.inference(new.model, new.version) as client:
-                if expected is not None and plan.min_agreement is not None:
-                    comparison = compare(expected, answers(client, plan.pictures))
-                    report(f"  {comparison}")
-                    _require(comparison, plan.min_agreement, new)
-                start_or_restore(stack, management, find_version(management, new.model, new.version), workers)
-                report(f"  {workers} of {workers} workers ready; warming up ...")
-                warm_up(client, plan.pictures, workers)
-                web.wait_until_ready(stack, new.model, new.version)
-                confirm(f"Make {new} the default in place of {old.version}?")
-                switched = True
-                management.set_default(new.model, new.version)
-                web.wait_until_default(stack, new.model, new.version)
-                report(f"{new} is the default now.")
-                # A worker that ends under the first real work shows here.
-                warm_up(client, plan.pictures, workers)
-                management.wait_until_ready(new.model, new.version, workers=workers, deadline_s=1.0)
-        except BaseException:
-            try:
-                report(f"Undoing: {old} keeps answering, {plan.archive.version} is removed ...")
-            finally:  # even where nobody reads the report any more
-                _undo(stack, management, plan, old, name, switched=switched, report=report)
-            raise
-        _settle(stack, management, plan, old, report)
+        report(f"Registering {plan.model} {plan.archive.version} beside {old.version} ...")
+        # One worker shows whether the archive works at all.
+        new = start_workers(change, _register(change, plan), 1)
+        comparison = None
+        with stack.inference(new.model, new.version) as client:
+            if expected is not None and plan.min_agreement is not None:
+                comparison = compare(expected, answers(client, plan.pictures))
+                report(f"  {comparison}")
+                _require(comparison, plan.min_agreement, new)
+            new = start_workers(change, new, workers)
+            report(f"  {workers} of {workers} workers ready; warming up ...")
+            warm_up(client, plan.pictures, workers)
+            stack.wait_until_ready(new.model, new.version)
+            confirm(f"Make {new} the default in place of {old.version}?")
+            replace_default(change, old, new, client, plan.pictures)
+        if not plan.remove_old:
+            keep_for_rollback(change, old)
+        change.is_final()
+        superseded = {None if earlier is None else earlier.version} - {old.version} | (
+            {old.version} if plan.remove_old else set()
+        )
+        _clear_up(change, plan, new, [listed for listed in versions if listed.version in superseded])
         return Deployed(plan.model, new.version, old.version, workers, comparison, not plan.remove_old)
+
+
+def check_plan(stack: RunningStack, plan: Plan, versions: Sequence[ModelVersion]) -> None:
+    """Raise MarserveError for everything that can be known to be wrong beforehand."""
+    if not stack.allows_registration:
+        variable = "" if stack.ports.web_port == Ports.web_port else f"MARSERVE_WEB_PORT={stack.ports.web_port} "
+        raise MarserveError(
+            "This stack takes no new archives while it runs. Start it again as it was, with --model-api:\n"
+            f"  {variable}./scripts/stop && {variable}./scripts/serve --detach --model-api"
+        )
+    if plan.archive.version in {listed.version for listed in versions}:
+        raise MarserveError(
+            f"{plan.model} {plan.archive.version} is served already. Give the new archive another version:\n"
+            f"  ./scripts/build_archive.py ... --version {_next_version(versions)} --output DIR"
+        )
+    old = one_of(versions, None)
+    if not old.ready_workers:
+        raise MarserveError(f"{old} has no READY worker: bring it back first, with manage.py recover or scale.")
+    if not plan.force:
+        check_memory(plan.workers or len(old.workers), inspect_workers(old, stack.run_directory.logs))
+
+
+def _next_version(versions: Sequence[ModelVersion]) -> str:
+    first = versions[-1].version.partition(".")[0]
+    return f"{int(first) + 1}.0" if first.isdecimal() else "2.0"
+
+
+def _register(change: Change, plan: Plan) -> ModelVersion:
+    """The new version, without workers."""
+    model, version = plan.model, plan.archive.version
+    file = f"{model}-{version}.mar"
+
+    def undo() -> None:
+        # How far it has come, and what its workers are at, only TorchServe knows.
+        for listed in list_versions(change.management, model):
+            if listed.version == version:
+                remove(change, listed)
+        with change.stack.writable_store() as store:
+            (store / file).unlink(missing_ok=True)
+
+    change.on_failure(f"removing {model} {version}", undo)
+    with (
+        change.stack.writable_store() as store,
+        replacing(store / file) as copy,
+        plan.archive.path.open("rb") as content,
+    ):
+        shutil.copyfileobj(content, copy)
+    change.management.register(file, model=model)
+    return change.management.describe(model, version)
 
 
 def _require(comparison: Comparison, min_agreement: float, new: ModelVersion) -> None:
@@ -95,43 +183,15 @@ def _require(comparison: Comparison, min_agreement: float, new: ModelVersion) ->
         )
 
 
-def _undo(
-    stack: RunningStack,
-    management: ManagementClient,
-    plan: Plan,
-    old: ModelVersion,
-    name: str,
-    *,
-    switched: bool,
-    report: Report,
-) -> None:
-    """Raises nothing that a person could put right: the failure that led here is to be told."""
+def _clear_up(change: Change, plan: Plan, new: ModelVersion, superseded: Sequence[ModelVersion]) -> None:
     try:
-        if switched:
-            management.set_default(old.model, old.version)
-            web.wait_until_default(stack, old.model, old.version)
-        for listed in list_versions(management, plan.model):
-            if listed.version == plan.archive.version:
-                retire(stack, management, listed)
-        remove_from_store(stack, name)
-    except (ClientError, MarserveError) as exc:
-        report(f"  {exc}")
-
-
-def _settle(stack: RunningStack, management: ManagementClient, plan: Plan, old: ModelVersion, report: Report) -> None:
-    """Keep what a rollback needs, and no more. The new version answers already: nothing here undoes that."""
-    earlier = read_before(stack, plan.model)
-    write_before(stack, plan.model, None if plan.remove_old else Before(old.version, len(old.workers)))
-    left = {listed.version: listed for listed in list_versions(management, plan.model) if not listed.is_default}
-    try:
-        if earlier is not None and earlier.version in left and earlier.version != old.version:
-            report(f"Removing {left[earlier.version]}, which nothing goes back to any more ...")
-            retire(stack, management, left[earlier.version])
         if plan.remove_old:
-            report(f"Removing {old} once its last pictures are answered ...")
-            retire(stack, management, left[old.version])
-        else:
-            keep_for_rollback(management, left[old.version], report)
-    except (ClientError, MarserveError) as exc:
-        report(f"  {exc}")
-        report("  The new version is in place; only this clearing up is left, and manage.py status shows of what.")
+            write_before(change.stack, plan.model, None)
+        for listed in superseded:
+            change.report(f"Removing {listed}, which nothing goes back to any more, once it is idle ...")
+            remove(change, listed)
+    except (ClientError, MarserveError, StopRequestedError) as exc:
+        change.report(f"{new} is in place. Only this clearing up is left, and manage.py status shows of what.")
+        if isinstance(exc, StopRequestedError):
+            raise
+        change.report(f"  {exc}")

@@ -1,27 +1,32 @@
-"""``manage.py drain``, and the wait that it has in common with a deployment: until nobody works for a version."""
+"""A version goes out of use: another becomes the default, its work comes to an end, and its workers or itself go."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
-from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
-from marserve.manage import web
-from marserve.manage.confirmation import Confirm
+from marserve.manage.change import Change, Confirm, Report, changing
 from marserve.manage.running_stack import RunningStack
-from marserve.manage.scaling import Report
-from marserve.manage.versions import find_version, list_versions
+from marserve.manage.scaling import set_workers
+from marserve.manage.versions import list_versions, one_of
 from marserve.system.waiting import wait_until
 from marserve.torchserve.models import ModelVersion
 
-#: Seconds between two looks, and looks in a row that must find no work.
+#: Seconds between two samples of a version's work, and samples in a row that must find none.
 POLL_S = 0.25
-QUIET_LOOKS = 4
-#: Seconds of processor time between two looks below which a worker had nothing to compute.
+QUIET_SAMPLES = 4
+#: Seconds of processor time between two samples below which a worker had nothing to compute.
 IDLE_CPU_S = 0.02
+#: Workers of a version that is kept. One still answers what reached it before the switch, or names it.
+KEPT_WORKERS = 1
+#: Seconds for the pictures that were sent to a version before it stopped being the default: the web service's deadline
+#: is 10.
+IDLE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -36,51 +41,67 @@ class Drained:
 def drain(
     stack: RunningStack, model: str, version: str | None, *, timeout_s: float, confirm: Confirm, report: Report
 ) -> Drained:
-    """Take all workers from a version once it has nothing to do. Raises MarserveError, and changes nothing, if it has.
+    """Take all workers from a version once it is idle. Raises MarserveError, and changes nothing, where it is not.
 
     The default version first hands over to another one that has workers, where there is one.
     """
-    with stack.being_changed(), stack.management() as management:
-        listed = find_version(management, model, version)
+    with changing(stack, confirm=confirm, report=report) as change:
+        versions = list_versions(change.management, model)
+        listed = one_of(versions, version)
         if listed.is_default:
-            heir = _heir(management, listed)
+            heir = _heir(versions)
             if heir is None:
                 confirm(f"{listed} is the only version with workers: once drained, {model} answers 503. Go on?")
             else:
                 confirm(f"{listed} is the default. Make {heir.version} the default and drain {listed.version}?")
-                web.wait_until_ready(stack, model, heir.version)
-                management.set_default(model, heir.version)
-                report(f"{heir} is the default now.")
-                web.wait_until_default(stack, model, heir.version)
-        report(f"Waiting until nobody works for {listed} ...")
-        if not wait_until_idle(management, listed, timeout_s):
+                stack.wait_until_ready(model, heir.version)
+                make_default(change, heir, instead_of=listed)
+        report(f"Waiting until {listed} is idle ...")
+        if not wait_until_idle(change, listed, timeout_s):
             raise MarserveError(
                 f"{listed} still has work after {timeout_s:.0f} s, so its workers stay. Send its callers elsewhere, or "
                 f"take the workers away at once: manage.py scale {model} --version {listed.version} --workers 0"
             )
-        management.scale(model, 0, listed.version, synchronous=False)
+        set_workers(change, listed, 0)
         return Drained(listed.model, listed.version, len(listed.workers))
 
 
-def wait_until_idle(management: ManagementClient, version: ModelVersion, timeout_s: float) -> bool:
-    """Whether the version's queue was empty and its workers computed nothing, several looks in a row.
+def _heir(versions: Sequence[ModelVersion]) -> ModelVersion | None:
+    """The newest version that can take over from the default."""
+    return next((other for other in reversed(versions) if not other.is_default and other.ready_workers), None)
 
-    TorchServe does not tell what a worker is at work on; the processor time of its process does.
+
+def make_default(change: Change, new: ModelVersion, *, instead_of: ModelVersion) -> None:
+    """Returns once the web service sends its pictures to ``new``."""
+
+    def switch_to(version: ModelVersion) -> None:
+        change.management.set_default(version.model, version.version)
+        change.stack.wait_until_default(version.model, version.version)
+
+    change.on_failure(f"making {instead_of} the default again", lambda: switch_to(instead_of))
+    switch_to(new)
+    change.report(f"{new} is the default now.")
+
+
+def wait_until_idle(change: Change, version: ModelVersion, timeout_s: float) -> bool:
+    """Whether the version's queue was empty and its workers computed nothing, several samples in a row.
+
+    TorchServe does not say what a worker is at work on; the processor time of its process does.
     """
-    quiet, cpu_before = 0, -math.inf  # the first look has nothing to compare with
+    quiet, cpu_before = 0, -math.inf  # the first sample has nothing to compare with
 
     def is_idle() -> bool:
         nonlocal quiet, cpu_before
-        current = find_version(management, version.model, version.version)
-        cpu = _cpu(current)
-        is_quiet = current.queued == 0 and cpu - cpu_before < IDLE_CPU_S * max(1, len(current.workers))
+        now = change.management.describe(version.model, version.version)  # its queue, and workers restarted meanwhile
+        cpu = _cpu_s(now)
+        is_quiet = now.queued == 0 and cpu - cpu_before < IDLE_CPU_S * max(1, len(now.workers))
         quiet, cpu_before = (quiet + 1 if is_quiet else 0), cpu
-        return quiet >= QUIET_LOOKS or not current.workers
+        return quiet >= QUIET_SAMPLES or not now.workers
 
     return wait_until(is_idle, timeout_s, poll_s=POLL_S)
 
 
-def _cpu(version: ModelVersion) -> float:
+def _cpu_s(version: ModelVersion) -> float:
     total = 0.0
     for worker in version.workers:
         try:
@@ -91,7 +112,27 @@ def _cpu(version: ModelVersion) -> float:
     return total
 
 
-def _heir(management: ManagementClient, leaving: ModelVersion) -> ModelVersion | None:
-    """The newest other version that can take over."""
-    others = [other for other in list_versions(management, leaving.model) if other.version != leaving.version]
-    return next((other for other in reversed(others) if other.ready_workers), None)
+def keep_for_rollback(change: Change, version: ModelVersion) -> None:
+    """Leave ``KEPT_WORKERS``, once the work of the others is done; all of them where callers go on naming it."""
+    if len(version.workers) <= KEPT_WORKERS:
+        return
+    if wait_until_idle(change, version, IDLE_S):
+        set_workers(change, version, KEPT_WORKERS)
+        change.report(f"{version} keeps {KEPT_WORKERS} worker, for manage.py rollback.")
+    else:
+        change.report(f"{version} is still requested by name, and so keeps its {len(version.workers)} workers.")
+
+
+def remove(change: Change, version: ModelVersion) -> None:
+    """Unregister a version that is not the default, and remove its archive from the store, once it is idle.
+
+    Raises MarserveError where it does not become so: TorchServe never answers what waits for a version that is removed.
+    """
+    if version.ready_workers and not wait_until_idle(change, version, IDLE_S):
+        raise MarserveError(
+            f"{version} still has work after {IDLE_S:.0f} s and stays registered; see manage.py drain {version.model}/"
+            f"{version.version}."
+        )
+    change.management.unregister(version.model, version.version)
+    with change.stack.writable_store() as store:  # TorchServe has unpacked what it serves
+        (store / Path(version.archive).name).unlink(missing_ok=True)

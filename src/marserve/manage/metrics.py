@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from prometheus_client.parser import text_string_to_metric_families
 
 from marserve.manage.running_stack import RunningStack
-from marserve.stack.web_service import reachable_address
 from marserve.system.loopback import request
 
 #: Labels, sorted, of a sample.
@@ -38,7 +37,7 @@ class Rates:
 def look(stack: RunningStack) -> Look:
     """Read both. The web service's need an API key where it has any, and are left out then."""
     torchserve = request("GET", stack.ports.metrics_port, "/metrics")
-    web = request("GET", stack.ports.web_port, "/metrics", host=reachable_address(stack.state.host))
+    web = stack.request_web("/metrics")
     return Look(
         torchserve=parse_samples(torchserve.body if torchserve is not None and torchserve.status == 200 else b""),
         web=parse_samples(web.body if web is not None and web.status == 200 else b""),

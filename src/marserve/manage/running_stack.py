@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from marserve.client.inference import InferenceClient
 from marserve.client.management import ManagementClient
@@ -13,13 +16,17 @@ from marserve.stack import processes
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.state import State
-from marserve.system.locks import locked
+from marserve.stack.web_service import reachable_address
+from marserve.system.loopback import LocalReply, request
 from marserve.system.ports import LOOPBACK
-from marserve.terminal import complain
+from marserve.system.waiting import wait_until
 from marserve.torchserve import properties
 
-#: Seconds to wait for another command that is changing the same stack.
-LOCK_S = 600.0
+#: Seconds for the web service to notice a change: it samples TorchServe once a second, and then names the version.
+NOTICE_S = 20.0
+#: Seconds to wait where it does not say, since it requires API keys: several of its samples.
+BLIND_S = 5.0
+POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class RunningStack:
         return ManagementClient(self._management_url, key_file=self.run_directory.key_file)
 
     def inference(self, model: str, version: str) -> InferenceClient:
-        """One version of one model, asked without the web service."""
+        """One version of one model, without the web service."""
         return InferenceClient.for_torchserve(
             f"http://{LOOPBACK}:{self.ports.inference_port}",
             model,
@@ -71,8 +78,50 @@ class RunningStack:
         return properties.parse(text).get("enable_model_api") == "true"
 
     @contextmanager
-    def being_changed(self) -> Iterator[None]:
-        """Keep other commands from changing it at the same time."""
-        lock = self.run_directory.change_lock
-        with locked(lock, on_wait=lambda: complain("Waiting for another manage.py to finish ..."), timeout_s=LOCK_S):
-            yield
+    def writable_store(self) -> Iterator[Path]:
+        """Its model store, which is read-only for TorchServe, since that runs as the same user.
+
+        Raises MarserveError where it cannot be written.
+        """
+        store = self.run_directory.model_store
+        mode = store.stat().st_mode & 0o777
+        store.chmod(0o700)
+        try:
+            yield store
+        except OSError as exc:
+            raise MarserveError(f"{store} cannot be written: {exc}") from exc
+        finally:
+            store.chmod(mode)
+
+    def request_web(self, path: str) -> LocalReply | None:
+        """The web service's reply; None where it does not answer."""
+        return request("GET", self.ports.web_port, path, host=reachable_address(self.state.host))
+
+    def wait_until_ready(self, model: str, version: str) -> None:
+        """Return when the web service has had an answer of ``version``, so that making it the default leaves no gap.
+
+        Raises MarserveError when it has none in time.
+        """
+        path = f"/v2/models/{model}/versions/{version}/ready"
+        self._wait_for_web(path, lambda _: True, f"has had no answer of {model} {version}")
+
+    def wait_until_default(self, model: str, version: str) -> None:
+        """Return when new requests for ``model`` go to ``version``. Raises MarserveError when they do not in time."""
+
+        def is_default(body: bytes) -> bool:
+            return (model, version) in {(one["name"], one["version"]) for one in json.loads(body)["models"]}
+
+        self._wait_for_web("/models", is_default, f"still sends pictures for {model} to another version than {version}")
+
+    def _wait_for_web(self, path: str, accept: Callable[[bytes], bool], otherwise: str) -> None:
+        def noticed() -> bool:
+            reply = self.request_web(path)
+            if reply is not None and reply.status == 401:
+                time.sleep(BLIND_S)
+                return True
+            return reply is not None and reply.status == 200 and accept(reply.body)
+
+        if not wait_until(noticed, NOTICE_S, poll_s=POLL_S):
+            raise MarserveError(
+                f"After {NOTICE_S:.0f} s the web service {otherwise}; ./scripts/manage.py logs tells more."
+            )

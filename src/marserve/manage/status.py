@@ -11,8 +11,6 @@ from marserve.client.management import ManagementClient
 from marserve.manage.metrics import Look, Rates, rates, web_rates
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.workers import WorkerReport, inspect_workers
-from marserve.stack.web_service import reachable_address
-from marserve.system.loopback import request
 from marserve.torchserve.models import ModelVersion
 
 
@@ -99,7 +97,7 @@ def _version_status(stack: RunningStack, listed: ModelVersion, before: Look, aft
 
 
 def _web_reasons(stack: RunningStack) -> list[str]:
-    reply = request("GET", stack.ports.web_port, "/readyz", host=reachable_address(stack.state.host))
+    reply = stack.request_web("/readyz")
     if reply is None:
         return ["it does not answer."]
     try:

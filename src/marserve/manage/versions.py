@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from marserve.client.errors import Refused
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
@@ -21,9 +23,13 @@ def list_versions(management: ManagementClient, model: str) -> list[ModelVersion
 
 def find_version(management: ManagementClient, model: str, version: str | None = None) -> ModelVersion:
     """``version`` of ``model``, the default one for None. Raises MarserveError where there is none."""
-    versions = list_versions(management, model)
+    return one_of(list_versions(management, model), version)
+
+
+def one_of(versions: Sequence[ModelVersion], version: str | None) -> ModelVersion:
+    """``version`` among those of a model, the default one for None. Raises MarserveError where there is none."""
     for listed in versions:
         if listed.is_default if version is None else listed.version == version:
             return listed
     names = ", ".join(listed.version for listed in versions)
-    raise MarserveError(f"{model} has no version {version}; there are: {names}.")
+    raise MarserveError(f"{versions[0].model} has no version {version}; there are: {names}.")

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from marserve.torchserve.models import ModelVersion, parse_version
 
 
-def a_version(version: str = "1.0", pids: tuple[int, ...] = (), status: str = "READY", queued: int = 0) -> ModelVersion:
-    """A version of resnet18 with a worker for each process id; their ids begin at 9000."""
+def a_version(
+    version: str = "1.0",
+    pids: tuple[int, ...] = (),
+    status: str = "READY",
+    queued: int = 0,
+    ids: Sequence[int] = range(9000, 9999),
+    archive: str = "resnet18.mar",
+) -> ModelVersion:
+    """A version of resnet18 with a worker for each process id."""
     workers = [
-        {"id": str(9000 + i), "pid": pid, "status": status, "memoryUsage": 0, "startTime": ""}
-        for i, pid in enumerate(pids)
+        {"id": str(number), "pid": pid, "status": status, "memoryUsage": 0, "startTime": ""}
+        for number, pid in zip(ids, pids)  # noqa: B905 - more ids than workers
     ]
     reported = {
         "modelName": "resnet18",
         "modelVersion": version,
-        "modelUrl": "resnet18.mar",
+        "modelUrl": archive,
         "minWorkers": len(pids),
         "maxWorkers": len(pids),
         "batchSize": 8,

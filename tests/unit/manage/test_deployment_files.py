@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from marserve.errors import MarserveError
-from marserve.manage.archive_file import ArchiveFile, remove_from_store
-from marserve.manage.history import Before, read_before, write_before
+from marserve.manage.deployment import ArchiveFile
+from marserve.manage.rollback import Before, read_before, write_before
 from marserve.manage.running_stack import RunningStack
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
@@ -33,18 +33,6 @@ def archive(directory: Path, manifest: object) -> Path:
     return path
 
 
-def test_an_archive_is_stored_under_its_version_and_removed_again(stack: RunningStack, tmp_path: Path) -> None:
-    found = ArchiveFile.read(archive(tmp_path, {"model": {"modelVersion": "2.0"}}))
-    store = stack.run_directory.model_store
-    assert found.put_into_store(stack, "resnet18") == "resnet18-2.0.mar"
-    assert [path.name for path in store.iterdir()] == ["resnet18-2.0.mar"]
-    assert store.stat().st_mode & 0o777 == 0o500
-    remove_from_store(stack, "resnet18-2.0.mar")
-    remove_from_store(stack, "resnet18-2.0.mar")
-    assert list(store.iterdir()) == []
-    assert store.stat().st_mode & 0o777 == 0o500
-
-
 @pytest.mark.parametrize(
     "manifest",
     [{}, [], {"model": {}}, {"model": {"modelVersion": "../2"}}, {"model": {"modelVersion": ""}}],
@@ -56,9 +44,14 @@ def test_what_names_no_usable_version_is_refused(tmp_path: Path, manifest: objec
 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.mar").write_text("text")
-    for name in ("text.mar", "missing.mar", "."):
+    for name in ("text.mar", "."):
         with pytest.raises(MarserveError, match=r"build_archive\.py"):
             ArchiveFile.read(tmp_path / name)
+
+
+def test_what_does_not_exist_is_called_so(tmp_path: Path) -> None:
+    with pytest.raises(MarserveError, match=r"nope\.mar does not exist"):
+        ArchiveFile.read(tmp_path / "nope.mar")
 
 
 def test_the_version_before_is_remembered_for_each_model_until_it_is_forgotten(stack: RunningStack) -> None:

@@ -10,8 +10,8 @@ import pytest
 from marserve.errors import MarserveError
 from marserve.handler.resnet18 import cpu
 from marserve.manage import capacity
+from marserve.manage.change import DeclinedError, NeedsConsentError, confirm_on_terminal
 from marserve.manage.commands import run
-from marserve.manage.confirmation import DeclinedError, NeedsConsentError, confirm_on_terminal
 from marserve.manage.metrics import Rates
 from marserve.manage.options import parse
 from marserve.manage.rendering import render_status

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from marserve.errors import MarserveError
-from marserve.manage.archive_file import ArchiveFile
-from marserve.manage.plan import Plan, check_plan
+from marserve.manage.deployment import ArchiveFile, Plan, check_plan
 from marserve.manage.running_stack import RunningStack
 from marserve.paths import CONFIG
 from marserve.stack.cores import Concurrency
@@ -18,6 +17,7 @@ from marserve.stack.run_directory import RunDirectory
 from marserve.stack.state import ProcessRecord, State
 from marserve.stack.torchserve import settings
 from marserve.torchserve import properties
+from tests.unit.manage.listed import a_version
 
 
 def a_stack(parent: Path, *, model_api: bool, web_port: int = 5000) -> RunningStack:
@@ -40,6 +40,6 @@ def test_the_option_decides(arguments: list[str], model_api: bool, tmp_path: Pat
 def test_a_stack_that_takes_none_says_how_to_start_one_that_does(tmp_path: Path) -> None:
     stack = a_stack(tmp_path, model_api=False, web_port=5100)
     plan = Plan("resnet18", ArchiveFile(tmp_path, "2.0"), [tmp_path], 0.9, None, False, False)
-    with stack.management() as management, pytest.raises(MarserveError) as refused:
-        check_plan(stack, management, plan)
+    with pytest.raises(MarserveError) as refused:
+        check_plan(stack, plan, [a_version()])
     assert "MARSERVE_WEB_PORT=5100 ./scripts/serve --detach --model-api" in str(refused.value)

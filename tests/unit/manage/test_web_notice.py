@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from marserve.errors import MarserveError
-from marserve.manage import web
+from marserve.manage import running_stack
 from marserve.manage.running_stack import RunningStack
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
@@ -46,9 +46,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWebService]:
-    monkeypatch.setattr(web, "NOTICE_S", 1.0)
-    monkeypatch.setattr(web, "BLIND_S", 0.01)
-    monkeypatch.setattr(web, "POLL_S", 0.01)
+    monkeypatch.setattr(running_stack, "NOTICE_S", 1.0)
+    monkeypatch.setattr(running_stack, "BLIND_S", 0.01)
+    monkeypatch.setattr(running_stack, "POLL_S", 0.01)
     with FakeWebService() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -68,19 +68,19 @@ def models(version: str) -> tuple[int, object]:
 
 def test_it_returns_once_the_new_version_is_the_default(service: FakeWebService, tmp_path: Path) -> None:
     service.answers = [models("1.0"), (503, {}), models("1.0"), models("2.0")]
-    web.wait_until_default(stack_of(service, tmp_path), "resnet18", "2.0")
+    stack_of(service, tmp_path).wait_until_default("resnet18", "2.0")
     assert service.paths == ["/models"] * 4
 
 
 def test_it_returns_once_the_version_has_answered(service: FakeWebService, tmp_path: Path) -> None:
     service.answers = [(404, {}), (503, {}), (200, {})]
-    web.wait_until_ready(stack_of(service, tmp_path), "resnet18", "2.0")
+    stack_of(service, tmp_path).wait_until_ready("resnet18", "2.0")
     assert service.paths == ["/v2/models/resnet18/versions/2.0/ready"] * 3
 
 
 def test_a_service_that_asks_for_keys_is_given_time_instead(service: FakeWebService, tmp_path: Path) -> None:
     service.answers = [(401, {})]
-    web.wait_until_default(stack_of(service, tmp_path), "resnet18", "2.0")
+    stack_of(service, tmp_path).wait_until_default("resnet18", "2.0")
     assert len(service.paths) == 1
 
 
@@ -90,4 +90,4 @@ def test_a_service_that_never_notices_is_an_error(
 ) -> None:
     service.answers = [answer]
     with pytest.raises(MarserveError, match=r"another version than 2\.0"):
-        web.wait_until_default(stack_of(service, tmp_path), "resnet18", "2.0")
+        stack_of(service, tmp_path).wait_until_default("resnet18", "2.0")

@@ -1,0 +1,264 @@
+"""Changes of versions and workers that fail, or are interrupted, at each of their steps: all is as it was before."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from marserve.client.errors import ClientError, ServerFailed
+from marserve.errors import MarserveError, StopRequestedError
+from marserve.manage import draining, recovery, scaling
+from marserve.manage.change import DeclinedError, always_yes
+from marserve.manage.deployment import ArchiveFile, Plan, deploy
+from marserve.manage.rollback import Before, read_before, roll_back, write_before
+from tests.unit.manage.fake_stack import MODEL, FakeStack, FakeVersion, Fault
+
+Command = Callable[[FakeStack, list[str]], object]
+
+INTERRUPTION = StopRequestedError(2)
+FAILURE = ServerFailed("TorchServe failed.", status=500)
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draining, "POLL_S", 0.0)
+    monkeypatch.setattr(recovery, "CONFIRM_S", 0.0)
+
+
+def an_archive(directory: Path, version: str) -> ArchiveFile:
+    path = directory / f"{version}.mar"
+    with zipfile.ZipFile(path, "w") as mar:
+        mar.writestr("MAR-INF/MANIFEST.json", json.dumps({"model": {"modelVersion": version}}))
+    return ArchiveFile.read(path)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> ArchiveFile:
+    return an_archive(tmp_path, "2.0")
+
+
+def deploy_command(
+    archive: ArchiveFile, *, remove_old: bool = False, confirm: Callable[[str], None] = always_yes
+) -> Command:
+    plan = Plan(MODEL, archive, [archive.path], 0.9, None, remove_old, force=True)
+    return lambda stack, reported: deploy(stack, plan, confirm=confirm, report=reported.append)
+
+
+def roll_back_command(stack: FakeStack, reported: list[str]) -> object:
+    return roll_back(stack, MODEL, [Path("cat.jpg")], confirm=always_yes, report=reported.append)
+
+
+def drain_command(stack: FakeStack, reported: list[str]) -> object:
+    return draining.drain(stack, MODEL, None, timeout_s=0.05, confirm=always_yes, report=reported.append)
+
+
+def scale_command(stack: FakeStack, reported: list[str]) -> object:
+    return scaling.scale(stack, MODEL, None, 4, force=True, confirm=always_yes, report=reported.append)
+
+
+def recover_command(stack: FakeStack, reported: list[str]) -> object:
+    return recovery.recover(stack, confirm=always_yes, report=reported.append)
+
+
+def a_stack(directory: Path) -> FakeStack:
+    """1.0 is the default and has two workers."""
+    shutil.rmtree(directory, ignore_errors=True)
+    return FakeStack.made_in(directory)
+
+
+def a_deployed_stack(directory: Path) -> FakeStack:
+    """2.0 is the default and has two workers; 1.0 keeps one for a rollback."""
+    stack = a_stack(directory)
+    stack.torchserve.versions = {
+        "1.0": FakeVersion("resnet18.mar", [9000]),
+        "2.0": FakeVersion("new.mar", [9001, 9002]),
+    }
+    stack.torchserve.default = "2.0"
+    write_before(stack, MODEL, Before("1.0", 2))
+    return stack
+
+
+def test_a_deployment_keeps_the_version_before_and_removes_the_one_before_that(tmp_path: Path) -> None:
+    stack = a_stack(tmp_path / "run")
+    deploy_command(an_archive(tmp_path, "2.0"))(stack, [])
+    default, workers, files = stack.snapshot
+    assert (default, workers) == ("2.0", {"1.0": 1, "2.0": 2})
+    assert set(files) == {"deployments.json", "resnet18-2.0.mar"}
+    assert read_before(stack, MODEL) == Before("1.0", 2)
+    for version, before in (("3.0", "2.0"), ("4.0", "3.0")):
+        stack.torchserve.registered = FakeVersion("")
+        deploy_command(an_archive(tmp_path, version))(stack, [])
+        default, workers, files = stack.snapshot
+        assert (default, workers) == (version, {before: 1, version: 2})
+        assert set(files) == {"deployments.json", f"resnet18-{before}.mar", f"resnet18-{version}.mar"}
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at", "after"])
+@pytest.mark.parametrize("error", [FAILURE, INTERRUPTION], ids=["failure", "interruption"])
+@pytest.mark.parametrize("name", ["deploy", "roll back", "drain", "scale"])
+def test_a_change_that_fails_at_any_of_its_steps_leaves_everything_as_it_was(
+    name: str, error: BaseException, late: bool, tmp_path: Path, archive: ArchiveFile
+) -> None:
+    make, command = {
+        "deploy": (a_stack, deploy_command(archive)),
+        "roll back": (a_deployed_stack, roll_back_command),
+        "drain": (a_deployed_stack, drain_command),
+        "scale": (a_stack, scale_command),
+    }[name]
+    stack = make(tmp_path / "run")
+    command(stack, [])
+    calls = stack.torchserve.calls
+    assert any(call.startswith(("set_default", "scale")) for call in calls)
+    for number, call in enumerate(calls):
+        stack = make(tmp_path / "run")
+        before = stack.snapshot
+        stack.torchserve.fault = Fault(number, error, late)
+        with pytest.raises(type(error)):
+            command(stack, [])
+        assert stack.snapshot == before, f"{call}, number {number}"
+
+
+def test_workers_that_are_dead_stay_listed_where_new_ones_cannot_be_started(tmp_path: Path) -> None:
+    stack = a_stack(tmp_path / "run")  # no process of its workers is there
+    recover_command(stack, [])
+    for number, call in enumerate(stack.torchserve.calls):
+        stack = a_stack(tmp_path / "run")
+        stack.torchserve.fault = Fault(number, INTERRUPTION)
+        with pytest.raises(StopRequestedError):
+            recover_command(stack, [])
+        assert stack.snapshot[:2] == ("1.0", {"1.0": 2}), f"{call}, number {number}"
+
+
+def test_a_version_whose_workers_cannot_start_is_removed_and_its_reason_told(
+    tmp_path: Path, archive: ArchiveFile
+) -> None:
+    stack = a_stack(tmp_path / "run")
+    before = stack.snapshot
+    stack.torchserve.registered.can_start = False
+    with pytest.raises(MarserveError, match=r"ConfigurationError: handler\.x = 1:"):
+        deploy_command(archive)(stack, [])
+    assert stack.snapshot == before
+
+
+def test_a_version_that_answers_otherwise_is_removed(tmp_path: Path, archive: ArchiveFile) -> None:
+    stack = a_stack(tmp_path / "run")
+    before = stack.snapshot
+    stack.torchserve.registered.answer = 1
+    with pytest.raises(MarserveError, match=r"labels differ|agrees on 0"):
+        deploy_command(archive)(stack, [])
+    assert stack.snapshot == before
+
+
+def test_a_no_to_the_switch_removes_the_new_version(tmp_path: Path, archive: ArchiveFile) -> None:
+    def no(_question: str) -> None:
+        raise DeclinedError("Nothing was changed.")
+
+    stack = a_stack(tmp_path / "run")
+    before = stack.snapshot
+    with pytest.raises(DeclinedError):
+        deploy_command(archive, confirm=no)(stack, [])
+    assert stack.snapshot == before
+
+
+@pytest.mark.parametrize("error", [OSError("No space left on device"), INTERRUPTION], ids=["failure", "interruption"])
+@pytest.mark.parametrize("written", ["archive", "history"])
+def test_half_written_files_are_removed_from_the_store(
+    written: str, error: BaseException, tmp_path: Path, archive: ArchiveFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = a_stack(tmp_path / "run")
+    before = stack.snapshot
+    replace = Path.replace
+
+    def fail_once(self: Path, target: Path) -> Path:
+        if target.suffix == (".mar" if written == "archive" else ".json"):
+            monkeypatch.setattr(Path, "replace", replace)
+            raise error
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail_once)
+    with pytest.raises((MarserveError, StopRequestedError)):
+        deploy_command(archive)(stack, [])
+    assert stack.snapshot == before
+
+
+def test_a_version_that_does_not_become_idle_stays_the_default_with_its_workers(tmp_path: Path) -> None:
+    stack = a_deployed_stack(tmp_path / "run")
+    before = stack.snapshot
+    stack.torchserve.queued["2.0"] = 3
+    with pytest.raises(MarserveError, match="still has work"):
+        drain_command(stack, [])
+    assert stack.snapshot == before
+
+
+def test_where_the_way_back_fails_as_well_the_present_state_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = a_deployed_stack(tmp_path / "run")
+    stack.torchserve.queued["2.0"] = 3
+    reported: list[str] = []
+    real = stack.torchserve.set_default
+
+    def refuse_to_go_back(model: str, version: str) -> None:
+        if version == "2.0":
+            raise ClientError("TorchServe refuses.")
+        real(model, version)
+
+    monkeypatch.setattr(stack.torchserve, "set_default", refuse_to_go_back)
+    with pytest.raises(MarserveError, match="still has work"):
+        drain_command(stack, reported)
+    told = "\n".join(reported)
+    assert "TorchServe refuses." in told
+    assert "resnet18 1.0 (the default): 1 of 1 workers READY" in told
+    assert "resnet18 2.0: 2 of 2 workers READY" in told
+
+
+def test_where_torchserve_is_gone_the_way_back_says_so_and_ends(tmp_path: Path, archive: ArchiveFile) -> None:
+    stack = a_stack(tmp_path / "run")
+    deploy_command(archive)(stack, [])
+    number = stack.torchserve.calls.index("set_default 2.0")
+    stack = a_stack(tmp_path / "run")
+    stack.torchserve.fault = Fault(number, FAILURE, for_good=True)
+    reported: list[str] = []
+    with pytest.raises(ServerFailed):
+        deploy_command(archive)(stack, reported)
+    assert "manage.py status" in reported[-1]
+
+
+def test_a_report_that_nobody_reads_any_more_does_not_keep_the_way_back_from_its_end(
+    tmp_path: Path, archive: ArchiveFile
+) -> None:
+    stack = a_stack(tmp_path / "run")
+    before = stack.snapshot
+    plan = Plan(MODEL, archive, [archive.path], 0.9, None, False, force=True)
+
+    def report(_line: str) -> None:
+        if "register 2.0" in stack.torchserve.calls:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        deploy(stack, plan, confirm=always_yes, report=report)
+    assert stack.snapshot == before
+
+
+@pytest.mark.parametrize("error", [FAILURE, INTERRUPTION], ids=["failure", "interruption"])
+def test_once_old_versions_are_being_removed_the_new_one_stays(
+    error: BaseException, tmp_path: Path, archive: ArchiveFile
+) -> None:
+    stack = a_stack(tmp_path / "run")
+    deploy_command(archive, remove_old=True)(stack, [])
+    assert stack.snapshot[:2] == ("2.0", {"2.0": 2})
+    number = stack.torchserve.calls.index("unregister 1.0")
+    stack = a_stack(tmp_path / "run")
+    stack.torchserve.fault = Fault(number, error)
+    reported: list[str] = []
+    try:
+        deploy_command(archive, remove_old=True)(stack, reported)
+    except StopRequestedError:
+        assert error is INTERRUPTION
+    assert stack.snapshot[:2] == ("2.0", {"1.0": 2, "2.0": 2})
+    assert any("2.0 is in place" in line for line in reported)
