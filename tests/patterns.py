@@ -35,12 +35,14 @@ def write_finetuned_network(directory: Path, pictures_per_class: int = 50) -> tu
     network = build_network("resnet18", len(CLASSES))
     seeded = seeded_state_dict("resnet18", len(CLASSES))
     network.load_state_dict(seeded)
-    head, network.fc = network.fc, torch.nn.Identity()
+    head = network.get_submodule("fc")
+    assert isinstance(head, torch.nn.Linear)
+    network.set_submodule("fc", torch.nn.Identity())
     truth = torch.arange(len(CLASSES)).repeat_interleave(pictures_per_class)
     numbers = range(pictures_per_class)
     batch = torch.stack([_normalized(picture(int(class_id), n % len(numbers))) for n, class_id in enumerate(truth)])
     with torch.inference_mode():
-        seen = torch.cat([network(part) for part in batch.split(10)])
+        seen = torch.cat([network(part) for part in torch.split(batch, 10)])
     _train(head, seen.clone(), truth)
     weights, labels = directory / "finetuned.pth", directory / "names.txt"
     torch.save({**seeded, "fc.weight": head.weight.detach(), "fc.bias": head.bias.detach()}, weights)
@@ -57,13 +59,13 @@ def _train(head: torch.nn.Linear, seen: torch.Tensor, truth: torch.Tensor) -> No
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
         value = torch.nn.functional.cross_entropy(head(standardized), truth) + 1e-3 * head.weight.square().sum()
-        value.backward()
+        value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    optimizer.step(loss)
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         head.weight /= deviation
-        head.bias -= head.weight @ mean
+        head.bias.sub_(head.weight @ mean)
 
 
 def _normalized(encoded: bytes) -> torch.Tensor:

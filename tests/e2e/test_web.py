@@ -354,7 +354,7 @@ def listens(port: int) -> bool:
 def test_nothing_that_the_openapi_document_allows_makes_a_server_error(stack: Stack) -> None:
     stack.wait_for_readiness(200, within_s=60)
     command = [
-        Path(sys.executable).with_name("schemathesis"), "run", stack.url("/openapi.json"),
+        str(Path(sys.executable).with_name("schemathesis")), "run", stack.url("/openapi.json"),
         "--checks", "not_a_server_error", "--phases", "examples,coverage,fuzzing", "--max-examples", "15",
         "--seed", "1", "--generation-database", "none", "--request-timeout", str(DEADLINE_S + SLACK_S),
     ]  # fmt: skip

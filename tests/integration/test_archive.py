@@ -17,6 +17,7 @@ import yaml
 from marserve.archive import build as building
 from marserve.archive.architectures import input_of
 from marserve.archive.build import ArchiveError, BuiltArchive, build, read_description
+from marserve.archive.export import export_network
 from marserve.archive.options import BuildOptions
 from marserve.archive.weights import PublishedFile, WeightsFile
 from marserve.archive.weights.weights_file import sha256_of
@@ -215,7 +216,7 @@ def test_an_archive_that_answers_wrongly_is_not_written(tmp_path: Path, monkeypa
     options = tiny(tmp_path)
     build(options, report=report)
     good = options.archive.read_bytes()
-    export = building.export_network
+    export = export_network
 
     def export_other_weights(classifier: torch.nn.Module, crop_size: int, directory: Path) -> None:
         torch.manual_seed(1)
@@ -235,7 +236,7 @@ def test_an_archive_that_answers_wrongly_is_not_written(tmp_path: Path, monkeypa
 def test_the_check_does_not_use_the_repositorys_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that is missing from the archive must be missed, however many copies lie elsewhere."""
     handler = tmp_path / "handler"
-    shutil.copytree(building.HANDLER, handler, ignore=shutil.ignore_patterns("__pycache__", "labels.py"))
+    shutil.copytree(HANDLER, handler, ignore=shutil.ignore_patterns("__pycache__", "labels.py"))
     monkeypatch.setattr(building, "HANDLER", handler)
     with pytest.raises(ArchiveError, match=r"No module named 'resnet18\.labels'"):
         build(tiny(tmp_path), report=report)

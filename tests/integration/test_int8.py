@@ -94,7 +94,7 @@ def test_without_pictures_the_first_build_says_which_option_is_missing(folder: P
 def test_too_great_a_loss_is_refused_and_nothing_written(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lossy = quantization_search.Found(None, QuantizationPlan(), Accuracy(50, 0.9, 0, None, None), 1)  # type: ignore[arg-type]
+    lossy = quantization_search.Found(None, QuantizationPlan(), Accuracy(50, 0.9, 0, None, None), 1)
     monkeypatch.setattr(int8, "search", lambda *_, **__: lossy)
     with pytest.raises(AccuracyError, match=r"90\.0% of 50 pictures.*--accept-accuracy-loss"):
         build(options(folder, accept_accuracy_loss=False, output=tmp_path), report=report)

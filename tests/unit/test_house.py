@@ -65,12 +65,13 @@ def test_scripts_run_in_a_clone_that_git_gave_the_line_ends_of_windows(tmp_path:
     for name in (".gitattributes", ".gitignore", "pyproject.toml"):
         shutil.copy(REPOSITORY / name, source)
     git = ("git", "-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false")
-    for command in (
+    commands: list[list[str | Path]] = [
         [*git, "init", "--quiet", source],
         [*git, "-C", source, "add", "--all"],
         [*git, "-C", source, "commit", "--quiet", "--message", "all"],
         [*git, "clone", "--quiet", "--config", "core.autocrlf=true", source, clone],
-    ):
+    ]
+    for command in commands:
         subprocess.run(command, check=True, capture_output=True)
     shown = subprocess.run(["bash", clone / "scripts" / "serve", "--help"], capture_output=True, text=True, check=False)  # noqa: S607
     assert (shown.returncode, shown.stderr) == (0, "")

@@ -85,7 +85,7 @@ def step(
 ) -> Callable[[], None]:
     """Lets the autoscaler look once, on a machine of four cores."""
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(autoscaler.time, "monotonic", lambda: torchserve.now)
+    monkeypatch.setattr("marserve.autoscale.autoscaler.time.monotonic", lambda: torchserve.now)
     monkeypatch.setattr(autoscaler, "read_machine", lambda: Machine(4, 10**10, 10**10))
     scaler = Autoscaler([MODEL], Rules(1, 8), 1, torchserve, torchserve.metrics, lock)  # type: ignore[arg-type]
     return scaler.step

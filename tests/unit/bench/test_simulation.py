@@ -105,7 +105,7 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, content: str, complaint
 
 def test_the_command_compares_the_autoscaler_with_fixed_numbers_of_workers(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("time,requests\n0,200\n10,0\n20,0\n")
-    command = [sys.executable, "-m", "bench.simulation", tmp_path / "r.csv", "--cores", "2"]
+    command = [sys.executable, "-m", "bench.simulation", str(tmp_path / "r.csv"), "--cores", "2"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines()]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ from marserve.classify.results import Csv, JsonLines, ResultFormat
 from marserve.client.predictions import Classification, Prediction
 from marserve.pictures import PictureFile
 
-FORMATS = {"jsonl": JsonLines, "csv": Csv}
+FORMATS: dict[str, Callable[[int], ResultFormat]] = {"jsonl": JsonLines, "csv": Csv}
 PICTURES = [
     PictureFile("a.jpg", 10, 1),
     PictureFile('fol,der/with "quotes".jpg', 20, 2),
@@ -27,8 +29,7 @@ pytestmark = pytest.mark.parametrize("name", FORMATS)
 
 
 def form(name: str, top_k: int = 1) -> ResultFormat:
-    made: ResultFormat = FORMATS[name](top_k)
-    return made
+    return FORMATS[name](top_k)
 
 
 def run(
@@ -69,7 +70,7 @@ def test_a_run_killed_at_any_byte_goes_on_to_one_result_each(tmp_path: Path, nam
 
 
 @pytest.mark.parametrize("change", [{"size": 11}, {"mtime_ns": 5}])
-def test_a_picture_that_changed_has_its_new_result_only(tmp_path: Path, name: str, change: dict[str, int]) -> None:
+def test_a_picture_that_changed_has_its_new_result_only(tmp_path: Path, name: str, change: dict[str, Any]) -> None:
     file = tmp_path / "results"
     run(file, name, PICTURES)
     changed = replace(PICTURES[0], **change)

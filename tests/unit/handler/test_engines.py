@@ -1,6 +1,7 @@
 """Every engine against eager torch, on the same uint8 pictures."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,7 +126,7 @@ class TestChoice:
         [("auto", None, OpenVinoEngine), ("openvino", 0, OpenVinoEngine), ("torch", None, TorchEngine)],
     )
     def test_the_setting_and_the_gpu_decide(
-        self, resnet18_directory: Path, setting: str, gpu_id: int | None, kind: type
+        self, resnet18_directory: Path, setting: Any, gpu_id: int | None, kind: type
     ) -> None:
         config = ModelConfig(handler=HandlerSettings(engine=setting, threads=1))
         assert isinstance(engine_of(resnet18_directory, config, gpu_id), kind)

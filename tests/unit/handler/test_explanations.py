@@ -36,11 +36,11 @@ def test_a_map_is_what_a_hook_into_torch_gives(resnet18_directory: Path) -> None
     description = Description.read(resnet18_directory)
     mean = torch.tensor(description.normalization.mean).view(3, 1, 1)
     std = torch.tensor(description.normalization.std).view(3, 1, 1)
-    seen = []
-    network.layer4.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    seen: list[torch.Tensor] = []
+    network.get_submodule("layer4").register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     with torch.inference_mode():
         class_id = int(network((torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - mean) / std).argmax())
-        evidence = torch.relu(torch.einsum("c,chw->hw", network.fc.weight[class_id], seen[0][0]))
+        evidence = torch.relu(torch.einsum("c,chw->hw", network.get_parameter("fc.weight")[class_id], seen[0][0]))
     expected = (evidence / evidence.max()).numpy()
 
     _, feature_map = OpenVinoEngine(resnet18_directory, "f32", threads=1).infer(pixels)

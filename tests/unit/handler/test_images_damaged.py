@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,11 +76,9 @@ def test_mutated_metadata_with_right_checksums_is_read_or_refused(
     # PNG's checksums keep the mutations above from ever reaching EXIF, transparency and texts.
     chance = random.Random(kind)  # noqa: S311 - the same mutations in every run
     pixels = np.asarray(picture(40, 40))
+    chunks: list[Any] = [{place: png_chunk(kind, mutate(METADATA[kind], chance))} for _ in range(MUTATIONS)]
 
-    results = [
-        decode_if_readable(png(pixels, **{place: png_chunk(kind, mutate(METADATA[kind], chance))}), decoder)
-        for _ in range(MUTATIONS)
-    ]
+    results = [decode_if_readable(png(pixels, **chunk), decoder) for chunk in chunks]
 
     assert any(result is not None for result in results)
 

@@ -238,4 +238,4 @@ def refuse_to_decode(monkeypatch: pytest.MonkeyPatch, error: BaseException | Non
         raise error or AssertionError("Memory for pixels was filled")
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", load)
-    monkeypatch.setattr(Image.core, "fill", fill)
+    monkeypatch.setattr("PIL.Image.core.fill", fill)

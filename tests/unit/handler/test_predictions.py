@@ -9,8 +9,9 @@ LABELS = [Label(f"n{index:08}", f"class {index}") for index in range(1000)]
 
 @pytest.fixture
 def probabilities() -> np.ndarray:
-    logits = np.random.default_rng(0).normal(size=1000).astype(np.float32)
-    return np.exp(logits) / np.exp(logits).sum()
+    likelihoods: np.ndarray = np.exp(np.random.default_rng(0).normal(size=1000).astype(np.float32))
+    likelihoods /= likelihoods.sum()
+    return likelihoods
 
 
 @pytest.mark.parametrize("top_k", [1, 5, 999, 1000])

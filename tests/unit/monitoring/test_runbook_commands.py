@@ -20,6 +20,6 @@ def test_the_script_is_there(script: str) -> None:
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"scripts/manage\.py (\w+)", DOCUMENT))))
 def test_manage_knows_the_command(command: str) -> None:
-    manage = [sys.executable, REPOSITORY / "scripts" / "manage.py", command, "--help"]
+    manage = [sys.executable, str(REPOSITORY / "scripts" / "manage.py"), command, "--help"]
     finished = subprocess.run(manage, capture_output=True, text=True, timeout=60, check=False)
     assert finished.returncode == 0, finished.stderr

@@ -85,7 +85,7 @@ def test_workers_and_queue_are_read() -> None:
         )
     )
     assert version.workers == (ListedWorker("9000", "READY", 7, 5), ListedWorker("9001", "UNLOADING", 0))
-    assert (version.ready_workers, version.ready_pids) == (1, {7})
+    assert (version.ready_workers, version.ready_pids) == (1, frozenset({7}))
     assert (version.queued, version.queue_capacity, version.startup_timeout_s) == (4, 384, 60)
 
 
