@@ -22,7 +22,7 @@ from bench.workspace import Workspace
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory, remove_tree
 from marserve.system.ports import free_ports
-from marserve.torchserve.key_file import Kind, read_token
+from marserve.torchserve.key_file import Kind, read_keys
 from marserve.variables import variable
 
 #: Seconds for a start that builds its archive first; quantising takes longest.
@@ -149,7 +149,7 @@ class OurServer:
     def _token(self, ports: Ports, kind: Kind) -> str:
         assert self.checkout is not None  # noqa: S101 - it runs
         run_directory = RunDirectory(ports.web_port, self.checkout / ".run")
-        return read_token(run_directory.key_file, kind).key
+        return read_keys(run_directory.key_file).tokens[kind].key
 
     def _stop(self, environment: dict[str, str]) -> None:
         subprocess.run(

@@ -17,7 +17,7 @@ from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.state import State
 from marserve.system.ports import LOOPBACK, free_ports
-from marserve.torchserve.key_file import Kind, current_token
+from marserve.torchserve.key_file import KeyFile, Kind
 from marserve.torchserve.models import ModelVersion
 from marserve.variables import variable
 from tests.support import CAT, REPOSITORY
@@ -60,8 +60,12 @@ class Stack:
         return run([str(REPOSITORY / "scripts" / script), *arguments], self.environment | variables)
 
     def authorization(self, kind: Kind = "inference") -> dict[str, str]:
-        """The header with a token that is valid now."""
-        return {"Authorization": f"Bearer {current_token(self.run_directory, self.ports.management_port, kind)}"}
+        """The header with such a token."""
+        return {"Authorization": f"Bearer {self.token(kind)}"}
+
+    def token(self, kind: Kind) -> str:
+        """A token that is valid now."""
+        return KeyFile(self.run_directory.key_file, self.ports.management_port).token(kind).key
 
     def predict(
         self,

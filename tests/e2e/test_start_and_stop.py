@@ -166,7 +166,7 @@ def test_an_archive_alone_is_served_by_a_stock_torchserve(served: ServedStack, t
 
 
 def _first_answer(key_file: Path, port: int, server: psutil.Process) -> requests.Response:
-    from marserve.torchserve.key_file import read_token
+    from marserve.torchserve.key_file import read_keys
 
     url = f"http://{LOOPBACK}:{port}/predictions/resnet18"
     give_up = time.monotonic() + START_S
@@ -175,7 +175,7 @@ def _first_answer(key_file: Path, port: int, server: psutil.Process) -> requests
         time.sleep(0.5)
         if not key_file.exists():
             continue
-        headers = {"Authorization": f"Bearer {read_token(key_file, 'inference').key}"}
+        headers = {"Authorization": f"Bearer {read_keys(key_file).tokens['inference'].key}"}
         try:
             answer = requests.post(url, data=CAT.read_bytes(), headers=headers, timeout=ANSWER_S)
         except requests.ConnectionError as exc:

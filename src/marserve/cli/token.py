@@ -10,7 +10,7 @@ from marserve.errors import MarserveError
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.state import ProcessRecord, State
-from marserve.torchserve.key_file import current_token
+from marserve.torchserve.key_file import KeyFile
 
 
 def main(_command: str, arguments: Sequence[str]) -> int:
@@ -27,7 +27,7 @@ def main(_command: str, arguments: Sequence[str]) -> int:
     state = State.read(run_directory.state)
     if state is None or not (state.processes and all(map(_exists, state.processes))):
         raise MarserveError(f"Nothing is running on web port {web_port}: start it with ./scripts/serve.")
-    print(current_token(run_directory, state.ports.management_port, kind))
+    print(KeyFile(run_directory.key_file, state.ports.management_port).token(kind).key)
     return 0
 
 

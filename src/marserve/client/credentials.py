@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from marserve.client.errors import CredentialsMissing
-from marserve.errors import MarserveError
-from marserve.torchserve.key_file import Kind, Token, is_fresh, valid_token
-
-#: TorchServe's name for a token that is wrong or has expired; it comes with status 400.
-INVALID_TOKEN = "InvalidKeyException"  # noqa: S105
+from marserve.torchserve.key_file import MARGIN, KeyFile, KeyFileError, Kind, Token, is_refusal
 
 
 class Credentials(Protocol):
@@ -44,11 +39,10 @@ class ApiKey:
 class KeyFileToken:
     """A token in TorchServe's ``key_file.json``, read again and renewed as needed; for one machine, many threads."""
 
-    def __init__(self, key_file: Path, management_url: str, kind: Kind) -> None:
+    def __init__(self, path: Path, management_url: str, kind: Kind) -> None:
         """``management_url`` is where tokens are renewed."""
         parts = urlsplit(management_url)
-        self._host, self._port = parts.hostname or "", parts.port or 80
-        self._key_file = key_file
+        self._file = KeyFile(path, parts.port or 80, host=parts.hostname or "")
         self._kind = kind
         self._token: Token | None = None
         self._lock = threading.Lock()
@@ -56,35 +50,25 @@ class KeyFileToken:
     def headers(self) -> dict[str, str]:
         """The token that was read last, as long as it is valid."""
         with self._lock:
-            if self._token is None or not is_fresh(self._token):
-                self._token = self._read(refused=None)
+            if self._token is None or self._token.left <= MARGIN:
+                self._token = self._obtain(refused=None)
             return _header(self._token)
 
     def replaced(self, sent: dict[str, str], status: int, body: bytes) -> bool:
         """Get another token where the one that was ``sent`` is refused."""
-        if status != 400 or _type(body) != INVALID_TOKEN:
+        if not is_refusal(status, body):
             return False
         with self._lock:
             if self._token is not None and _header(self._token) == sent:  # no other thread was here first
-                self._token = self._read(refused=self._token.key)
+                self._token = self._obtain(refused=self._token.key)
         return True
 
-    def _read(self, refused: str | None) -> Token:
-        # The lock that the project's other processes take before they renew.
-        lock = self._key_file.with_name("token.lock")
+    def _obtain(self, refused: str | None) -> Token:
         try:
-            return valid_token(self._key_file, lock, self._port, self._kind, host=self._host, refused=refused)
-        except MarserveError as exc:
+            return self._file.token(self._kind, refused)
+        except KeyFileError as exc:
             raise CredentialsMissing(str(exc)) from exc
 
 
 def _header(token: Token) -> dict[str, str]:
     return {"Authorization": f"Bearer {token.key}"}
-
-
-def _type(body: bytes) -> object:
-    try:
-        content = json.loads(body)
-    except ValueError:
-        return None
-    return content.get("type") if isinstance(content, dict) else None

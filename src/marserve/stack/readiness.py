@@ -15,7 +15,7 @@ from marserve.stack.run_directory import RunDirectory
 from marserve.system.loopback import request
 from marserve.terminal import Progress
 from marserve.torchserve import failures as failure
-from marserve.torchserve.key_file import read_token
+from marserve.torchserve.key_file import read_keys
 from marserve.torchserve.models import model_path, parse_version
 
 #: TorchServe itself gives a worker two minutes to start.
@@ -55,12 +55,11 @@ def wait_until_ready(
 def _answers(model: str, ports: Ports, run_directory: RunDirectory) -> bool:
     if not run_directory.key_file.exists():  # Java has not come that far
         return False
-    token = read_token(run_directory.key_file, "management").key
-    reply = request("GET", ports.management_port, model_path(model), token=token)
+    keys = read_keys(run_directory.key_file)
+    reply = request("GET", ports.management_port, model_path(model), token=keys.tokens["management"].key)
     if reply is None or reply.status != 200 or not parse_version(json.loads(reply.body)[0]).ready_workers:
         return False
-    token = read_token(run_directory.key_file, "inference").key
-    picture = EXAMPLE_PICTURE.read_bytes()
+    token, picture = keys.tokens["inference"].key, EXAMPLE_PICTURE.read_bytes()
     path = f"/predictions/{model}"
     reply = request("POST", ports.inference_port, path, token=token, body=picture, timeout_s=PREDICTION_S)
     if reply is not None and reply.status != 200:

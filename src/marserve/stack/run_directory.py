@@ -20,7 +20,6 @@ class RunDirectory:
     def __init__(self, web_port: int, parent: Path = RUN) -> None:
         self.path = parent / str(web_port)
         self.lock = self.path / "lock"
-        self.token_lock = self.path / "token.lock"
         #: Held by whoever changes models or workers of the running stack.
         self.change_lock = self.path / "change.lock"
         self.state = self.path / "state.json"

@@ -1,30 +1,49 @@
-"""TorchServe's tokens: reading them from its key file, and having them renewed before they expire.
+"""TorchServe's tokens: read from its key file, and renewed before they expire.
 
-A renewed token replaces the one before it at once, so everything that calls TorchServe reads the file again when it is
-refused.
+TorchServe writes the file anew at every start and at every renewal, and refuses the token before it at once. So there
+is one way to a token, taken by every process: read the file, and only under a lock that all share have it renewed.
+
+That way is a generator that does no I/O itself: it yields what is to be done (a ``Step``), is sent the result, and
+returns the ``Keys``. ``KeyFile`` drives it synchronously, ``marserve.web.upstream.tokens`` in an event loop.
 """
 
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from marserve.errors import MarserveError
-from marserve.stack.run_directory import RunDirectory
 from marserve.system.locks import locked
 from marserve.system.loopback import request
 from marserve.system.ports import LOOPBACK
-from marserve.system.waiting import wait_until
 
 Kind = Literal["inference", "management"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 #: A token that is valid for less than this is renewed; TorchServe's are valid for an hour.
-MARGIN = timedelta(minutes=5)
-#: Seconds to go on reading a key file that TorchServe is just writing: it does not replace it in one step.
-READ_S = 2.0
+MARGIN = timedelta(minutes=10)
+#: TorchServe writes the file in place, so it can be seen half-written: attempts to read it, and seconds between them.
+READ_ATTEMPTS = 40
+READ_PAUSE_S = 0.05
+#: Attempts to get the lock, which is held for the time of one request to TorchServe, and seconds between them.
+LOCK_ATTEMPTS = 300
+LOCK_PAUSE_S = 0.1
+#: TorchServe's name for a token that is wrong or has expired; it comes with status 400.
+REFUSED_TOKEN = "InvalidKeyException"  # noqa: S105 - the name of an error
+
+
+class KeyFileError(MarserveError):
+    """There is no valid token, and none can be had now."""
+
+
+class NoKeyFileError(KeyFileError):
+    """TorchServe has not written its key file yet, or it has ended."""
 
 
 @dataclass(frozen=True)
@@ -34,61 +53,182 @@ class Token:
     key: str
     expires: datetime
 
+    @property
+    def left(self) -> timedelta:
+        """How long it is still valid."""
+        return self.expires - datetime.now(timezone.utc)
 
-def current_token(run_directory: RunDirectory, management_port: int, kind: Kind) -> str:
-    """A token that is valid for ``MARGIN`` at least, renewed if need be. Raises MarserveError where there is none."""
-    return valid_token(run_directory.key_file, run_directory.token_lock, management_port, kind).key
+
+@dataclass(frozen=True)
+class Keys:
+    """The content of the key file."""
+
+    tokens: Mapping[Kind, Token]
+    #: It renews tokens, and does nothing else.
+    api_key: str
 
 
-def valid_token(
-    key_file: Path, lock: Path, management_port: int, kind: Kind, *, host: str = LOOPBACK, refused: str | None = None
-) -> Token:
-    """A token that is valid for ``MARGIN`` at least and is not the ``refused`` one, renewed under ``lock`` if need be.
+@dataclass(frozen=True)
+class ReadFile:
+    """Send the text of the file, None where there is none."""
 
-    Raises MarserveError where there is none.
+    path: Path
+
+
+@dataclass(frozen=True)
+class TryLock:
+    """Send whether the lock was to be had; hold it until the flow has ended."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Send anything after so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Renew:
+    """Request ``path`` of the management API with ``api_key`` for a token; send the status, None for no answer."""
+
+    kind: Kind
+    api_key: str
+
+    @property
+    def path(self) -> str:
+        """Where tokens are renewed."""
+        return f"/token?type={self.kind}"
+
+
+Step = ReadFile | TryLock | Pause | Renew
+Flow = Generator[Step, Any, Keys]
+
+
+def is_refusal(status: int, body: bytes) -> bool:
+    """Whether TorchServe answers that the token is wrong or has expired."""
+    if status != 400 or REFUSED_TOKEN.encode() not in body:
+        return False
+    try:
+        content = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(content, dict) and content.get("type") == REFUSED_TOKEN
+
+
+def keys_as_written(file: Path, attempts: int = READ_ATTEMPTS) -> Flow:
+    """The keys as they stand in the file. Raises KeyFileError."""
+    for _ in range(attempts):
+        text = yield ReadFile(file)
+        if text is None:
+            raise NoKeyFileError(f"{file} cannot be read, since it is not there: is the stack running?")
+        keys = _parse(text)
+        if keys is not None:
+            return keys
+        yield Pause(READ_PAUSE_S)
+    raise KeyFileError(f"{file} cannot be read: is the stack running?")
+
+
+def valid_keys(file: Path, kind: Kind, refused: str | None = None) -> Flow:
+    """Keys whose token of ``kind`` is valid for ``MARGIN`` and is not the ``refused`` one; renewed if need be.
+
+    Where it cannot be renewed, one that is still valid will do. Raises KeyFileError.
     """
-    token = read_token(key_file, kind)
-    if is_fresh(token) and token.key != refused:
-        return token
-    with locked(lock, timeout_s=30):
-        token = read_token(key_file, kind)
-        if not is_fresh(token) or token.key == refused:  # nobody else has renewed it meanwhile
-            api_key = str(_read(key_file)["API"]["key"])
-            reply = request("GET", management_port, f"/token?type={kind}", token=api_key, host=host)
-            if reply is None or reply.status != 200:
-                answer = "nothing" if reply is None else f"status {reply.status}"
-                raise MarserveError(f"TorchServe answered {answer} when asked to renew its {kind} token: is it up?")
-            token = read_token(key_file, kind)
-    return token
+    keys = yield from keys_as_written(file)
+    if _is_good(keys.tokens[kind], refused, MARGIN):
+        return keys
+    for _ in range(LOCK_ATTEMPTS):
+        if (yield TryLock(file.with_name("token.lock"))):
+            break
+        yield Pause(LOCK_PAUSE_S)
+    else:
+        raise KeyFileError("Another process has been renewing TorchServe's tokens for too long.")
+    keys = yield from keys_as_written(file)
+    if _is_good(keys.tokens[kind], refused, MARGIN):  # another process has renewed it meanwhile
+        return keys
+    status = yield Renew(kind, keys.api_key)
+    if status == 200:
+        return (yield from keys_as_written(file))
+    if _is_good(keys.tokens[kind], refused, timedelta()):
+        return keys
+    answer = "nothing" if status is None else f"status {status}"
+    raise KeyFileError(f"TorchServe answered {answer} to the request to renew its {kind} token: is it up?")
 
 
-def read_token(key_file: Path, kind: Kind) -> Token:
-    """The token as it stands in ``key_file``. Raises MarserveError where there is none."""
-    entry = _read(key_file)[kind]
-    return Token(entry["key"], _parse_time(entry["expiration time"]))
+def do_file_step(step: ReadFile | TryLock, held: ExitStack) -> str | bool | None:
+    """The result of a step that concerns files; closing ``held`` releases the lock."""
+    if isinstance(step, ReadFile):
+        try:
+            return step.path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise KeyFileError(f"{step.path} cannot be read: {exc.strerror}.") from exc
+    try:
+        held.enter_context(locked(step.path, timeout_s=0))
+    except MarserveError:
+        return False
+    except OSError:  # a directory that this process may not write to has no lock, so nobody can be waited for
+        return True
+    return True
 
 
-def is_fresh(token: Token) -> bool:
-    """Whether it is valid for ``MARGIN`` at least."""
-    return token.expires - datetime.now(timezone.utc) > MARGIN
+class KeyFile:
+    """The key file of the TorchServe whose management API listens on ``management_port``; for synchronous code."""
+
+    def __init__(self, path: Path, management_port: int, *, host: str = LOOPBACK) -> None:
+        self._path = path
+        self._port = management_port
+        self._host = host
+
+    def token(self, kind: Kind, refused: str | None = None) -> Token:
+        """A valid token, and not the ``refused`` one. Raises KeyFileError."""
+        return _drive(valid_keys(self._path, kind, refused), self._renew).tokens[kind]
+
+    def _renew(self, step: Renew) -> int | None:
+        reply = request("GET", self._port, step.path, token=step.api_key, host=self._host)
+        return None if reply is None else reply.status
+
+
+def read_keys(path: Path) -> Keys:
+    """The keys as they stand in the file ``path``. Raises KeyFileError."""
+    return _drive(keys_as_written(path), lambda _: None)
+
+
+def _drive(flow: Flow, renew: Callable[[Renew], int | None]) -> Keys:
+    result: object = None
+    with ExitStack() as held:
+        try:
+            while True:
+                step = flow.send(result)
+                if isinstance(step, Pause):
+                    time.sleep(step.seconds)
+                elif isinstance(step, Renew):
+                    result = renew(step)
+                else:
+                    result = do_file_step(step, held)
+        except StopIteration as done:
+            keys: Keys = done.value
+            return keys
+
+
+def _is_good(token: Token, refused: str | None, margin: timedelta) -> bool:
+    return token.key != refused and token.left > margin
+
+
+def _parse(text: str) -> Keys | None:
+    """None where the file is not whole."""
+    try:
+        content = json.loads(text)
+        tokens = {
+            kind: Token(str(content[kind]["key"]), _parse_time(content[kind]["expiration time"])) for kind in KINDS
+        }
+        return Keys(tokens, str(content["API"]["key"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _parse_time(text: str) -> datetime:
     # Java writes up to nine decimals of a second, and none where they are zero; Python 3.10 reads six, and no Z.
-    seconds = text.rstrip("Z").partition(".")[0]
-    return datetime.fromisoformat(seconds).replace(tzinfo=timezone.utc)
-
-
-def _read(key_file: Path) -> dict[str, dict[str, str]]:
-    content = wait_until(lambda: _parse(key_file), READ_S, poll_s=0.05, while_alive=key_file.exists)
-    if content is None:
-        raise MarserveError(f"{key_file} cannot be read: is the stack running?")
-    return content
-
-
-def _parse(key_file: Path) -> dict[str, dict[str, str]] | None:
-    try:
-        content: dict[str, dict[str, str]] = json.loads(key_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content
+    return datetime.fromisoformat(text.rstrip("Z").partition(".")[0]).replace(tzinfo=timezone.utc)

@@ -9,8 +9,8 @@ import time
 from marserve.torchserve.models import ModelVersion
 from marserve.web.errors import ModelUnavailable, UnknownModel
 from marserve.web.models import Description, ServedModel
-from marserve.web.upstream.connection import TorchServeGarbage, TorchServeTimeout, TorchServeUnreachable
-from marserve.web.upstream.management import Management, ManagementError
+from marserve.web.upstream.connection import UpstreamError
+from marserve.web.upstream.management import Management
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +20,6 @@ REFRESH_S = 1.0
 DESCRIBE_TIMEOUT_S = 5.0
 #: Seconds after which a list that could not be refreshed is no proof any more that TorchServe is there.
 STALE_S = 4.0
-
-FAILURES = (TorchServeUnreachable, TorchServeTimeout, TorchServeGarbage, ManagementError)
 
 _Key = tuple[str, str]
 
@@ -86,7 +84,7 @@ class Catalogue:
         """Look once. A failure leaves everything as it was."""
         try:
             versions = await self._management.list_versions()
-        except FAILURES as exc:
+        except UpstreamError as exc:
             if self._was_reached:
                 logger.warning("TorchServe's models cannot be listed: %s", exc)
             self._was_reached = False
@@ -131,7 +129,7 @@ class Catalogue:
         key = (version.model, version.version)
         try:
             description = Description.read(await self._management.describe(*key, DESCRIBE_TIMEOUT_S))
-        except FAILURES as exc:
+        except UpstreamError as exc:
             logger.warning("%s %s did not describe itself: %s", *key, exc)
             return
         if key not in self._descriptions or self._descriptions[key][0] != description:

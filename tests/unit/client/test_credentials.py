@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,45 +12,14 @@ import pytest
 from marserve.client.errors import CredentialsMissing, Refused
 from marserve.client.inference import InferenceClient
 from marserve.client.management import ManagementClient
-from tests.unit.fake_server import Answer, FakeServer, Request, classification, error
-
-HOUR = timedelta(hours=1)
-
-
-def write_key_file(file: Path, key: str, lifetime: timedelta = HOUR) -> None:
-    expires = (datetime.now(timezone.utc) + lifetime).strftime("%Y-%m-%dT%H:%M:%S.5Z")
-    entry = {"key": key, "expiration time": expires}
-    file.write_text(json.dumps({"inference": entry, "management": entry, "API": {"key": "api"}}))
-
-
-class GuardedServer(FakeServer):
-    """Asks for the token ``valid``; renewing writes ``renewed`` into the key file, which is valid from then on."""
-
-    def __init__(self, key_file: Path) -> None:
-        super().__init__()
-        self.key_file = key_file
-        self.valid = "first"
-        self.renewals = 0
-
-    def take(self, request: Request) -> Answer:
-        super().take(request)
-        if request.path.startswith("/token"):
-            assert request.headers["Authorization"] == "Bearer api"
-            self.renewals += 1
-            self.valid = "renewed"
-            write_key_file(self.key_file, "renewed")
-            return Answer()
-        if request.headers.get("Authorization") != f"Bearer {self.valid}":
-            return error(400, "InvalidKeyException", "Token Authorization failed.")
-        return Answer(content=classification() if request.path.startswith("/predictions") else {"models": []})
+from tests.unit.fake_server import FakeServer, error
+from tests.unit.torchserve.key_files import GuardedServer, guarded_server, key_file_text
 
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[GuardedServer]:
-    server = GuardedServer(tmp_path / "key_file.json")
-    write_key_file(server.key_file, "first")
-    yield server
-    server.stop()
+    with guarded_server(tmp_path / "key_file.json") as server:
+        yield server
 
 
 def inference(server: GuardedServer) -> InferenceClient:
@@ -67,7 +35,7 @@ def test_the_token_of_the_key_file_is_shown(guarded: GuardedServer) -> None:
 
 
 def test_a_token_that_expires_soon_is_renewed_first(guarded: GuardedServer) -> None:
-    write_key_file(guarded.key_file, "first", timedelta(minutes=1))
+    guarded.key_file.write_text(key_file_text("first", timedelta(minutes=1)))
     with ManagementClient(guarded.url, key_file=guarded.key_file) as client:
         assert client.list_models() == []
     assert guarded.renewals == 1
@@ -85,7 +53,7 @@ def test_a_token_that_another_process_renewed_is_read_again(guarded: GuardedServ
     with inference(guarded) as client:
         client.classify(b"picture")
         guarded.valid = "other"
-        write_key_file(guarded.key_file, "other")
+        guarded.key_file.write_text(key_file_text("other"))
         client.classify(b"picture")
     assert guarded.renewals == 0
 
@@ -93,7 +61,7 @@ def test_a_token_that_another_process_renewed_is_read_again(guarded: GuardedServ
 def test_a_picture_that_is_refused_with_the_same_status_renews_nothing(server: FakeServer, tmp_path: Path) -> None:
     server.answers = [error(400, "InvalidImage")]
     key_file = tmp_path / "key_file.json"
-    write_key_file(key_file, "first")
+    key_file.write_text(key_file_text("first"))
     client = InferenceClient.for_torchserve(server.url, "resnet18", key_file=key_file, management_url=server.url)
     with client, pytest.raises(Refused):
         client.classify(b"picture")

@@ -95,6 +95,10 @@ class FakeTorchServe:
             self._runner = None
 
     @property
+    def is_listening(self) -> bool:
+        return self._runner is not None
+
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 

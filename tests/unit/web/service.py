@@ -98,7 +98,7 @@ async def running_service(torchserve: FakeTorchServe, settings: Mapping[str, obj
             known = [model["weights"] != "unknown" for model in models.json["models"]]
             return all(known) and (await service.get("/readyz")).status == 200
 
-        if torchserve.worker_status == "READY" and not torchserve.is_frozen:
+        if torchserve.worker_status == "READY" and not torchserve.is_frozen and torchserve.is_listening:
             await until(is_ready)
         yield service
     server.should_exit = True

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from marserve.web.upstream import tokens
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import StartService, until
 
@@ -77,3 +79,20 @@ async def test_api_key_of_torchserve_is_sent_for_renewals_only(
     service = await start_service()
     await service.post("/predict", b"picture")
     assert all("API" not in headers["Authorization"] for headers in torchserve.headers)
+
+
+async def test_a_renewal_that_fails_does_not_end_the_renewing(
+    start_service: StartService, torchserve: FakeTorchServe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "CHECK_S", 0.1)
+    torchserve.require_tokens(tmp_path / "key_file.json", valid_for=timedelta(minutes=5))
+    port = torchserve.port
+    await torchserve.stop()
+    await start_service()
+    await asyncio.sleep(0.5)
+    await torchserve.start(port)
+
+    async def are_both_renewed() -> bool:
+        return torchserve.renewals == 2
+
+    await until(are_both_renewed)

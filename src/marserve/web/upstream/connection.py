@@ -10,25 +10,28 @@ from types import TracebackType
 import aiohttp
 import anyio
 
-from marserve.web.upstream.tokens import Kind, TokenSource
+from marserve.torchserve.key_file import Kind, is_refusal
+from marserve.web.upstream.tokens import TokenSource
 
 #: Seconds that an idle connection is kept; TorchServe itself never closes one that it has not answered with an error.
 KEEP_ALIVE_S = 60.0
-#: How TorchServe says, with status 400, that a token is wrong or has expired.
-TOKEN_REFUSED = b"InvalidKeyException"
 #: Added by the HTTP client on its own; TorchServe would hand them all to its worker.
 UNWANTED_HEADERS = ("User-Agent", "Accept", "Accept-Encoding")
 
 
-class TorchServeUnreachable(Exception):  # noqa: N818
+class UpstreamError(Exception):
+    """TorchServe gave no answer that can be used."""
+
+
+class TorchServeUnreachable(UpstreamError):  # noqa: N818
     """Nothing listens there, or the connection broke, a second one included."""
 
 
-class TorchServeTimeout(Exception):  # noqa: N818
+class TorchServeTimeout(UpstreamError):  # noqa: N818
     """No answer in time: TorchServe never gives up a request whose worker is dead."""
 
 
-class TorchServeGarbage(Exception):  # noqa: N818
+class TorchServeGarbage(UpstreamError):  # noqa: N818
     """What came back is not HTTP."""
 
 
@@ -75,13 +78,13 @@ class Connection:
     ) -> Reply:
         """Ask once; once more with a new token where the token was refused.
 
-        Raises TorchServeUnreachable, TorchServeTimeout or TorchServeGarbage.
+        Raises UpstreamError.
         """
         try:
             with anyio.fail_after(timeout_s):
                 token = tokens.current(self._kind)
                 reply = await self._ask(method, path, body, headers, token)
-                if reply.status == 400 and TOKEN_REFUSED in reply.body:
+                if is_refusal(reply.status, reply.body):
                     await tokens.replace(self._kind, token)
                     renewed = tokens.current(self._kind)
                     if renewed != token:

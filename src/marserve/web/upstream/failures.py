@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from marserve.torchserve.key_file import REFUSED_TOKEN
 from marserve.web.errors import HandlerRefused, ImageTooLarge, InferenceFailed, ModelUnavailable, Overloaded, WebError
 from marserve.web.upstream.connection import Reply
 
@@ -39,7 +40,7 @@ def to_error(reply: Reply) -> WebError | ModelGone | WorkerDied:
         return ImageTooLarge("The picture has more bytes than TorchServe takes: send a smaller one.")
     if kind == "ServiceUnavailableException":  # its text speaks of missing workers for a full queue as well
         return Overloaded("More requests are waiting than can be answered soon: try again in a moment.")
-    if kind == "InvalidKeyException":
+    if kind == REFUSED_TOKEN:
         return ModelUnavailable("The model server's tokens have just changed: try again in a few seconds.")
     if reply.status == 507:
         return ModelUnavailable(

@@ -6,14 +6,15 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from marserve.torchserve.key_file import Kind, Renew
 from marserve.torchserve.models import MALFORMED, ModelVersion, Question, every_version, one_version
-from marserve.web.upstream.connection import Connection
-from marserve.web.upstream.tokens import Kind, NoTokens, TokenSource
+from marserve.web.upstream.connection import Connection, UpstreamError
+from marserve.web.upstream.tokens import NoTokens, TokenSource
 
 Result = TypeVar("Result")
 
 
-class ManagementError(Exception):
+class ManagementError(UpstreamError):
     """An answer that is no list of models; one of a model that has just gone, for example."""
 
 
@@ -28,7 +29,7 @@ class _ApiKey(NoTokens):
 
 
 class Management:
-    """Reads what TorchServe serves. Every method raises the errors of Connection.ask, or ManagementError."""
+    """Reads what TorchServe serves. Methods that read raise UpstreamError."""
 
     def __init__(self, connection: Connection, timeout_s: float) -> None:
         self._connection = connection
@@ -44,12 +45,15 @@ class Management:
         described = await self._answer(one_version(name, version, customized=True), timeout_s)
         return described.description or {}
 
-    async def renew_token(self, kind: Kind, api_key: str) -> bool:
-        """Have TorchServe write a new token into its key file."""
-        reply = await self._connection.ask(
-            "GET", f"/token?type={kind}", tokens=_ApiKey(api_key), timeout_s=self._timeout_s
-        )
-        return reply.status == 200
+    async def renew_token(self, step: Renew) -> int | None:
+        """Have TorchServe write a new token into its key file; the answer's status, None for no answer."""
+        try:
+            reply = await self._connection.ask(
+                "GET", step.path, tokens=_ApiKey(step.api_key), timeout_s=self._timeout_s
+            )
+        except UpstreamError:
+            return None
+        return reply.status
 
     async def _answer(self, question: Question[Result], timeout_s: float) -> Result:
         path = next(question)
