@@ -1,4 +1,4 @@
-"""How many processor cores this process may really use, and how they are shared between workers."""
+"""How many processor cores this process may really use, and how many of them a worker takes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 #: What Linux says of this process.
 PROC = Path("/proc/self")
 
-#: The variable by which whoever starts TorchServe tells its workers how many of them there are per model.
-WORKERS_VARIABLE = "CLASSIFIER_WORKERS"
+#: The variable in which ``marserve serve``, which shares the cores out, sends each worker its number of threads.
+THREADS_VARIABLE = "MARSERVE_THREADS"
 
 
 def usable_cores(proc: Path = PROC) -> int:
@@ -61,13 +61,14 @@ def _quota(cgroup: Path) -> int | None:
         return None
 
 
-def threads_per_worker(configured_workers: int | None, cores: int | None = None) -> int:
-    """Inference threads for one worker, so that all workers together use each core once.
+def threads_of_worker(configured_workers: int | None, cores: int | None = None) -> int:
+    """Inference threads for one worker: as many as ``THREADS_VARIABLE`` says.
 
-    The worker count comes from the environment (``scripts/serve`` sets it), else from ``minWorkers`` in
-    model-config.yaml, else it is TorchServe's own default of one worker per core.
+    Where TorchServe was started by someone else, the cores are shared between ``minWorkers`` of model-config.yaml, else
+    between one worker per core, which is TorchServe's own default.
     """
+    sent = os.environ.get(THREADS_VARIABLE, "")
+    if sent.isdecimal() and int(sent) > 0:
+        return int(sent)
     cores = cores or usable_cores()
-    told = os.environ.get(WORKERS_VARIABLE, "")
-    workers = int(told) if told.isdigit() and int(told) > 0 else configured_workers or cores
-    return max(1, cores // workers)
+    return max(1, cores // (configured_workers or cores))

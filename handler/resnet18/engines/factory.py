@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..cpu import threads_per_worker, usable_cores
+from ..cpu import threads_of_worker, usable_cores
 from ..description import Description
 from ..engines.base import Engine
 from ..occupancy import Occupancy
@@ -42,7 +42,7 @@ def create_engine(
 
 def _choose_engine(directory: Path, description: Description, config: ModelConfig, gpu_id: int | None) -> Engine:
     settings = config.handler
-    threads = threads_per_worker(config.minWorkers) if settings.threads == "auto" else settings.threads
+    threads = threads_of_worker(config.minWorkers) if settings.threads == "auto" else settings.threads
     if settings.engine == "torch" or (settings.engine == "auto" and gpu_id is not None):
         from ..engines.torch_engine import TorchEngine
 

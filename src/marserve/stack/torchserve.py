@@ -12,7 +12,7 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
-from marserve.handler.resnet18.cpu import WORKERS_VARIABLE
+from marserve.handler.resnet18.cpu import THREADS_VARIABLE
 from marserve.paths import CONFIG
 from marserve.stack.cores import Concurrency
 from marserve.stack.ports import Ports
@@ -86,8 +86,9 @@ def process_environment(run_directory: RunDirectory, temp: Path, concurrency: Co
         "TMPDIR": str(temp),
         "LOG_LOCATION": str(run_directory.logs),
         "METRICS_LOCATION": str(run_directory.logs),
-        WORKERS_VARIABLE: str(concurrency.workers),
+        THREADS_VARIABLE: str(concurrency.threads),
     }
+    # For libraries that would otherwise start a thread a core in every worker, such as numpy's.
     environment.setdefault("OMP_NUM_THREADS", str(concurrency.threads))
     return environment
 

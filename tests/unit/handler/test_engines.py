@@ -143,7 +143,7 @@ class TestChoice:
         self, resnet18_directory: Path, monkeypatch: pytest.MonkeyPatch, cores: int, threads_when_alone: int | None
     ) -> None:
         monkeypatch.setattr(factory, "usable_cores", lambda: cores)
-        monkeypatch.setattr(factory, "threads_per_worker", lambda _workers: 1)
+        monkeypatch.setattr(factory, "threads_of_worker", lambda _workers: 1)
         info = engine_of(resnet18_directory, ModelConfig()).info
         assert (info.threads, info.threads_when_alone) == (1, threads_when_alone)
 

@@ -1,8 +1,14 @@
 """How the cores of a machine are shared out."""
 
+import os
+from pathlib import Path
+
 import pytest
 
+from marserve.handler.resnet18.cpu import threads_of_worker
 from marserve.stack.cores import Concurrency, concurrency
+from marserve.stack.run_directory import RunDirectory
+from marserve.stack.torchserve import process_environment
 
 
 @pytest.mark.parametrize(
@@ -23,3 +29,15 @@ def test_the_workers_share_the_cores_and_leave_the_frontend_a_part(
     chosen = concurrency(asked, cores)
     assert chosen == Concurrency(workers, threads)
     assert chosen.frontend_threads == frontend_threads
+
+
+@pytest.mark.parametrize("cores_of_the_worker", [1, 2, 64])
+def test_the_threads_are_computed_once_whatever_the_worker_sees_of_the_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores_of_the_worker: int
+) -> None:
+    """The worker used to divide its own cores by a number of workers that was sent."""
+    shared = concurrency(2, cores=8)
+    environment = process_environment(RunDirectory(5000, tmp_path), tmp_path, shared)
+    monkeypatch.setattr(os, "environ", environment)
+    assert shared.threads == 4
+    assert threads_of_worker(None, cores=cores_of_the_worker) == 4
