@@ -5,4 +5,6 @@ import os
 import sys
 from pathlib import Path
 
-os.execv("/bin/bash", ["bash", str(Path(__file__).resolve().with_name("marserve")), "build", *sys.argv[1:]])  # noqa: S606
+door = str(Path(__file__).resolve().with_name("marserve"))
+print("scripts/build_archive.py is now: scripts/marserve build", file=sys.stderr, flush=True)
+os.execv("/bin/bash", ["bash", door, "build", *sys.argv[1:]])  # noqa: S606

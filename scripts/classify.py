@@ -5,4 +5,6 @@ import os
 import sys
 from pathlib import Path
 
-os.execv("/bin/bash", ["bash", str(Path(__file__).resolve().with_name("marserve")), "classify", *sys.argv[1:]])  # noqa: S606
+door = str(Path(__file__).resolve().with_name("marserve"))
+print("scripts/classify.py is now: scripts/marserve classify", file=sys.stderr, flush=True)
+os.execv("/bin/bash", ["bash", door, "classify", *sys.argv[1:]])  # noqa: S606

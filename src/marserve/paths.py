@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -25,3 +27,17 @@ HOME = Path(os.environ.get("MARSERVE_HOME") or CLONE or Path.cwd()).expanduser()
 #: What running stacks and set-up leave behind; ignored by git.
 RUN = HOME / ".run"
 MODEL_STORE = HOME / "model_store"
+
+
+def command(text: str) -> str:
+    """``text``, such as ``scale resnet18 --workers 2``, as it works where the person is: in a clone by its scripts."""
+    if CLONE is None:
+        return f"marserve {text}"
+    scripts = CLONE / "scripts"
+    door = text if (scripts / text.split()[0]).exists() else f"marserve {text}"
+    return f"./scripts/{door}" if Path.cwd() == CLONE else f"{shlex.quote(str(scripts))}/{door}"
+
+
+def as_here(text: str) -> str:
+    """``text`` with each command that it names, such as ``marserve stop``, as it works where the person is."""
+    return re.sub(r"\bmarserve ([a-z]+)\b", lambda match: command(match[1]), text)

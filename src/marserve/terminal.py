@@ -27,11 +27,11 @@ def complain(line: str) -> None:
 
 
 class Progress:
-    """The state of one long step: a line rewritten in place on a terminal, else a line every ``REPEAT_S`` seconds."""
+    """The state of one long step, on standard error: a line rewritten in place on a terminal, else one now and then."""
 
     def __init__(self, step: str) -> None:
         self._step = step
-        self._rewritable = sys.stdout.isatty()
+        self._rewritable = sys.stderr.isatty()
         self._started = self._shown = time.monotonic()
 
     def __enter__(self) -> Progress:
@@ -39,7 +39,7 @@ class Progress:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self._rewritable:
-            print("\r\033[K", end="", flush=True)
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
 
     def update(self, detail: str = "") -> None:
         """Call often; shows ``detail`` and the seconds since the step began when it is time to."""
@@ -47,10 +47,10 @@ class Progress:
         line = f"  {self._step} ({now - self._started:.0f} s) {detail}".rstrip()
         if self._rewritable:
             width = shutil.get_terminal_size().columns - 1
-            print(f"\r\033[K{line[:width]}", end="", flush=True)
+            print(f"\r\033[K{line[:width]}", end="", file=sys.stderr, flush=True)
         elif now - self._shown >= REPEAT_S:
             self._shown = now
-            say(line)
+            complain(line)
 
 
 @contextmanager

@@ -100,10 +100,10 @@ class Autoscaler:
             with locked(self._change_lock, timeout_s=0):
                 # The first failure of a worker to start is TorchServe's to deal with; nobody waits for it here.
                 self._management.scale(name, decision.workers, version.version, synchronous=False)
-        except MarserveError:  # held by another: what follows from its change is seen next time
-            return
         except ClientError as exc:
             LOGGER.warning("%s: TorchServe refused %d workers: %s", name, decision.workers, exc)
+        except MarserveError:  # held by another: what follows from its change is seen next time
+            return
         else:
             LOGGER.info(
                 "%s: %d -> %d workers: %s; %s", name, before, decision.workers, decision.ground.value, decision.reason

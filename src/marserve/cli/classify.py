@@ -10,13 +10,14 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from marserve.setup.environment import continue_in_environment
+from marserve.arguments import UsageError, real, whole
+from marserve.stack.ports import Ports
 from marserve.terminal import complain
 
-EXAMPLES = """examples:
+NEEDS = "client"
+EPILOG = """examples:
   marserve classify examples/cat.jpg
   marserve classify photographs --output results.jsonl
       a folder; the same command again goes on after an interruption
@@ -25,23 +26,38 @@ EXAMPLES = """examples:
 
 order: standard output has the pictures in the order they were named, those of a folder or pattern sorted by path;
   FILE has them in the order they were answered. Failures go to standard error and are no results.
-exit status: 0 all succeeded, 1 some failed or were not sent, 2 wrong usage
-"""
+
+exit status: 0 all succeeded; 1 some failed or were not sent; 2 wrong arguments"""
 
 
-def main(command: str, arguments: Sequence[str]) -> int:
-    """Classify what is named; answers the exit status."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    continue_in_environment("serve", command, arguments)
-    try:
-        return _classify(parser, options)
-    except BrokenPipeError:  # as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "pictures", nargs="+", metavar="PICTURE", help="a file, a folder or a pattern such as 'a/**/*.jpg'"
+    )
+    parser.add_argument("--url", help="the web service (default: this machine's, on MARSERVE_WEB_PORT, else 5000)")
+    parser.add_argument("--model", metavar="NAME", help="a model that the service has (default: its default one)")
+    parser.add_argument(
+        "--format", choices=["table", "jsonl", "csv"],
+        help="table for people, an object a line, or a row a picture (default: table; with --output by its name, else "
+        "jsonl)",
+    )  # fmt: skip
+    parser.add_argument("--output", metavar="FILE", type=Path, help="keep the results in FILE, and go on from there")
+    parser.add_argument("--top-k", metavar="K", type=whole(1, 1000), default=5, help="classes a picture (default: 5)")
+    parser.add_argument(
+        "--parallel", metavar="N", type=whole(1, 256), default=32, help="pictures at work at once (default: 32)"
+    )
+    parser.add_argument(
+        "--deadline", metavar="SECONDS", type=real(0.001, 86400), default=60.0,
+        help="for one picture, with all repetitions while the service is overloaded or away (default: 60)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--api-key", metavar="KEY",
+        help="where the service asks for one; other users of this machine see it, but not "
+        "variable MARSERVE_CLASSIFY_API_KEY",
+    )  # fmt: skip
 
 
-def _classify(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     from marserve.classify.result_file import ResultFile, ResultFileError
     from marserve.classify.results import LONGEST_PATH, Csv, JsonLines, Table
     from marserve.classify.run import classify_files, stop_on_signals
@@ -51,22 +67,22 @@ def _classify(parser: argparse.ArgumentParser, options: argparse.Namespace) -> i
     form = options.format or _usual_format(options.output)
     if options.output is not None:
         if form is None:
-            parser.error(f"--output {options.output}: the name says no format; give --format jsonl or csv with it")
+            raise UsageError(f"--output {options.output}: the name says no format; give --format jsonl or csv with it")
         if form == "table":
-            parser.error("--output keeps results to go on from: give it --format jsonl or csv")
+            raise UsageError("--output keeps results to go on from: give it --format jsonl or csv")
         if not options.output.parent.is_dir():
-            parser.error(f"--output {options.output}: folder {options.output.parent} does not exist")
+            raise UsageError(f"--output {options.output}: folder {options.output.parent} does not exist")
     try:
         found = find_pictures(options.pictures)
         client = InferenceClient.for_web(
-            _with_scheme(options.url) or f"http://127.0.0.1:{os.environ.get('MARSERVE_WEB_PORT', '5000')}",
+            _with_scheme(options.url) or f"http://127.0.0.1:{Ports.from_environment().web_port}",
             model=options.model,
             api_key=options.api_key or os.environ.get("MARSERVE_CLASSIFY_API_KEY"),
             deadline_s=options.deadline,
             connections=options.parallel,
         )
     except (NoPictureFoundError, ValueError) as exc:
-        parser.error(str(exc))
+        raise UsageError(str(exc)) from exc
     pictures = found.pictures
     if found.skipped:
         complain(describe_skipped(found.skipped))
@@ -89,17 +105,17 @@ def _classify(parser: argparse.ArgumentParser, options: argparse.Namespace) -> i
                     known = len(pictures) - len(left)
                     outcome = classify_files(client, left, file.add, **how, in_order=False, show_progress=True)
             except (ResultFileError, OSError) as exc:
-                print(f"marserve classify: {exc}", file=sys.stderr)
+                complain(str(exc))
                 return 1
     outcome.failed += found.foreign
     if outcome.stopped is not None:
-        print(f"marserve classify: {outcome.stopped}", file=sys.stderr)
+        complain(outcome.stopped)
     # Of a lone picture that failed all was said.
     if options.output is not None or ((outcome.failed or outcome.left) and len(pictures) + found.foreign > 1):
         again = f", {known} known from before" if known else ""
         counts = f"{outcome.succeeded} classified{again}, {outcome.failed} failed, {outcome.left} not sent"
         go_on = " (the same command goes on)" if options.output and (outcome.failed or outcome.left) else ""
-        print(f"{counts}{go_on}", file=sys.stderr)
+        complain(f"{counts}{go_on}")
     return 1 if outcome.failed or outcome.left else 0
 
 
@@ -119,56 +135,3 @@ def _print(text: str) -> None:
     # As bytes: names of files need be no text.
     sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
     sys.stdout.buffer.flush()
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="marserve classify",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "pictures", nargs="+", metavar="PICTURE", help="a file, a folder or a pattern such as 'a/**/*.jpg'"
-    )
-    parser.add_argument("--url", help="the web service (default: this machine's, on MARSERVE_WEB_PORT, else 5000)")
-    parser.add_argument("--model", metavar="NAME", help="a model that the service has (default: its default one)")
-    parser.add_argument(
-        "--format", choices=["table", "jsonl", "csv"],
-        help="table for people, an object a line, or a row a picture (default: table; with --output by its name, else "
-        "jsonl)",
-    )  # fmt: skip
-    parser.add_argument("--output", metavar="FILE", type=Path, help="keep the results in FILE, and go on from there")
-    parser.add_argument("--top-k", metavar="K", type=_whole(1, 1000), default=5, help="classes a picture (default: 5)")
-    parser.add_argument(
-        "--parallel", metavar="N", type=_whole(1, 256), default=32, help="pictures at work at once (default: 32)"
-    )
-    parser.add_argument(
-        "--deadline", metavar="SECONDS", type=_seconds, default=60.0,
-        help="for one picture, with all repetitions while the service is overloaded or away (default: 60)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--api-key", metavar="KEY",
-        help="where the service asks for one; other users of this machine see it, but not "
-        "variable MARSERVE_CLASSIFY_API_KEY",
-    )  # fmt: skip
-    return parser
-
-
-def _whole(least: int, most: int):  # type: ignore[no-untyped-def]
-    def parse(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {most}")
-        return int(text)
-
-    return parse
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1
-    if not 0 < seconds <= 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
-    return seconds

@@ -1,43 +1,137 @@
-"""``marserve COMMAND``: finds the command's module and runs it."""
+"""``marserve COMMAND``: finds the command's module, reads its arguments and runs it."""
 
 from __future__ import annotations
 
+import argparse
 import importlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol, cast
 
+from marserve import __version__
+from marserve.arguments import Parser, UsageError, did_you_mean
+from marserve.paths import as_here
 from marserve.running import run_command
+from marserve.setup.environment import continue_in_environment
+from marserve.terminal import complain
 from marserve.variables import prepare_environment
 
-#: Each command's module in this package, and what it does.
+#: Each command, which is a module of this package, and what it does.
 COMMANDS = {
-    "serve": ("serve", "set up, build the archive, start the stack and wait until it answers"),
-    "stop": ("stop", "stop what serve started, and nothing else"),
-    "status": ("operate", "models, versions, workers, queues and rates on one screen"),
-    "scale": ("operate", "change the number of workers"),
-    "deploy": ("operate", "make a new version the default, after checking it"),
-    "rollback": ("operate", "make the version before the default again"),
-    "drain": ("operate", "take the workers from a version once it is idle"),
-    "recover": ("operate", "replace workers that are dead though listed"),
-    "logs": ("operate", "the logs of all services, merged by time"),
-    "token": ("token", "print a token for TorchServe's own APIs"),
-    "build": ("build", "build an archive: weights and labels in, a checked .mar out"),
-    "classify": ("classify", "classify pictures: files, folders and patterns"),
-    "setup": ("setup", "in a clone: install the packages of one group into .venv"),
+    "serve": "set up, build the archive, start the stack and wait until it answers",
+    "stop": "stop what serve started, and nothing else",
+    "status": "models, versions, workers, queues and rates on one screen",
+    "scale": "change the number of workers",
+    "deploy": "make a new version the default, after checking it",
+    "rollback": "make the version before the default again",
+    "drain": "take the workers from a version once it is idle",
+    "recover": "replace workers that are dead though listed",
+    "logs": "the logs of all services, merged by time",
+    "token": "print a token for TorchServe's own APIs",
+    "build": "build an archive: weights and labels in, a checked .mar out",
+    "classify": "classify pictures: files, folders and patterns",
+    "completion": "print what makes a shell complete these commands",
+    "setup": "in a clone: install the packages of one group into .venv",
 }
+EXIT_STATUS = "exit status: 0 done; 1 it failed, and why is on standard error; 2 wrong arguments"
+
+
+class Command(Protocol):
+    """A command's module. Its docstring is the help; one with ``check(options)`` is checked before set-up."""
+
+    #: The group of packages to go on with; None: the standard library is enough.
+    NEEDS: str | None
+    #: The end of the help, where there are examples or more to say than ``EXIT_STATUS``.
+    EPILOG: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare its arguments."""
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Do it; answers the exit status."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; answers the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if "_ARGCOMPLETE" in os.environ:
+        _complete()
     if not given or given[0] in ("-h", "--help"):
-        print("usage: marserve COMMAND ...\n")
-        for name, (_, summary) in COMMANDS.items():
-            print(f"  {name:<10}{summary}")
+        print(_overview())
         return 0 if given else 2
-    if given[0] not in COMMANDS:
-        print(f"marserve: there is no command {given[0]!r}; there are: {', '.join(COMMANDS)}", file=sys.stderr)
+    if given[0] in ("-V", "--version"):
+        print(f"marserve {__version__}")
+        return 0
+    name, *rest = given
+    if name not in COMMANDS:
+        near = did_you_mean(name, COMMANDS) or f"; there are: {', '.join(COMMANDS)}"
+        complain(f"marserve: there is no command {name!r}{near}")
         return 2
     prepare_environment()
-    module = importlib.import_module(f"marserve.cli.{COMMANDS[given[0]][0]}")
-    return run_command(lambda: int(module.main(given[0], given[1:])))
+    return run_command(lambda: _run(name, rest))
+
+
+def parser_of(name: str) -> Parser:
+    """The parser of command ``name``."""
+    command = _module(name)
+    epilog = getattr(command, "EPILOG", "")
+    if "exit status" not in epilog:
+        epilog = f"{epilog}\n\n{EXIT_STATUS}"
+    parser = Parser(
+        prog=as_here(f"marserve {name}"), description=as_here(command.__doc__ or ""), epilog=as_here(epilog)
+    )
+    command.add_arguments(parser)
+    return parser
+
+
+def _module(name: str) -> Command:
+    return cast("Command", importlib.import_module(f"marserve.cli.{name}"))
+
+
+def read(name: str, arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of command ``name``; wrong arguments end the process with status 2 and say what is right."""
+    parser = parser_of(name)
+    options = parser.read(arguments)
+    if check := getattr(_module(name), "check", None):
+        with _usage_errors(parser):
+            check(options)
+    return options
+
+
+def _run(name: str, arguments: Sequence[str]) -> int:
+    options = read(name, arguments)
+    command = _module(name)
+    if command.NEEDS is not None:
+        continue_in_environment(command.NEEDS, name, arguments)
+    with _usage_errors(parser_of(name)):
+        return command.run(options)
+
+
+@contextmanager
+def _usage_errors(parser: Parser) -> Iterator[None]:
+    try:
+        yield
+    except UsageError as exc:
+        parser.error(str(exc))
+
+
+def _overview() -> str:
+    lines = [f"  {name:<12}{summary}" for name, summary in COMMANDS.items()]
+    return as_here(
+        "\n".join(["usage: marserve COMMAND ...", "", *lines, "", "marserve COMMAND --help explains one; --version"])
+    )
+
+
+def _complete() -> None:
+    """Answer the shell and end, where argcomplete is there."""
+    try:
+        import argcomplete
+    except ImportError:
+        return
+    parser = Parser(prog="marserve")
+    commands = parser.add_subparsers()
+    for name in COMMANDS:
+        _module(name).add_arguments(commands.add_parser(name))
+    argcomplete.autocomplete(parser)

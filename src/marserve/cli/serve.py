@@ -1,19 +1,114 @@
-"""``marserve serve``."""
+"""Serve image classification: set up what is missing, build the archive, start TorchServe and the web service, and wait
+until a picture has been classified."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
 
-from marserve.setup.environment import continue_in_environment
-from marserve.stack.options import parse_options
+from marserve.arguments import UsageError, add_archive_options, address, bounds, file, positive, whole
+from marserve.autoscale.rules import Rules
+from marserve.stack.options import Options
 from marserve.stack.ports import Ports
 
+NEEDS = "serve"
+EPILOG = """examples:
+  marserve serve
+      ResNet18 with the official ImageNet weights, in the foreground; Ctrl-C stops it
+  marserve serve --detach --workers 4
+      in the background; marserve stop stops it
+  marserve serve --weights finetuned.pth --labels names.txt
+      your own ResNet18; names.txt has one class name a line
+  marserve serve --archive model_store/flowers.mar model_store/resnet50.mar
+      several models side by side, built by marserve build; the first answers where none is named
+  marserve serve --precision int8 --calibration photographs
+      twice as fast as bf16, fitted to the pictures of a folder and checked against f32
+  marserve serve --autoscale 1..8
+      1 to 8 workers per model, as many as it takes; .run/<web port>/logs/autoscale.log explains each change
+  MARSERVE_WEB_PORT=5001 MARSERVE_INFERENCE_PORT=8090 MARSERVE_MANAGEMENT_PORT=8091 MARSERVE_METRICS_PORT=8092 \\
+      marserve serve
+      a second stack beside the first
 
-def main(command: str, arguments: Sequence[str]) -> int:
-    """Check what was asked for, set up, and go on in the environment that has what the rest needs."""
-    options = parse_options(arguments)
-    ports = Ports.from_environment()
-    continue_in_environment("serve", command, arguments)
+ports, by environment variable (all on 127.0.0.1):
+  MARSERVE_WEB_PORT 5000, MARSERVE_INFERENCE_PORT 8080, MARSERVE_MANAGEMENT_PORT 8081, MARSERVE_METRICS_PORT 8082,
+  MARSERVE_GRPC_INFERENCE_PORT 7070 and MARSERVE_GRPC_MANAGEMENT_PORT 7071, or free ones where these are taken
+
+exit status: 0 it was stopped or, with --detach, it answers; 1 it failed, and what was started is stopped again; 2 wrong
+arguments"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--detach", action="store_true", help="return when it answers, and leave it running")
+    add_archive_options(parser)
+    parser.add_argument(
+        "--archive", metavar="FILE", dest="archives", nargs="+", type=file, default=(),
+        help="serve these archives that marserve build made instead of ResNet18, as they are; the first one answers "
+        "where no model is named",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workers", metavar="N", type=whole(1, 9999),
+        help="worker processes per model (default: one per usable core, at most 16)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--host", metavar="ADDR", type=address, default=Options.host,
+        help="address the web service listens on, such as 0.0.0.0; TorchServe stays on 127.0.0.1 (default: 127.0.0.1)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--model-api", action="store_true",
+        help="let TorchServe register and unregister archives while it runs, which marserve deploy needs",
+    )  # fmt: skip
+    parser.add_argument(
+        "--autoscale", metavar="MIN..MAX", type=bounds,
+        help="adapt the number of workers per model to the requests that come, within these bounds and never past the "
+        "cores and the memory (default: the number stays)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--autoscale-target", metavar="MS", type=positive,
+        help="milliseconds that requests may wait for a worker on average, before one is added "
+        f"(default: {Rules.target_wait_s * 1000:g})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--autoscale-quiet", metavar="S", type=positive,
+        help=f"seconds of quiet before a worker is taken away (default: {Rules.down_after_s:g})",
+    )  # fmt: skip
+
+
+def check(options: argparse.Namespace) -> None:
+    """Before set-up: whether the arguments fit together and the variables are ports."""
+    stack_options(options)
+    Ports.from_environment()
+
+
+def run(options: argparse.Namespace) -> int:
     from marserve.stack.lifecycle import serve
 
-    return serve(options, ports)
+    return serve(stack_options(options), Ports.from_environment())
+
+
+def stack_options(options: argparse.Namespace) -> Options:
+    """``options`` as the stack takes them. Raises UsageError where they do not fit together."""
+    given = {name: value for name, value in vars(options).items() if not name.startswith("autoscale")}
+    given["archives"] = tuple(options.archives)
+    chosen = Options(autoscale=_rules(options), **given)
+    if chosen.archives and {chosen.weights, chosen.labels, chosen.precision} != {None}:
+        raise UsageError("--archive takes archives as they were built, without --weights, --labels and --precision")
+    if chosen.calibration is not None and chosen.precision != "int8":
+        raise UsageError("--calibration goes with --precision int8")
+    return chosen
+
+
+def _rules(options: argparse.Namespace) -> Rules | None:
+    """How the number of workers is adapted; None where autoscaling is off."""
+    target_ms, quiet_s = options.autoscale_target, options.autoscale_quiet
+    if options.autoscale is None:
+        if target_ms is not None or quiet_s is not None:
+            raise UsageError("--autoscale-target and --autoscale-quiet go with --autoscale MIN..MAX")
+        return None
+    if options.workers is not None:
+        raise UsageError("--autoscale chooses the number of workers: leave --workers out")
+    minimum, maximum = options.autoscale
+    return Rules(
+        minimum,
+        maximum,
+        target_wait_s=Rules.target_wait_s if target_ms is None else target_ms / 1000,
+        down_after_s=Rules.down_after_s if quiet_s is None else quiet_s,
+    )

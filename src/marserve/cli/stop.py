@@ -1,33 +1,34 @@
-"""``marserve stop``."""
+"""Stop what serve started, and nothing else. That nothing is running is no failure."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
+from marserve.arguments import add_port
+from marserve.cli.operating import web_port
 from marserve.setup.environment import continue_in_environment
-from marserve.stack.ports import Ports
-from marserve.stack.run_directory import RunDirectory
 from marserve.terminal import say
 
+NEEDS = None
 
-def main(command: str, arguments: Sequence[str]) -> int:
-    """Stop the stack of MARSERVE_WEB_PORT; that there is none is no error."""
-    argparse.ArgumentParser(
-        prog="marserve stop",
-        description="Stop what ./scripts/serve started, and nothing else. Which stack: environment variable "
-        "MARSERVE_WEB_PORT (default 5000).",
-    ).parse_args(arguments)
-    web_port = Ports.from_environment().web_port
-    run_directory = RunDirectory(web_port)
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_port(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from marserve.stack.run_directory import RunDirectory
+
+    number = web_port(options)
+    run_directory = RunDirectory(number)
     ended: list[str] = []
     if run_directory.state.exists():
-        continue_in_environment("serve", command, arguments)
+        continue_in_environment("serve", "stop", ["--port", str(number)])
         from marserve.stack.lifecycle import stop
 
         ended = stop(run_directory)
     for name in ended:
         say(f"Stopped {name}.")
     if not ended:
-        say(f"Nothing is running on web port {web_port}.")
+        say(f"Nothing is running on web port {number}.")
     return 0

@@ -1,40 +1,46 @@
-"""``marserve token``."""
+"""Print a valid token of the running stack, renewing it if it is about to expire.
+
+It is for the header 'Authorization: Bearer TOKEN' of requests to TorchServe itself.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
 
+from marserve.arguments import add_port
+from marserve.cli.operating import web_port
 from marserve.errors import MarserveError
-from marserve.stack.ports import Ports
-from marserve.stack.run_directory import RunDirectory
-from marserve.stack.state import ProcessRecord, State
-from marserve.torchserve.key_file import KeyFile
+from marserve.paths import command
+
+NEEDS = None
 
 
-def main(_command: str, arguments: Sequence[str]) -> int:
-    """Print a token that is valid for some minutes at least."""
-    parser = argparse.ArgumentParser(
-        prog="marserve token",
-        description="Print a valid token of the running stack, renewing it if it is about to expire: for the header "
-        "'Authorization: Bearer TOKEN'. Which stack: environment variable MARSERVE_WEB_PORT (default 5000).",
-    )
-    parser.add_argument("kind", nargs="?", choices=["inference", "management"], default="inference")
-    kind = parser.parse_args(arguments).kind
-    web_port = Ports.from_environment().web_port
-    run_directory = RunDirectory(web_port)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "kind", nargs="?", choices=["inference", "management"], default="inference",
+        help="which of TorchServe's APIs (default: inference)",
+    )  # fmt: skip
+    add_port(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from marserve.stack.run_directory import RunDirectory
+    from marserve.stack.state import State
+    from marserve.torchserve.key_file import KeyFile
+
+    run_directory = RunDirectory(web_port(options))
     state = State.read(run_directory.state)
-    if state is None or not (state.processes and all(map(_exists, state.processes))):
-        raise MarserveError(f"Nothing is running on web port {web_port}: start it with ./scripts/serve.")
-    print(KeyFile(run_directory.key_file, state.ports.management_port).token(kind).key)
+    if state is None or not (state.processes and all(_exists(process.pid) for process in state.processes)):
+        raise MarserveError(f"Nothing is running on web port {web_port(options)}: start it with {command('serve')}.")
+    print(KeyFile(run_directory.key_file, state.ports.management_port).token(options.kind).key)
     return 0
 
 
-def _exists(process: ProcessRecord) -> bool:
+def _exists(pid: int) -> bool:
     # Quick rather than certain: this runs before every curl. A stale key file's token is refused by whoever listens.
     try:
-        os.kill(process.pid, 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:

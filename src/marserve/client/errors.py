@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 
+from marserve.errors import MarserveError
 
-class ClientError(Exception):
+
+class ClientError(MarserveError):
     """Any failure of a call."""
 
     def __init__(self, message: str, *, status: int | None = None, type: str | None = None) -> None:  # noqa: A002

@@ -22,11 +22,13 @@ Report = Callable[[str], None]
 Confirm = Callable[[str], None]
 
 
-class NeedsConsentError(Exception):
+class NeedsConsentError(MarserveError):
     """There is no terminal to confirm on, and ``--yes`` was not given."""
 
+    exit_status = 2
 
-class DeclinedError(Exception):
+
+class DeclinedError(MarserveError):
     """The answer was no; the step was not taken."""
 
 

@@ -15,12 +15,13 @@ from marserve.setup import stamps, wheel_index
 from marserve.setup.pip import TAIL_LINES, pip_install
 from marserve.system.children import child
 from marserve.system.locks import locked
-from marserve.terminal import say
+from marserve.terminal import complain
 
 #: ``pip install --group`` exists since 25.1; one version for everybody.
 PIP = "pip==26.3"
 #: What each group has pip install beside the project itself: its extras, and a group of pyproject.toml.
 GROUPS: dict[str, tuple[str, Sequence[str]]] = {
+    "client": (".", ()),
     "serve": (".[serve]", ()),
     "int8": (".[serve,int8]", ()),
     "bench": (".[serve,int8]", ("--group", "bench")),
@@ -33,7 +34,7 @@ MODULE_OF = {"serve": "openvino", "int8": "nncf"}
 def ensure(group: str) -> Path:
     """The Python that has the packages of ``group``; in a clone they are installed where missing or outdated."""
     if CLONE is None:
-        if importlib.util.find_spec(MODULE_OF[group]) is None:
+        if group in MODULE_OF and importlib.util.find_spec(MODULE_OF[group]) is None:
             raise MarserveError(f'This needs more packages: pip install "marserve[{group}]"')
         return Path(sys.executable)
     environment = Environment(CLONE)
@@ -64,7 +65,7 @@ class Environment:
         lock = clone_lock(self._clone)
         if self._is_ready(group, lock):
             return
-        with locked(RUN / "set-up.lock", on_wait=lambda: say("Waiting for another set-up of .venv to finish ...")):
+        with locked(RUN / "set-up.lock", on_wait=lambda: complain("Waiting for another set-up of .venv to finish ...")):
             if not self._is_ready(group, lock):
                 self._install(group, lock)
 
@@ -77,14 +78,16 @@ class Environment:
             self._create()
         self._unfinished.touch()
         self._pip(["--quiet", PIP], "Updating pip")
-        say(f"Installing the packages of group '{group}' (once; some minutes on a slow line; log: {self._log}) ...")
+        complain(
+            f"Installing the packages of group '{group}' (once; some minutes on a slow line; log: {self._log}) ..."
+        )
         torch = wheel_index.pinned_torch(lock)
         if wheel_index.wants_cpu_builds() and wheel_index.answers(wheel_index.CPU_INDEX):
             arguments = ["--progress-bar", "raw", "--index-url", wheel_index.CPU_INDEX, *torch]
             try:
                 self._pip(arguments, "Installing torch for the CPU")
             except MarserveError:
-                say(f"  {wheel_index.CPU_INDEX} cannot give {' '.join(torch)}; taking the usual builds.")
+                complain(f"  {wheel_index.CPU_INDEX} cannot give {' '.join(torch)}; taking the usual builds.")
         constraint = ["--progress-bar", "raw", "--constraint", "requirements.lock"]
         # First, so that the project itself is built with what is locked too.
         self._pip([*constraint, "hatchling", "editables"], "Installing the build tool")
@@ -103,7 +106,7 @@ class Environment:
                 f"{sys.executable} (Python {version}) cannot make a virtual environment: it lacks venv or ensurepip.\n"
                 f"  Debian, Ubuntu:  apt-get install python{version}-venv"
             )
-        say(f"Creating .venv with Python {version} ...")
+        complain(f"Creating .venv with Python {version} ...")
         # The Python beneath, should this one run in an environment itself, even in the one to be replaced.
         base = getattr(sys, "_base_executable", None) or sys.executable
         command = [base, "-m", "venv", "--clear", self._directory]

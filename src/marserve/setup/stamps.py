@@ -8,10 +8,11 @@ from pathlib import Path
 
 #: A group and the ones that it includes.
 GROUPS = {
-    "serve": ("serve",),
-    "int8": ("int8", "serve"),
-    "bench": ("bench", "int8", "serve"),
-    "dev": ("dev", "bench", "int8", "serve"),
+    "client": ("client",),
+    "serve": ("serve", "client"),
+    "int8": ("int8", "serve", "client"),
+    "bench": ("bench", "int8", "serve", "client"),
+    "dev": ("dev", "bench", "int8", "serve", "client"),
 }
 
 

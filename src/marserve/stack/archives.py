@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from marserve.arguments import UNTRAINED
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.description import DESCRIPTION_FILE
 from marserve.setup.environment import ensure
-from marserve.stack.options import UNTRAINED, Options
+from marserve.stack.options import Options
 from marserve.system.children import child
 from marserve.terminal import say
 

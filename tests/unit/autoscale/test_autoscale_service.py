@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from marserve.autoscale.rules import Rules
+from marserve.cli.main import read
+from marserve.cli.serve import stack_options
 from marserve.errors import MarserveError
 from marserve.stack.autoscaler import AutoscalerService
 from marserve.stack.cores import Concurrency, concurrency
-from marserve.stack.options import Options, parse_options
+from marserve.stack.options import Options
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.torchserve import settings
@@ -29,7 +31,7 @@ from marserve.stack.torchserve import settings
     ],
 )
 def test_arguments_become_rules(arguments: list[str], rules: Rules | None) -> None:
-    assert parse_options(arguments) == Options(autoscale=rules)
+    assert stack_options(read("serve", arguments)) == Options(autoscale=rules)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,7 @@ def test_wrong_arguments_are_refused_with_what_is_right(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        parse_options(arguments)
+        read("serve", arguments)
     assert ended.value.code == 2
     assert complaint in capsys.readouterr().err
 

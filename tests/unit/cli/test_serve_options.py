@@ -1,34 +1,15 @@
-"""The command line of ``scripts/serve``, which a bare system Python reads before anything is set up."""
+"""The options of ``marserve serve``."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from marserve.stack.options import Options, parse_options
-from tests.support import CAT, REPOSITORY
-
-
-def bare_python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """A script's program without site-packages: ``-S`` leaves only the standard library."""
-    return subprocess.run(
-        [sys.executable, "-S", "-m", "marserve", *arguments],
-        cwd=REPOSITORY / "src",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-@pytest.mark.parametrize("script", ["serve", "stop", "token"])
-def test_help_needs_nothing_installed(script: str) -> None:
-    done = bare_python(script, "--help")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"usage: marserve {script}")
+from marserve.cli.main import read
+from marserve.cli.serve import stack_options
+from marserve.stack.options import Options
+from tests.support import CAT
 
 
 @pytest.mark.parametrize(
@@ -47,13 +28,13 @@ def test_help_needs_nothing_installed(script: str) -> None:
     ],
 )
 def test_arguments_become_options(arguments: list[str], expected: Options) -> None:
-    assert parse_options(arguments) == expected
+    assert stack_options(read("serve", arguments)) == expected
 
 
 def test_a_relative_file_keeps_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "w.pth").touch()
     monkeypatch.chdir(tmp_path)
-    assert parse_options(["--weights", "w.pth"]).weights == tmp_path / "w.pth"
+    assert read("serve", ["--weights", "w.pth"]).weights == tmp_path / "w.pth"
 
 
 @pytest.mark.parametrize(
@@ -72,12 +53,15 @@ def test_a_relative_file_keeps_its_place(tmp_path: Path, monkeypatch: pytest.Mon
         (["--archive", "/nowhere/a.mar"], "'/nowhere/a.mar' is not a file"),
         (["--host", "example"], "'example' is not an IP address"),
         (["--det"], "unrecognized arguments: --det"),
+        (["--detatch"], "did you mean --detach?"),
+        (["--precison=int8"], "did you mean --precision?"),
+        (["--detach", "now"], "unrecognized arguments: now"),
     ],
 )
 def test_wrong_arguments_are_refused_with_what_is_right(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        parse_options(arguments)
+        read("serve", arguments)
     assert ended.value.code == 2
     assert complaint in capsys.readouterr().err

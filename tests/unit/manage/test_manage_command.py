@@ -1,4 +1,4 @@
-"""The command line of ``scripts/manage.py``, and what it prints."""
+"""The commands on a running stack, and what they print."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from marserve.cli import logs
+from marserve.cli import status as status_command
+from marserve.cli.main import read
+from marserve.cli.operating import web_port
 from marserve.errors import MarserveError
 from marserve.handler.resnet18 import cpu
 from marserve.manage import capacity
 from marserve.manage.change import DeclinedError, NeedsConsentError, confirm_on_terminal
-from marserve.manage.commands import run
 from marserve.manage.metrics import Rates
-from marserve.manage.options import parse
 from marserve.manage.rendering import render_status
 from marserve.manage.status import Status, VersionStatus
 from marserve.manage.workers import WorkerReport
@@ -32,7 +34,6 @@ def a_status(*workers: WorkerReport, queued: int = 0, reasons: tuple[str, ...] =
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([], "COMMAND"),
         (["scale", "resnet18"], "--workers"),
         (["scale", "resnet18", "--workers", "-1"], "'-1' is not a number from 0 to 999"),
         (["scale", "resnet18", "--workers", "two"], "'two' is not a number"),
@@ -47,7 +48,7 @@ def test_wrong_arguments_are_refused_with_what_is_right(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        parse(arguments)
+        read(arguments[0], arguments[1:])
     assert ended.value.code == 2
     assert complaint in capsys.readouterr().err
 
@@ -55,20 +56,20 @@ def test_wrong_arguments_are_refused_with_what_is_right(
 @pytest.mark.parametrize("command", ["status", "scale", "deploy", "rollback", "drain", "recover", "logs"])
 def test_every_command_explains_itself_and_speaks_json(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        parse([command, "--help"])
+        read(command, ["--help"])
     assert ended.value.code == 0
     assert "--json" in capsys.readouterr().out
 
 
 def test_the_stack_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MARSERVE_WEB_PORT", "5001")
-    assert parse(["status"]).port == 5001
-    assert parse(["status", "--port", "5002"]).port == 5002
+    assert web_port(read("status", [])) == 5001
+    assert web_port(read("status", ["--port", "5002"])) == 5002
 
 
-def test_without_a_stack_it_says_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(parse(["status", "--port", "1"])) == 1
-    assert "Nothing is running on web port 1: start it with ./scripts/serve" in capsys.readouterr().err
+def test_without_a_stack_it_says_how_to_start_one() -> None:
+    with pytest.raises(MarserveError, match=r"Nothing is running on web port 1: start it with \./scripts/serve"):
+        status_command.run(read("status", ["--port", "1"]))
 
 
 def test_one_screen_shows_every_worker_and_that_all_is_well() -> None:
@@ -143,6 +144,6 @@ def test_what_does_not_fit_the_machine_is_refused(monkeypatch: pytest.MonkeyPatc
         capacity.check_memory(1000, [WorkerReport("1", 1, "ready", 10**12, 1, 0.0)])
 
 
-def test_a_missing_log_directory_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(parse(["logs", "--port", "1"])) == 1
-    assert "nothing was started on web port 1" in capsys.readouterr().err
+def test_a_missing_log_directory_is_told() -> None:
+    with pytest.raises(MarserveError, match="nothing was started on web port 1"):
+        logs.run(read("logs", ["--port", "1"]))

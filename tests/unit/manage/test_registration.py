@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from marserve.cli.main import read
 from marserve.errors import MarserveError
 from marserve.manage.deployment import ArchiveFile, Plan, check_plan
 from marserve.manage.running_stack import RunningStack
 from marserve.paths import CONFIG
 from marserve.stack.cores import Concurrency
-from marserve.stack.options import parse_options
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.state import ProcessRecord, State
@@ -32,7 +32,7 @@ def a_stack(parent: Path, *, model_api: bool, web_port: int = 5000) -> RunningSt
 
 @pytest.mark.parametrize(("arguments", "model_api"), [([], False), (["--model-api"], True)])
 def test_the_option_decides(arguments: list[str], model_api: bool, tmp_path: Path) -> None:
-    options = parse_options(arguments)
+    options = read("serve", arguments)
     assert options.model_api == model_api
     assert a_stack(tmp_path, model_api=options.model_api).allows_registration == model_api
 

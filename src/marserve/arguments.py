@@ -1,0 +1,156 @@
+"""Arguments of the command line: how they are parsed, their types, and the options that several commands have.
+
+Only the standard library: a bare system Python reads the arguments before anything is set up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import ipaddress
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+#: In place of a weights file.
+UNTRAINED = "untrained"
+
+
+class UsageError(Exception):
+    """Arguments that do not fit together; the command ends as it does for one that is wrong by itself."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Options have one spelling, and a near miss is answered with it."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=_HelpFormatter, allow_abbrev=False, **settings)
+
+    def read(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parse ``arguments``; wrong ones end the process with status 2 and say what is right."""
+        options, unknown = self.parse_known_args(arguments)
+        if unknown:
+            near = did_you_mean(unknown[0].partition("=")[0], self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{near}")
+        return options
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Paragraphs are wrapped, while blocks with indented lines, such as examples, stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:  # noqa: ARG002 - argparse's signature
+        blocks = text.strip().split("\n\n")
+        return "\n\n".join(block if "\n " in block else textwrap.fill(block, width) for block in blocks)
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """The end of a complaint about ``word``: the one of ``words`` that was probably meant, if any."""
+    near = difflib.get_close_matches(word, words, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """The type of a whole number within bounds."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def real(least: float, most: float) -> Callable[[str], float]:
+    """The type of a number within bounds, which may have decimals."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
+        return value
+
+    return parse
+
+
+port = whole(1, 65535)
+share = real(0, 1)
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text) or float(text) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return float(text)
+
+
+def bounds(text: str) -> tuple[int, int]:
+    """A range of workers, such as 1..4."""
+    match = re.fullmatch(r"([1-9]\d{0,3})\.\.([1-9]\d{0,3})", text)
+    if match is None or int(match[1]) > int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no range of workers such as 1..4")
+    return int(match[1]), int(match[2])
+
+
+def file(text: str) -> Path:
+    """A file that is there, as an absolute path."""
+    path = Path(text).expanduser().absolute()
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a file")
+    return path
+
+
+def folder(text: str) -> Path:
+    """A folder that is there, as an absolute path."""
+    path = Path(text).expanduser().absolute()
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
+    return path
+
+
+def weights(text: str) -> Path | str:
+    """A file that is there, or ``untrained``."""
+    return text if text == UNTRAINED else file(text)
+
+
+def address(text: str) -> str:
+    """An IP address."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IP address such as 127.0.0.1 or 0.0.0.0") from None
+
+
+def add_archive_options(parser: argparse.ArgumentParser) -> None:
+    """What an archive is built from: ``--weights --labels --precision --calibration``."""
+    parser.add_argument(
+        "--weights", metavar="FILE", type=weights,
+        help=f"state dict (.pth, .pt, .safetensors), or '{UNTRAINED}' for seeded random weights (default: the official "
+        f"ImageNet weights, from the torch hub cache or downloaded; else {UNTRAINED})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--labels", metavar="FILE", type=file,
+        help="class names in class order: text, one a line, or JSON (default: ImageNet's)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", choices=["auto", "f32", "bf16", "int8"],
+        help="what the network computes in; auto is bf16 where the processor has it (default: as in "
+        "config/model-config.yaml)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--calibration", metavar="DIR", type=folder,
+        help="100 or more pictures like those to be classified: int8 is fitted to half of them and judged by the "
+        "others; needed for int8 unless the archive at hand was built with them",
+    )  # fmt: skip
+
+
+def add_port(parser: argparse.ArgumentParser) -> None:
+    """Which stack."""
+    parser.add_argument(
+        "--port", type=port, metavar="PORT",
+        help="the stack, by its web port (default: environment variable MARSERVE_WEB_PORT, else 5000)",
+    )  # fmt: skip

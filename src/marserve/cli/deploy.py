@@ -1,0 +1,84 @@
+"""Make a new version the default, after checking it.
+
+Registers the archive as a new version beside the present one, starts one worker, compares its answers with the
+present version's, starts the other workers, warms them up, and makes the new version the default. Whatever fails on
+the way, Ctrl-C included, removes the new version again; the old one answers throughout. The old version then keeps
+one worker for rollback; the version before that is removed.
+
+Needs a stack started with --model-api. Versions that were deployed are forgotten when the stack stops: start it with
+the new weights then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from marserve.arguments import share, whole
+from marserve.cli.operating import (
+    EXIT_STATUS,
+    MOST_WORKERS,
+    add_common,
+    add_pictures,
+    confirm,
+    pictures,
+    print_result,
+    report,
+    running_stack,
+)
+from marserve.paths import command
+
+NEEDS = "serve"
+EPILOG = f"""examples:
+  marserve build --weights new.pth --version 2.0 --output new
+  marserve deploy resnet18 --archive new/resnet18.mar --pictures photographs
+      2.0 becomes the default if it answers these pictures as the present version does
+  marserve rollback resnet18
+      back to the version before
+
+{EXIT_STATUS}"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model")
+    parser.add_argument(
+        "--archive", type=Path, required=True, metavar="FILE", help="a .mar whose version is not served yet"
+    )
+    add_pictures(parser, "to warm it up and to compare with")
+    parser.add_argument(
+        "--min-agreement", type=share, default=0.9, metavar="SHARE",
+        help="share of the pictures on which both versions must have the same top class, 0 to 1 (default: 0.9)",
+    )  # fmt: skip
+    parser.add_argument("--no-compare", action="store_true", help="other answers and labels are what is wanted")
+    parser.add_argument(
+        "--workers", type=whole(0, MOST_WORKERS), metavar="N",
+        help="workers of the new version (default: as many as the old one has)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--remove-old", action="store_true", help="do not keep the old version, so that there is no rollback"
+    )
+    parser.add_argument("--force", action="store_true", help="even if memory does not suffice")
+    add_common(parser, changes=True)
+
+
+def run(options: argparse.Namespace) -> int:
+    from marserve.manage.deployment import ArchiveFile, Plan, deploy
+
+    stack = running_stack(options)
+    plan = Plan(
+        model=options.model,
+        archive=ArchiveFile.read(options.archive),
+        pictures=pictures(options),
+        min_agreement=None if options.no_compare else options.min_agreement,
+        workers=options.workers,
+        remove_old=options.remove_old,
+        force=options.force,
+    )
+    if not options.yes and not sys.stdin.isatty():  # before any work is done for it
+        confirm(options)(f"{plan.model} {plan.archive.version} is to become the default.")
+    done = deploy(stack, plan, confirm=confirm(options), report=report(options))
+    back = f" Back: {command(f'rollback {done.model}')}" if done.can_roll_back else ""
+    text = f"{done.model} {done.version} answers now, with {done.workers} workers.{back}"
+    return print_result(options, asdict(done), text)

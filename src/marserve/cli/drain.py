@@ -1,0 +1,39 @@
+"""Take the workers from a version once it is idle.
+
+Waits until a version has nothing queued or at work, then takes its workers away; changes nothing where it does not
+become idle in time. The default version first hands over to another one that has workers; where there is none, the
+model answers 503 from then on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from marserve.arguments import real
+from marserve.cli.operating import EXIT_STATUS, add_common, confirm, print_result, report, running_stack
+from marserve.paths import command
+
+NEEDS = "serve"
+EPILOG = EXIT_STATUS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL[/VERSION]")
+    parser.add_argument(
+        "--timeout", type=real(0.1, 3600), default=60.0, metavar="S", help="to become idle in (default: 60)"
+    )
+    add_common(parser, changes=True)
+
+
+def run(options: argparse.Namespace) -> int:
+    from marserve.manage.draining import drain
+
+    stack = running_stack(options)
+    model, _, version = options.model.partition("/")
+    done = drain(
+        stack, model, version or None,
+        timeout_s=options.timeout, confirm=confirm(options), report=report(options),
+    )  # fmt: skip
+    back = command(f"scale {done.model} --version {done.version} --workers {done.workers_before}")
+    return print_result(options, asdict(done), f"{done.model} {done.version} has no workers any more. Back: {back}")

@@ -1,0 +1,39 @@
+"""Make the version before the default again.
+
+The version that was the default before the last deploy gets its workers back, is warmed up and made the default; the
+other one keeps one worker, so a second rollback takes the first back.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from marserve.cli.operating import (
+    EXIT_STATUS,
+    add_common,
+    add_pictures,
+    confirm,
+    pictures,
+    print_result,
+    report,
+    running_stack,
+)
+
+NEEDS = "serve"
+EPILOG = EXIT_STATUS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model")
+    add_pictures(parser, "to warm it up")
+    add_common(parser, changes=True)
+
+
+def run(options: argparse.Namespace) -> int:
+    from marserve.manage.rollback import roll_back
+
+    stack = running_stack(options)
+    done = roll_back(stack, options.model, pictures(options), confirm=confirm(options), report=report(options))
+    text = f"{done.model} {done.version} answers again, with {done.workers} workers."
+    return print_result(options, asdict(done), text)

@@ -1,0 +1,38 @@
+"""Change the number of workers.
+
+New workers are waited for; if one cannot start, the old number is kept and its reason shown. Fewer workers lose
+nothing: the web service sends again what they were at work on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from marserve.arguments import whole
+from marserve.cli.operating import EXIT_STATUS, MOST_WORKERS, add_common, confirm, print_result, report, running_stack
+
+NEEDS = "serve"
+EPILOG = f"""examples:
+  marserve scale resnet18 --workers 4
+      four workers; returns when all are READY
+
+{EXIT_STATUS}"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model")
+    parser.add_argument("--workers", type=whole(0, MOST_WORKERS), required=True, metavar="N")
+    parser.add_argument("--version", metavar="V", help="of this version (default: the default one)")
+    parser.add_argument("--force", action="store_true", help="even if cores or memory do not suffice")
+    add_common(parser, changes=True)
+
+
+def run(options: argparse.Namespace) -> int:
+    from marserve.manage.scaling import scale
+
+    done = scale(
+        running_stack(options), options.model, options.version, options.workers,
+        force=options.force, confirm=confirm(options), report=report(options),
+    )  # fmt: skip
+    return print_result(options, asdict(done), f"{done.model} {done.version} has {done.workers} workers.")

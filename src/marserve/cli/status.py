@@ -1,0 +1,73 @@
+"""Models, versions, workers, queues and rates of a running stack on one screen.
+
+The default version of each model has a *. WAIT is the mean time in the queue; MEMORY counts pages that workers share
+in part (PSS). A worker that TorchServe lists though it has ended for good is DEAD.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from marserve.arguments import real
+from marserve.cli.operating import add_common, running_stack
+from marserve.errors import StopRequestedError
+from marserve.terminal import say
+
+if TYPE_CHECKING:
+    from marserve.manage.status import Status
+
+NEEDS = "serve"
+EPILOG = """examples:
+  marserve status --watch
+      again and again; Ctrl-C ends it
+
+exit status: 0 all is well; 1 there are problems, or nothing is running; 2 wrong arguments"""
+#: Moves to the top left and clears what is below, without the flicker of clearing first.
+TOP_LEFT, CLEAR_BELOW, CLEAR_LINE = "\033[H", "\033[J", "\033[K"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--watch", action="store_true", help="show it again and again until Ctrl-C")
+    parser.add_argument(
+        "--interval", type=real(0.1, 3600), default=1.0, metavar="S",
+        help="seconds that rates are taken over (default: 1)",
+    )  # fmt: skip
+    add_common(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from marserve.manage import metrics
+    from marserve.manage.status import read_status
+
+    stack = running_stack(options)
+    with stack.management() as management:
+        before = metrics.look(stack)
+        while True:
+            try:
+                time.sleep(options.interval)
+            except StopRequestedError:
+                if options.watch:
+                    return 0
+                raise
+            after = metrics.look(stack)
+            status = read_status(stack, management, before, after)
+            _show(status, options)
+            if not options.watch:
+                return 1 if status.problems else 0
+            before = after
+
+
+def _show(status: Status, options: argparse.Namespace) -> None:
+    from marserve.manage.rendering import render_status
+
+    if options.json:
+        say(json.dumps(status.as_json()))
+    elif options.watch and sys.stdout.isatty():
+        lines = render_status(status).replace("\n", f"{CLEAR_LINE}\n")
+        say(f"{TOP_LEFT}{lines}{CLEAR_LINE}\n{CLEAR_BELOW}")
+    else:
+        say(render_status(status))

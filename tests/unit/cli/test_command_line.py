@@ -1,0 +1,111 @@
+"""What all commands have in common, as a bare system Python runs them before anything is set up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from marserve import __version__, paths
+from marserve.cli.main import COMMANDS
+from marserve.paths import as_here, command
+from tests.support import REPOSITORY
+
+
+def bare_python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line without site-packages: ``-S`` leaves only the standard library."""
+    return subprocess.run(
+        [sys.executable, "-S", "-c", "import sys; from marserve.cli.main import main; sys.exit(main())", *arguments],
+        cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": "src"}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_needs_nothing_installed_and_names_the_exit_statuses(name: str) -> None:
+    done = bare_python(name, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: {command(name)} ")
+    assert "exit status: 0" in done.stdout
+
+
+def test_without_a_command_all_are_named_and_with_help_that_is_no_failure() -> None:
+    helped, bare = bare_python("--help"), bare_python()
+    assert (helped.returncode, bare.returncode) == (0, 2)
+    assert helped.stdout == bare.stdout
+    assert all(f"\n  {name} " in helped.stdout for name in COMMANDS)
+
+
+def test_there_is_one_version() -> None:
+    done = bare_python("--version")
+    assert done.stdout == f"marserve {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["statsu"], "no command 'statsu'; did you mean status?"),
+        (["xyzzy"], "no command 'xyzzy'; there are: serve, stop"),
+        (["logs", "--line", "5"], "logs: error: unrecognized arguments: --line 5; did you mean --lines?"),
+        (["stop", "now"], "unrecognized arguments: now"),
+    ],
+)
+def test_a_near_miss_is_answered_with_what_was_meant(arguments: list[str], complaint: str) -> None:
+    done = bare_python(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_has_had_enough_is_no_failure_to_explain() -> None:
+    code = (
+        "import sys; from marserve.running import run_command; sys.exit(run_command(lambda: print('x' * 10**6) or 0))"
+    )
+    done = subprocess.run(
+        ["/bin/bash", "-c", f'"{sys.executable}" -c "{code}" | head -c 1'], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("x", "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("marserve sta", {"status"}), ("marserve serve --preci", {"--precision"}), ("marserve token m", {"management"})],
+)
+def test_a_shell_completes_commands_options_and_choices(typed: str, offered: set[str], tmp_path: Path) -> None:
+    answer = tmp_path / "answer"
+    variables = {
+        "_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
+        "COMP_LINE": typed, "COMP_POINT": str(len(typed)),
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "marserve"], env=os.environ | variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert {word.strip() for word in answer.read_text().splitlines()} == offered
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_what_a_shell_reads(shell: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "marserve", "completion", shell], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "marserve" in done.stdout
+
+
+def test_messages_name_the_command_that_works_where_the_person_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = tmp_path / "my clone"
+    (clone / "scripts").mkdir(parents=True)
+    (clone / "scripts" / "stop").touch()
+    monkeypatch.setattr(paths, "CLONE", clone)
+    monkeypatch.chdir(clone)
+    assert command("stop") == "./scripts/stop"
+    assert as_here("marserve scale resnet18") == "./scripts/marserve scale resnet18"
+    monkeypatch.chdir(tmp_path)
+    assert command("scale resnet18") == f"'{clone}/scripts'/marserve scale resnet18"
+    monkeypatch.setattr(paths, "CLONE", None)
+    assert command("stop") == "marserve stop"
