@@ -56,7 +56,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _print(lines: Iterable[LogLine], options: argparse.Namespace) -> None:
-    from marserve.manage.rendering import render_line
-
     for line in lines:
-        say(json.dumps(line.as_json()) if options.json else render_line(line))
+        say(json.dumps(line.as_json()) if options.json else _render(line))
+
+
+def _render(line: LogLine) -> str:
+    time = line.time.astimezone().strftime("%H:%M:%S.%f")[:-3]
+    return f"{time} {line.source:<9} {line.level:<7} {line.origin}  {line.text}"

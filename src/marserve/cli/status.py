@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _show(status: Status, options: argparse.Namespace) -> None:
-    from marserve.manage.rendering import render_status
+    from marserve.manage.status import render_status
 
     if options.json:
         say(json.dumps(status.as_json()))

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from marserve.client.management import ManagementClient
+from marserve.handler.resnet18.description import DESCRIPTION_FILE
 from marserve.manage.metrics import Look, Rates, rates, web_rates
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.workers import WorkerReport, inspect_workers
 from marserve.torchserve.models import ModelVersion
+from marserve.web.models import DEMONSTRATION_ARCHITECTURE, Weights
+
+_COLUMNS = ("MODEL", "VERSION", "WEIGHTS", "WORKER", "PID", "STATE", "MEMORY", "QUEUE", "WAIT", "REQUESTS")
+UNKNOWN = "-"
 
 
 @dataclass(frozen=True)
@@ -22,6 +33,7 @@ class VersionStatus:
     version: str
     is_default: bool
     archive: str
+    weights: Weights
     workers: Sequence[WorkerReport]
     queued: int
     queue_capacity: int
@@ -66,6 +78,12 @@ class Status:
             *(problem for version in self.versions for problem in version.problems),
         ]
 
+    @property
+    def notes(self) -> list[str]:
+        """What somebody should know, and may want so."""
+        untrained = [f"{one.model} {one.version}" for one in self.versions if one.weights == "untrained"]
+        return [f"{name} is untrained: its labels mean nothing." for name in untrained]
+
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""
         return {**asdict(self), "problems": self.problems}
@@ -89,6 +107,7 @@ def _version_status(stack: RunningStack, listed: ModelVersion, before: Look, aft
         version=listed.version,
         is_default=listed.is_default,
         archive=listed.archive,
+        weights=_weights(stack.run_directory.model_store / Path(listed.archive).name),
         workers=inspect_workers(listed, stack.run_directory.logs),
         queued=listed.queued,
         queue_capacity=listed.queue_capacity,
@@ -105,3 +124,60 @@ def _web_reasons(stack: RunningStack) -> list[str]:
     except (ValueError, KeyError, TypeError):
         return [f"it answers with status {reply.status}."]
     return [str(reason) for reason in reasons]
+
+
+def _weights(archive: Path) -> Weights:
+    """What the description in ``archive`` says; reading it there takes no place in the model's queue."""
+    try:
+        with zipfile.ZipFile(archive) as mar:
+            description = json.loads(mar.read(DESCRIPTION_FILE))
+        trained, architecture = description["weights"]["trained"], description["architecture"]
+    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError):
+        return "unknown"
+    if not trained:
+        return "untrained"
+    return "demonstration" if architecture == DEMONSTRATION_ARCHITECTURE else "trained"
+
+
+def render_status(status: Status) -> str:
+    """One screen, in colours where standard output is a terminal."""
+    table = Table(*_COLUMNS, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for version in status.versions:
+        left, right = _version_cells(version)
+        workers: Sequence[WorkerReport | None] = version.workers or [None]
+        for worker in workers:
+            table.add_row(*left, *_worker_cells(worker), *right)
+            left, right = ("",) * len(left), ("",) * len(right)
+    answers = ", ".join(f"{rate:.1f}/s {kind}" for kind, rate in sorted(status.web_rates.items()) if rate) or "idle"
+    state = "NOT READY" if status.web_reasons else "ready"
+    console = Console(width=1000, markup=False, highlight=False, emoji=False)
+    with console.capture() as screen:
+        archives = ", takes new archives" if status.takes_archives else ""
+        console.print(f"Web port {status.web_port}: {state}, {answers}{archives}\n")
+        console.print(table)
+        console.print()
+        for problem in status.problems:
+            console.print(f"! {problem}", style="red")
+        for note in status.notes:
+            console.print(note, style="yellow")
+        if not status.problems:
+            console.print("All else is well." if status.notes else "All is well.")
+    return "\n".join(line.rstrip() for line in screen.get().splitlines())
+
+
+def _version_cells(version: VersionStatus) -> tuple[tuple[str | Text, ...], tuple[str, ...]]:
+    rate, wait = version.rates.requests_per_s, version.rates.queue_ms
+    weights = Text(version.weights, "yellow" if version.weights == "untrained" else "")
+    return (version.model, f"{version.version}{' *' if version.is_default else ''}", weights), (
+        f"{version.queued}/{version.queue_capacity}",
+        UNKNOWN if wait is None else f"{wait:.1f} ms",
+        UNKNOWN if rate is None else f"{rate:.1f}/s",
+    )
+
+
+def _worker_cells(worker: WorkerReport | None) -> tuple[str | Text, ...]:
+    if worker is None:
+        return UNKNOWN, UNKNOWN, "none", UNKNOWN
+    memory = UNKNOWN if worker.rss is None else f"{(worker.pss or worker.rss) / 1e6:.0f} MB"
+    state = {"ready": Text("READY", "green"), "dead": Text("DEAD", "red")}.get(worker.state, Text(worker.state))
+    return worker.id, str(worker.pid) if worker.rss is not None else UNKNOWN, state, memory

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,19 +17,22 @@ from marserve.errors import MarserveError
 from marserve.handler.resnet18 import cpu
 from marserve.manage import capacity
 from marserve.manage.change import DeclinedError, NeedsConsentError, confirm_on_terminal
-from marserve.manage.metrics import Rates
-from marserve.manage.rendering import render_status
-from marserve.manage.status import Status, VersionStatus
+from marserve.manage.metrics import Look, Rates
+from marserve.manage.status import Status, VersionStatus, read_status, render_status
 from marserve.manage.workers import WorkerReport
 from marserve.system.machine import Machine
+from marserve.web.models import Weights
 from tests.unit.cgroup_trees import SYSTEMS, cpu_quota, make_tree, memory_limit
+from tests.unit.manage.fake_stack import FakeStack
 
 READY = WorkerReport("9000", 41, "ready", 250_000_000, 190_000_000, 1.5)
 DEAD = WorkerReport("9001", 42, "dead", None, None, None)
 
 
-def a_status(*workers: WorkerReport, queued: int = 0, reasons: tuple[str, ...] = ()) -> Status:
-    version = VersionStatus("resnet18", "1.0", True, "resnet18.mar", workers, queued, 384, Rates(12.5, 3.25))
+def a_status(
+    *workers: WorkerReport, queued: int = 0, reasons: tuple[str, ...] = (), weights: Weights = "trained"
+) -> Status:
+    version = VersionStatus("resnet18", "1.0", True, "resnet18.mar", weights, workers, queued, 384, Rates(12.5, 3.25))
     return Status(5000, False, reasons, {"2xx": 12.5, "5xx": 0.0}, [version])
 
 
@@ -76,6 +81,35 @@ def test_one_screen_shows_every_worker_and_that_all_is_well() -> None:
     shown = render_status(a_status(READY))
     for part in ("resnet18", "1.0 *", "9000", "41", "READY", "190 MB", "0/384", "3.2 ms", "12.5/s", "All is well."):
         assert part in shown
+
+
+def test_a_model_that_is_untrained_is_not_called_well() -> None:
+    status = a_status(READY, weights="untrained")
+    assert status.problems == []  # since somebody may want it so
+    shown = render_status(status)
+    assert "resnet18 1.0 is untrained: its labels mean nothing." in shown
+    assert "All is well." not in shown
+
+
+@pytest.mark.parametrize(
+    ("description", "weights"),
+    [
+        ({"architecture": "resnet18", "weights": {"trained": True}}, "trained"),
+        ({"architecture": "resnet18", "weights": {"trained": False}}, "untrained"),
+        ({"architecture": "efficientnet_lite0", "weights": {"trained": True}}, "demonstration"),
+        ({}, "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_the_archive_tells_what_its_weights_are_worth(description: object, weights: Weights, tmp_path: Path) -> None:
+    stack = FakeStack.made_in(tmp_path)
+    store = stack.run_directory.model_store
+    store.chmod(0o700)
+    if description is not None:
+        with zipfile.ZipFile(store / "resnet18.mar", "w") as mar:
+            mar.writestr("description.json", json.dumps(description))
+    status = read_status(stack, stack.management(), Look(), Look())
+    assert [version.weights for version in status.versions] == [weights]
 
 
 @pytest.mark.parametrize(
