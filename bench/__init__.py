@@ -1,1 +1,9 @@
-"""The benchmark: this project's stack and its peers, measured side by side on one machine."""
+"""This project and other model servers, measured side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+#: What a run needs again next time: the peers' virtual environments, and the archives of this project's servers.
+ENVIRONMENTS = REPOSITORY / "bench" / ".environments"

@@ -1,4 +1,4 @@
-"""``./scripts/bench``."""
+"""``./scripts/bench``: who takes part in a run, and its parts in their order."""
 
 from __future__ import annotations
 
@@ -8,46 +8,36 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from bench.bodies import BodyFormat
-from bench.campaign import Campaign
-from bench.candidates import Candidate, measured_keys
-from bench.errors import BenchError
-from bench.growth import growth_points, measure_growth
-from bench.idle_server import idle_server
+from bench import REPOSITORY
+from bench.campaign import Campaign, estimate_s
+from bench.candidate import Candidate, Workspace, measured_keys
+from bench.errors import BenchError, CandidateError, InstallationError
 from bench.in_process import measure_in_process
-from bench.journal import Journal, read_records
 from bench.machine import describe_machine
-from bench.options import COMPARED_AT, Options, chooses, parse_options
-from bench.pictures import PictureSet, make_large, read_photographs
-from bench.plan import LARGE, PHOTOGRAPHS, estimate_s
+from bench.measurements import Journal, Summary, read_records
+from bench.options import Options, chooses, parse_options
+from bench.our_server import OurServer
+from bench.peer_files import read_peers
+from bench.peer_server import PeerServer, peer_version
+from bench.pictures import LARGE, PHOTOGRAPHS, PictureSet, make_large, read_photographs
 from bench.reference import expected_answers
 from bench.report import write_report
-from bench.roster import OURS, our_servers, peer_servers, prepare_ours, prepare_peers
-from bench.summary import Summary
-from bench.target import Target
-from bench.workspace import REPOSITORY, Workspace
-from bench.wrk import run_wrk, write_requests, wrk_program
-from marserve.errors import MarserveError
-from marserve.handler.resnet18.cpu import usable_cores
+from bench.wrk import wrk_program
 from marserve.running import run_command
 from marserve.terminal import say
 
 RESULTS = REPOSITORY / "bench" / "results"
 MEASUREMENTS = "measurements.jsonl"
-#: What the growth part compares with: one worker of this handler is added to another.
-STOCK = "torchserve_stock"
+OURS = "ours"
 
 
 def main() -> int:
     """Measure and report, or only report."""
     options = parse_options(sys.argv[1:])
-    try:
-        if options.report_only is not None:
-            say(str(write_report(Summary(read_records(options.report_only)), options.report_only.parent)))
-            return 0
-        return _bench(options, sys.argv[1:])
-    except BenchError as exc:
-        raise MarserveError(str(exc)) from exc
+    if options.report_only is not None:
+        say(str(write_report(Summary(read_records(options.report_only)), options.report_only.parent)))
+        return 0
+    return _bench(options, sys.argv[1:])
 
 
 def _bench(options: Options, arguments: Sequence[str]) -> int:
@@ -79,8 +69,6 @@ def _bench(options: Options, arguments: Sequence[str]) -> int:
 
 
 def _measure(workspace: Workspace, options: Options, sets: dict[str, PictureSet], journal: Journal) -> None:
-    photographs = sets[PHOTOGRAPHS]
-    _measure_generator(workspace, photographs, journal)
     expected = expected_answers(workspace.photographs, workspace.weights)
     # Without ours in the run the peers may still want its engine.
     ours, archives = prepare_ours(our_servers(workspace, options), journal)
@@ -92,26 +80,69 @@ def _measure(workspace: Workspace, options: Options, sets: dict[str, PictureSet]
             measure_in_process(archives, workspace.photographs, journal, options, round_number)
         if "servers" in options.parts:
             campaign.run_round(candidates, round_number)
-    if "growth" in options.parts and options.wants_server(OURS):
-        stock = next((peer for peer in peers if peer.peer.name == STOCK), None)
-        measure_growth(workspace, journal, options, photographs, stock)
 
 
-def _measure_generator(workspace: Workspace, photographs: PictureSet, journal: Journal) -> None:
-    if journal.has("generator"):
-        return
-    with idle_server() as server:
-        target = Target(server.port, "/", BodyFormat())
-        requests = workspace.temp / "generator"
-        write_requests(requests, target, photographs.pictures)
-        load = run_wrk(target, requests, COMPARED_AT, 3)
-    journal.add("generator", per_second=load.per_second, cpu_s=load.generator_cpu_s)
-    say(f"wrk alone: {load.per_second:.0f} requests/s of these pictures")
+def our_servers(workspace: Workspace, options: Options) -> list[OurServer]:
+    """One for each precision."""
+    return [OurServer(precision, workspace) for precision in options.precisions]
+
+
+def peer_servers(workspace: Workspace, options: Options, archives: dict[str, Path]) -> list[PeerServer]:
+    """The chosen variants of the chosen peers; those with our engine once for each requested precision."""
+    servers = []
+    for peer in read_peers():
+        if not options.wants_server(peer.name):
+            continue
+        for variant in peer.variants:
+            precisions = options.engine_precisions if variant.is_ours else ("f32",)
+            servers += [PeerServer(peer, variant, workspace, archives, precision) for precision in precisions]
+    return [server for server in servers if options.wants_variant(server.key)]
+
+
+def prepare_ours(servers: list[OurServer], journal: Journal) -> tuple[list[OurServer], dict[str, Path]]:
+    """Build the archives; those servers that can run, and their archives' content by precision."""
+    ready, archives = [], {}
+    for server in servers:
+        say(f"Building {server.title} ...")
+        try:
+            server.prepare()
+        except BenchError as exc:
+            _leave_out(server, exc, journal)
+            continue
+        ready.append(server)
+        archives[server.precision] = server.unpack()
+    return ready, archives
+
+
+def prepare_peers(servers: list[PeerServer], journal: Journal) -> list[PeerServer]:
+    """Install what they need; those that can run."""
+    ready = []
+    versions: dict[str, str | None] = {}
+    unusable: dict[str, str] = {}
+    for server in servers:
+        name = server.peer.name
+        try:
+            if name in unusable:
+                raise InstallationError(unusable[name])
+            python = server.prepare()
+        except CandidateError as exc:
+            if isinstance(exc, InstallationError):  # not tried again for each variant
+                unusable[name] = str(exc)
+            _leave_out(server, exc, journal)
+            continue
+        ready.append(server)
+        versions[name] = versions.get(name) or peer_version(name, python)
+    journal.add("peer versions", versions=versions)
+    return ready
+
+
+def _leave_out(server: OurServer | PeerServer, reason: BenchError, journal: Journal) -> None:
+    say(f"  {server.title}: left out: {reason}")
+    journal.add("left out", candidate=server.key, title=server.title, reason=str(reason))
 
 
 def _announce(candidates: Sequence[Candidate], options: Options) -> None:
-    points = len(growth_points(usable_cores()))
-    minutes = estimate_s(candidates, options, points) / 60
+    minutes = estimate_s(candidates, options) / 60
     rounds = "1 round" if options.rounds == 1 else f"{options.rounds} rounds"
     say(f"{rounds} of {len(candidates)} servers: about {minutes:.0f} minutes, and once the peers' installation.")
     for option, words in (("--curves", options.curves), ("--large", options.large)):

@@ -1,23 +1,24 @@
-"""The run itself: rounds of visits, each a start, checks, measurements and a stop."""
+"""The run itself: rounds of visits, each a start, checks, measurements and a stop; and how long that takes."""
 
 from __future__ import annotations
 
+import random
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench import process_family
-from bench.ask import Answer, ask, ask_picture
-from bench.candidates import Candidate, RunningServer, measured_keys
+from bench import server_process
+from bench.candidate import Candidate, RunningServer, measured_keys
 from bench.errors import BenchError, CandidateError
-from bench.journal import Journal
-from bench.options import Options
-from bench.pictures import PictureSet
-from bench.plan import PHOTOGRAPHS, Step, steps_of, visiting_order
+from bench.measurements import Journal
+from bench.options import COMPARED_AT, Options
+from bench.pictures import LARGE, LARGE_CLIENTS, PHOTOGRAPHS, PictureSet
 from bench.reference import Expected
-from bench.target import Target
+from bench.target import Answer, Target, send, send_picture
 from bench.wrk import Load, run_wrk, write_requests
+from marserve.system.waiting import wait_until
 from marserve.terminal import say
 
 #: Seconds from a server's start to its first right answer.
@@ -26,6 +27,50 @@ POLL_S = 0.05
 POLL_TIMEOUT_S = 10.0
 #: Clients of the warm-up: enough that batches form, and that every worker gets work.
 WARM_UP_CLIENTS = 16
+#: Seconds of one visit besides its measurements, as seen on two cores: start, checks, stop.
+VISIT_S = 14.0
+#: Seconds of each measurement besides its own: wrk reads the pictures.
+MEASUREMENT_S = 0.5
+#: Seconds of each in-process measurement besides its own: its processes load and warm up.
+LIMIT_S = 8.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One measurement at a running server: which pictures, how many clients."""
+
+    pictures: str
+    clients: int
+
+
+def steps_of(key: str, options: Options) -> list[Step]:
+    """What is measured at the level ``key`` of a server."""
+    clients = options.clients if options.wants_curve(key) else (COMPARED_AT,)
+    # The most telling first: a visit that breaks off has it.
+    ordered = sorted(set(clients), key=lambda number: (number != COMPARED_AT, number))
+    steps = [Step(PHOTOGRAPHS, number) for number in ordered]
+    if options.wants_large(key):
+        steps.append(Step(LARGE, LARGE_CLIENTS))
+    return steps
+
+
+def visiting_order(candidates: Sequence[Candidate], round_number: int) -> list[Candidate]:
+    """Each round has its own order, the same in every run: a slow minute of the machine hits different servers."""
+    order = list(candidates)
+    random.Random(round_number).shuffle(order)  # noqa: S311 - an order, no secret
+    return order
+
+
+def estimate_s(candidates: Iterable[Candidate], options: Options) -> float:
+    """Seconds that the whole run takes, set-up of the peers' environments apart."""
+    total = 0.0
+    for candidate in candidates if "servers" in options.parts else []:
+        steps = [step for _, key in measured_keys(candidate) for step in steps_of(key, options)]
+        warm_up_s = len(candidate.levels) * options.warm_up_s
+        total += options.rounds * (VISIT_S + warm_up_s + len(steps) * (options.seconds + MEASUREMENT_S))
+    if "limit" in options.parts:
+        total += options.rounds * len(options.precisions) * 3 * (options.seconds + LIMIT_S)
+    return total
 
 
 class Campaign:
@@ -86,16 +131,16 @@ class Campaign:
             if self._journal.has("load", **fields):
                 continue
             first = round_number * 37 + step.clients
-            before = process_family.cpu_seconds(server.mark)
+            before = server_process.cpu_seconds(server.mark)
             load = run_wrk(target, requests[step.pictures], step.clients, self._options.seconds, first)
-            after = process_family.cpu_seconds(server.mark)
+            after = server_process.cpu_seconds(server.mark)
             used = {name: seconds - before.get(name, 0.0) for name, seconds in after.items()}
             self._note_load(candidate, key, load, step, round_number, used)
             self._wait_for_the_queue(target)
 
     def _wait_for_the_queue(self, target: Target) -> None:
-        """What clients had asked for that are gone now is still worked on, and is no work of the next measurement."""
-        ask_picture(target, self._expected[0].picture)
+        """Requests of clients that are gone are still worked on; that is no work of the next measurement."""
+        send_picture(target, self._expected[0].picture)
 
     def _note_load(
         self, candidate: Candidate, key: str, load: Load, step: Step, round_number: int, server_cpu_s: dict[str, float]
@@ -115,17 +160,17 @@ class Campaign:
     def _check(self, target: Target, server: RunningServer) -> None:
         """Wait until each reference picture is answered rightly."""
         if (ready := target.ready) is not None:
-            _poll(lambda: ask(target, "GET", ready, None, {}, POLL_TIMEOUT_S), server)
+            _first_answer(lambda: send(target, "GET", ready, None, {}, POLL_TIMEOUT_S), server)
         for expected in self._expected:
             picture = expected.picture
-            answer = _poll(lambda picture=picture: ask_picture(target, picture), server)  # type: ignore[misc]
+            answer = _first_answer(lambda picture=picture: send_picture(target, picture), server)  # type: ignore[misc]
             if not expected.is_answered_by(answer.body):
                 raise CandidateError(
                     f"Its answer lacks {' or '.join(expected.names)} (class {expected.class_id}): {answer.body[:300]!r}"
                 )
 
     def _note_memory(self, candidate: Candidate, server: RunningServer, round_number: int, state: str) -> None:
-        memory = process_family.memory(server.mark)
+        memory = server_process.memory(server.mark)
         self._journal.add(
             f"memory {state}", candidate=candidate.key, round=round_number, total_mb=memory.total_mb,
             processes=[list(process) for process in memory.processes],
@@ -148,14 +193,19 @@ class Campaign:
         )
 
 
-def _poll(question: Callable[[], Answer | None], server: RunningServer) -> Answer:
+def _first_answer(request: Callable[[], Answer | None], server: RunningServer) -> Answer:
     """The first answer with status 200. Raises CandidateError when the server ends or takes too long."""
-    give_up = time.monotonic() + START_S
-    while True:
-        answer = question()
-        if answer is not None and answer.status == 200:
-            return answer
-        if time.monotonic() > give_up or (answer is None and not process_family.members(server.mark)):
-            what = "nothing" if answer is None else f"status {answer.status}: {answer.body[:200]!r}"
-            raise CandidateError(f"It did not start to answer in time, last {what}; see {server.log.name}.")
-        time.sleep(POLL_S)
+    answer: Answer | None = None
+
+    def is_answered() -> bool:
+        nonlocal answer
+        answer = request()
+        return answer is not None and answer.status == 200
+
+    def is_alive() -> bool:
+        return answer is not None or bool(server_process.members(server.mark))
+
+    if wait_until(is_answered, START_S, poll_s=POLL_S, while_alive=is_alive) and answer is not None:
+        return answer
+    what = "nothing" if answer is None else f"status {answer.status}: {answer.body[:200]!r}"
+    raise CandidateError(f"It did not start to answer in time, last {what}; see {server.log.name}.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from marserve.errors import MarserveError
 
-class BenchError(Exception):
+
+class BenchError(MarserveError):
     """The message says what happened and what to do."""
 
 

@@ -11,13 +11,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from bench.environments import ENVIRONMENTS
 from marserve.handler.resnet18.cpu import usable_cores
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 PACKAGES = ("torch", "torchvision", "openvino", "torchserve", "numpy", "pillow", "fastapi", "uvicorn", "aiohttp")
-#: The package that gives a peer its version, where it is not called as the peer is.
-PEER_PACKAGES = {"ray_serve": "ray", "pytriton": "nvidia-pytriton", "torchserve_stock": "torchserve"}
 
 
 def describe_machine(arguments: list[str]) -> dict[str, Any]:
@@ -41,14 +38,6 @@ def describe_machine(arguments: list[str]) -> dict[str, Any]:
         "load_before": list(os.getloadavg()),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
     }
-
-
-def peer_version(peer: str, python: Path) -> str | None:
-    """The version of the peer's own package in its environment."""
-    package = PEER_PACKAGES.get(peer, peer)
-    code = f"import importlib.metadata as m; print(m.version({package!r}))"
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False, cwd=ENVIRONMENTS)
-    return done.stdout.strip() or None
 
 
 def _version(package: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ EPILOG = """examples:
   ./scripts/bench --photographs ~/photographs
       everything: this project in f32, bf16 and int8, every peer in every variant, the limit of the machine
   ./scripts/bench --photographs ~/photographs --quick
-      one short round of everything, to see whether it works
+      one short round of everything; about half an hour, and once the peers' installation
+  ./scripts/bench --photographs ~/photographs --quick --only ours
+      one short round of this project alone: about 5 minutes
   ./scripts/bench --photographs ~/photographs --only ours,torchserve_stock,litserve --variants "1 thread,our engine"
       some servers, and of the peers only variants whose names contain one of these words
   ./scripts/bench --photographs ~/photographs --resume bench/results/2026-11-24-190000
@@ -37,13 +40,15 @@ it one shared torch). wrk, the load generator, comes from the system's packages.
 COMPARED_AT = 32
 CURVES = ("ours/*/TorchServe", "torchserve_stock/*, 1 thread", "litserve/*, 1 thread*")
 LARGE_PICTURES = ("ours/*/TorchServe", "*/*, 1 thread")
-PARTS = ("servers", "limit", "growth")
+PARTS = ("servers", "limit")
 PRECISIONS = ("f32", "bf16", "int8")
+#: The directory in which ``scripts/bench`` was called.
+STARTED_IN = "BENCH_STARTED_IN"
 
 
 @dataclass(frozen=True)
 class Options:
-    """What ``scripts/bench`` was asked for."""
+    """What ``scripts/bench`` was given."""
 
     photographs: Path | None
     only: tuple[str, ...]
@@ -176,14 +181,19 @@ def _of(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _directory(text: str) -> Path:
-    path = Path(text).expanduser().absolute()
+    path = _path(text)
     if not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is not a directory")
     return path
 
 
 def _file(text: str) -> Path:
-    path = Path(text).expanduser().absolute()
+    path = _path(text)
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"{text!r} is not a file")
     return path
+
+
+def _path(text: str) -> Path:
+    """``scripts/bench`` changes to the clone's root; a relative path is the caller's."""
+    return Path(os.environ.get(STARTED_IN, ""), Path(text).expanduser()).absolute()

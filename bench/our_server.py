@@ -1,4 +1,4 @@
-"""This project's stack as a candidate: started by ./scripts/serve, asked at TorchServe and at the web service."""
+"""This project's stack as a candidate: started by ./scripts/serve, measured at TorchServe and at the web service."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.bodies import BodyFormat
-from bench.candidates import RunningServer
-from bench.checkout import refresh_checkout
+from bench import ENVIRONMENTS, REPOSITORY
+from bench.candidate import RunningServer, Workspace
 from bench.errors import CandidateError
-from bench.marked_process import marked, process
-from bench.target import Target
-from bench.workspace import Workspace
+from bench.server_process import marked, started_process
+from bench.target import BodyFormat, Target
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory, remove_tree
 from marserve.system.ports import free_ports
-from marserve.torchserve.key_file import Kind, read_keys
+from marserve.torchserve.key_file import read_keys
 from marserve.variables import variable
 
-#: Seconds for a start that builds its archive first; quantising takes longest.
+MODEL = "resnet18"
+#: Seconds to build an archive; quantizing takes longest.
 BUILD_S = 600
 #: Seconds for a start whose archive is there.
 START_S = 150
@@ -34,129 +33,95 @@ LEVELS = ("TorchServe", "web")
 
 @dataclass
 class OurServer:
-    """``workers`` and ``threads`` None are the stack's own choice; ``cores`` restricts it to so many."""
+    """This project in one precision, with its own choice of workers and threads."""
 
     precision: str
     workspace: Workspace
-    workers: int | None = None
-    threads: int | None = None
-    cores: int | None = None
     levels: tuple[str, ...] = LEVELS
     uses_our_engine: bool = True
-    #: Where it is built and started; made by ``prepare`` unless another server's is given.
-    checkout: Path | None = None
-    _ports: Ports = field(default_factory=Ports, init=False)
 
     @property
     def key(self) -> str:
-        return f"ours/{self.precision}{self._suffix}"
+        return f"ours/{self.precision}"
 
     @property
     def title(self) -> str:
-        return f"this project, {self.precision}{self._suffix}"
+        return f"this project, {self.precision}"
 
     @property
-    def _suffix(self) -> str:
-        named = ((self.workers, "workers"), (self.threads, "threads"), (self.cores, "cores"))
-        return "".join(f" {number} {noun}" for number, noun in named if number is not None)
+    def home(self) -> Path:
+        """Its MARSERVE_HOME: built archives stay for the next run, and the clone's own are left alone."""
+        return ENVIRONMENTS / "stacks" / self.precision
 
     def prepare(self) -> None:
-        """Build the archive with a start that is not measured."""
-        threads = f"-{self.threads}threads" if self.threads else ""
-        self.checkout = refresh_checkout(f"{self.precision}{threads}", self.threads)
+        """Build the archive. Raises CandidateError where that fails."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        command = ["build", "--model-name", MODEL, *self._model()]
         if self.precision == "int8":
-            self._quantize(self.checkout)
-        with self._started(BUILD_S, builds=True):
+            # Seeded weights lie closer to each other than the accuracy guard lets pass.
+            command += ["--calibration", str(self.workspace.photographs), "--accept-accuracy-loss"]
+        with self._marserve(command, {}, BUILD_S):
             pass
-
-    def _quantize(self, checkout: Path) -> None:
-        """Build the int8 archive; seeded weights lie closer to each other than the accuracy guard lets pass."""
-        log = self.workspace.logs / "quantization.log"
-        command = [
-            "bash", str(checkout / "scripts" / "marserve"), "build",
-            "--model-name", "resnet18", "--weights", str(self.workspace.weights), "--precision", "int8",
-            "--calibration", str(self.workspace.photographs), "--accept-accuracy-loss",
-        ]  # fmt: skip
-        with marked("quantization") as mark, process(command, mark, {}, checkout, log) as building:
-            try:
-                status = building.wait(BUILD_S)
-            except subprocess.TimeoutExpired as exc:
-                raise CandidateError(f"Quantising did not end in {BUILD_S} s; see {log.name}.") from exc
-        if status:
-            raise CandidateError(f"The int8 archive cannot be built: {_last_lines(log)}")
 
     def unpack(self) -> Path:
         """The archive's content, for engines in other servers."""
-        assert self.checkout is not None  # noqa: S101 - after prepare
         directory = self.workspace.temp / f"archive-{self.precision}"
         shutil.rmtree(directory, ignore_errors=True)
-        with zipfile.ZipFile(self.checkout / "model_store" / "resnet18.mar") as archive:
+        with zipfile.ZipFile(self.home / "model_store" / f"{MODEL}.mar") as archive:
             archive.extractall(directory)
         return directory
 
     @contextmanager
     def run(self) -> Iterator[RunningServer]:
-        with self._started(START_S) as running:
-            yield running
-
-    def management_token(self) -> str:
-        """The token that the management API of the running stack asks for."""
-        return self._token(self._ports, "management")
-
-    @contextmanager
-    def _started(self, patience_s: float, *, builds: bool = False) -> Iterator[RunningServer]:
-        if self.checkout is None:
-            self.prepare()
-        assert self.checkout is not None  # noqa: S101 - prepare has set it
         names = list(asdict(Ports()))
-        self._ports = ports = Ports(**dict(zip(names, free_ports(len(names)), strict=True)))
+        ports = Ports(**dict(zip(names, free_ports(len(names)), strict=True)))
         environment = {variable(name): str(port) for name, port in asdict(ports).items()}
         # Every picture is computed: the cache would answer the second round by itself.
         environment[variable("cache_max_entries")] = "0"
-        log = self.workspace.logs / f"{self.key.replace('/', '-').replace(' ', '_')}.log"
         started = time.monotonic()
-        with marked(self.key) as mark, process(self._command(builds), mark, environment, self.checkout, log) as serve:
-            try:
+        try:
+            with self._marserve(["serve", "--detach", *self._model()], environment, START_S) as mark:
                 try:
-                    status = serve.wait(patience_s)
-                except subprocess.TimeoutExpired as exc:
-                    raise CandidateError(f"./scripts/serve did not end in {patience_s:.0f} s; see {log.name}.") from exc
-                if status:
-                    raise CandidateError(f"./scripts/serve failed: {_last_lines(log)}")
-                yield RunningServer(
-                    mark, self._targets(ports), started, (ports.inference_port, ports.management_port), log
-                )
-            finally:
-                self._stop(environment)
+                    listening = (ports.inference_port, ports.management_port)
+                    yield RunningServer(mark, self._targets(ports), started, listening, self._log)
+                finally:
+                    command = ["bash", str(REPOSITORY / "scripts" / "stop")]
+                    subprocess.run(command, env={**os.environ, **environment}, capture_output=True, check=False)
+        finally:
+            remove_tree(self._run_directory(ports).path)
 
-    def _command(self, builds: bool) -> list[str]:
-        restriction = [] if self.cores is None else ["taskset", "--cpu-list", f"0-{self.cores - 1}"]
-        arguments = ["--detach", "--weights", str(self.workspace.weights), "--precision", self.precision]
-        if builds and self.precision == "int8":
-            arguments += ["--calibration", str(self.workspace.photographs)]
-        if self.workers is not None:
-            arguments += ["--workers", str(self.workers)]
-        return [*restriction, f"{self.checkout}/scripts/serve", *arguments]
+    def _model(self) -> list[str]:
+        return ["--weights", str(self.workspace.weights), "--precision", self.precision]
+
+    @property
+    def _log(self) -> Path:
+        return self.workspace.logs / f"{self.key.replace('/', '-')}.log"
+
+    @contextmanager
+    def _marserve(self, command: list[str], environment: dict[str, str], patience_s: float) -> Iterator[str]:
+        """Run a command of marserve to its end; what it starts lasts until the block is left. Answers its mark."""
+        script = ["bash", str(REPOSITORY / "scripts" / "marserve"), *command]
+        environment[variable("home")] = str(self.home)
+        with marked(self.key) as mark, started_process(script, mark, environment, self.home, self._log) as running:
+            try:
+                status = running.wait(patience_s)
+            except subprocess.TimeoutExpired as exc:
+                what = f"marserve {command[0]} did not end in {patience_s:.0f} s"
+                raise CandidateError(f"{what}; see {self._log.name}.") from exc
+            if status:
+                raise CandidateError(f"marserve {command[0]} failed: {_last_lines(self._log)}")
+            yield mark
 
     def _targets(self, ports: Ports) -> dict[str, Target]:
-        authorization = {"Authorization": f"Bearer {self._token(ports, 'inference')}"}
-        targets = {
-            "TorchServe": Target(ports.inference_port, "/predictions/resnet18", BodyFormat(), authorization),
+        token = read_keys(self._run_directory(ports).key_file).tokens["inference"].key
+        authorization = {"Authorization": f"Bearer {token}"}
+        return {
+            "TorchServe": Target(ports.inference_port, f"/predictions/{MODEL}", BodyFormat(), authorization),
             "web": Target(ports.web_port, "/predict?top_k=5", BodyFormat("multipart", "file")),
         }
-        return {level: targets[level] for level in self.levels}
 
-    def _token(self, ports: Ports, kind: Kind) -> str:
-        assert self.checkout is not None  # noqa: S101 - it runs
-        run_directory = RunDirectory(ports.web_port, self.checkout / ".run")
-        return read_keys(run_directory.key_file).tokens[kind].key
-
-    def _stop(self, environment: dict[str, str]) -> None:
-        subprocess.run(
-            [f"{self.checkout}/scripts/stop"], env={**os.environ, **environment}, capture_output=True, check=False
-        )
-        assert self.checkout is not None  # noqa: S101 - it was started
-        remove_tree(RunDirectory(self._ports.web_port, self.checkout / ".run").path)
+    def _run_directory(self, ports: Ports) -> RunDirectory:
+        return RunDirectory(ports.web_port, self.home / ".run")
 
 
 def _last_lines(log: Path) -> str:

@@ -1,26 +1,39 @@
-"""A peer as a candidate: one variant of peer.toml."""
+"""A peer as a candidate: one variant of peer.toml, in a virtual environment made once for each peer."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.candidates import RunningServer
-from bench.environments import ensure_peer
-from bench.errors import CandidateError
-from bench.marked_process import marked, process
-from bench.network_namespace import network_namespace
+from bench import ENVIRONMENTS, REPOSITORY
+from bench.candidate import RunningServer, Workspace
+from bench.errors import CandidateError, InstallationError
 from bench.peer_files import PEERS, Peer, Variant, substitute
+from bench.server_process import marked, network_namespace, started_process
 from bench.target import Target
-from bench.workspace import LABELS, REPOSITORY, Workspace
+from marserve.errors import MarserveError
 from marserve.handler.resnet18.cpu import usable_cores
+from marserve.paths import CONFIG, HANDLER
+from marserve.setup.pip import pip_install
+from marserve.system.locks import locked
 from marserve.system.ports import free_ports
+from marserve.terminal import say
 
+#: Lent to all peers, and to those that are also measured with our engine.
+BASE, ENGINE = ENVIRONMENTS / "base", ENVIRONMENTS / "engine"
+BASE_REQUIREMENTS = PEERS / "common" / "requirements.txt"
+ENGINE_REQUIREMENTS = PEERS / "common" / "engine-requirements.txt"
+#: Holds the digest of the requirements that were installed completely.
+STAMP = "installed.stamp"
+#: The package that gives a peer its version, where it is not called as the peer is.
+PEER_PACKAGES = {"ray_serve": "ray", "pytriton": "nvidia-pytriton", "torchserve_stock": "torchserve"}
 #: Seconds that a peer's ``prepare`` may take.
 PREPARE_S = 300
 NAMESPACE = "bench-peer"
@@ -87,17 +100,15 @@ class PeerServer:
             if namespace is not None:
                 command = ["ip", "netns", "exec", namespace, *command]
             started = time.monotonic()
-            stack.enter_context(process(command, mark, environment, self.peer.directory, log))
-            target = Target(
-                ports[0], self.peer.path, self.peer.body, self.peer.headers, namespace=namespace, ready=self.peer.ready
-            )
+            stack.enter_context(started_process(command, mark, environment, self.peer.directory, log))
+            target = Target(ports[0], self.peer.path, self.peer.form, namespace=namespace, ready=self.peer.ready)
             yield RunningServer(mark, {self.levels[0]: target}, started, tuple(ports), log)
 
     def _run_prepare(self, values: dict[str, object], mark: str, environment: dict[str, str], log: Path) -> None:
         if not self.variant.prepare:
             return
         command = [substitute(part, values) for part in self.variant.prepare]
-        with process(command, mark, environment, self.peer.directory, log) as preparing:
+        with started_process(command, mark, environment, self.peer.directory, log) as preparing:
             try:
                 status = preparing.wait(PREPARE_S)
             except subprocess.TimeoutExpired as exc:
@@ -118,9 +129,63 @@ class PeerServer:
             "peer": self.peer.directory,
             "common": PEERS / "common",
             "weights": self.workspace.weights,
-            "labels": LABELS,
+            "labels": CONFIG / "index_to_name.json",
         }
 
     def _python_path(self) -> str:
-        places = [PEERS / "common", *([REPOSITORY / "handler"] if self.uses_our_engine else [])]
+        """The one place where peers find our engine: as the package that an archive has, ``resnet18``."""
+        places = [PEERS / "common", *([HANDLER] if self.uses_our_engine else [])]
         return ":".join(map(str, places))
+
+
+def ensure_peer(peer: Peer) -> Path:
+    """The interpreter for ``peer``. Raises InstallationError where its packages cannot be installed."""
+    directory = ENVIRONMENTS / peer.name
+    try:
+        lent = [_ensure(BASE, BASE_REQUIREMENTS, "the packages that all peers share", [])]
+        if any(variant.is_ours for variant in peer.variants):
+            lent.append(_ensure(ENGINE, ENGINE_REQUIREMENTS, "what our engine needs", lent))
+        _ensure(directory, peer.directory / "requirements.txt", peer.title, lent)
+    except MarserveError as exc:
+        raise InstallationError(f"Its packages cannot be installed: {exc}") from exc
+    return directory / "bin" / "python"
+
+
+def _ensure(directory: Path, requirements: Path, title: str, lent: Sequence[Path]) -> Path:
+    """The site-packages of ``directory`` with the ``requirements``, which also sees those ``lent`` to it."""
+    text = requirements.read_text(encoding="utf-8")
+    digest = hashlib.sha256(f"{sys.version_info[:2]}\n{lent}\n{text}".encode()).hexdigest()
+    stamp = directory / STAMP
+    with locked(ENVIRONMENTS / "set-up.lock", on_wait=lambda: say("Waiting for another set-up to finish ...")):
+        if not stamp.exists() or stamp.read_text(encoding="ascii") != digest:
+            _install(directory, requirements, title, lent)
+            stamp.write_text(digest, encoding="ascii")
+    return _site_packages(directory)
+
+
+def _install(directory: Path, requirements: Path, title: str, lent: Sequence[Path]) -> None:
+    say(f"Setting up {title} ({directory.name}) ...")
+    python = directory / "bin" / "python"
+    if not python.exists():
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        interpreter = getattr(sys, "_base_executable", None) or sys.executable
+        done = subprocess.run([interpreter, "-m", "venv", directory], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise MarserveError(f"{directory} cannot be made: {done.stdout}{done.stderr}")
+    # Appended to the path, so that the peer's own packages come first; there before pip looks what is installed.
+    paths = "".join(f"{path}\n" for path in lent)
+    (_site_packages(directory) / "base.pth").write_text(paths, encoding="utf-8")
+    log = ENVIRONMENTS / f"{directory.name}.log"
+    pip_install(python, ["-r", requirements], log_file=log, step=f"Installing {directory.name}", cwd=ENVIRONMENTS)
+
+
+def _site_packages(directory: Path) -> Path:
+    return directory / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+
+
+def peer_version(peer: str, python: Path) -> str | None:
+    """The version of the peer's own package in its environment."""
+    package = PEER_PACKAGES.get(peer, peer)
+    code = f"import importlib.metadata as m; print(m.version({package!r}))"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False, cwd=ENVIRONMENTS)
+    return done.stdout.strip() or None

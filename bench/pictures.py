@@ -8,6 +8,10 @@ from pathlib import Path
 
 from bench.errors import BenchError
 
+PHOTOGRAPHS = "photographs"
+LARGE = "12 megapixels"
+#: Clients at the 12-megapixel pictures: a full queue of them would take longer than the measurement.
+LARGE_CLIENTS = 8
 SUFFIXES = (".jpg", ".jpeg")
 #: Fewer, and a server's or the operating system's caches would see the same picture again and again.
 FEWEST = 16
@@ -37,7 +41,7 @@ def read_photographs(directory: Path) -> PictureSet:
             f"{directory} has {len(files)} JPEG files; give a directory with at least {FEWEST} different photographs, "
             "better 200, of the size that your users send."
         )
-    return PictureSet("photographs", tuple(file.read_bytes() for file in files))
+    return PictureSet(PHOTOGRAPHS, tuple(file.read_bytes() for file in files))
 
 
 def make_large(photographs: PictureSet, directory: Path) -> PictureSet:
@@ -54,4 +58,4 @@ def make_large(photographs: PictureSet, directory: Path) -> PictureSet:
                 upscaled = image.convert("RGB").resize(LARGE_SIZE, Image.Resampling.BICUBIC)
             upscaled.save(file, "JPEG", quality=LARGE_QUALITY)
         large.append(file.read_bytes())
-    return PictureSet("12 megapixels", tuple(large))
+    return PictureSet(LARGE, tuple(large))

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.measurements import Served, Summary
 from bench.options import COMPARED_AT
-from bench.summary import Served, Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,6 @@ def draw_plots(summary: Summary, directory: Path) -> list[tuple[Path, str]]:
         ("throughput.png", "Answers a second against clients", _throughput),
         ("latency.png", "Latency against clients", _latency),
         ("start-and-memory.png", "Start-up time and memory by server", _start_and_memory),
-        ("growth.png", "Images a second and memory against workers", _growth),
     ]
     drawn = []
     with pyplot.style.context(str(STYLE)):
@@ -122,27 +121,6 @@ def _start_and_memory(summary: Summary, figure: Any) -> bool:
         axes.set(title=title, xlabel=unit)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", labelsize=8)
-    return True
-
-
-def _growth(summary: Summary, figure: Any) -> bool:
-    records = sorted(summary.of_kind("growth"), key=lambda record: record["workers"])
-    if not records:
-        return False
-    left, right = figure.subplots(1, 2)
-    for threads, cores in sorted({(record["threads"], record["cores"]) for record in records}):
-        group = [record for record in records if (record["threads"], record["cores"]) == (threads, cores)]
-        workers = [record["workers"] for record in group]
-        plural = "s" if threads > 1 else ""
-        label = f"{threads} thread{plural} a worker, {cores} core{'s' if cores > 1 else ''}"
-        left.plot(workers, [record["per_second"] for record in group], marker="o", label=label)
-        right.plot(workers, [record["total_mb"] for record in group], marker="o")
-    left.set(title=f"Images/s at {COMPARED_AT} clients", xlabel="workers", ylabel="images/s")
-    right.set(title="Memory of all processes (PSS)", xlabel="workers", ylabel="MB")
-    for axes in (left, right):
-        axes.set_ylim(bottom=0)
-        axes.set_xticks(sorted({record["workers"] for record in records}))
-    left.legend()
     return True
 
 

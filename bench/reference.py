@@ -12,12 +12,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import REPOSITORY
 from bench.errors import BenchError
-from bench.workspace import REPOSITORY
 
-#: Photographs of which those with the clearest answers are asked of each server.
-LOOKED_AT = 40
-ASKED = 3
+#: Photographs that are classified here, and how many of them, those with the clearest answers, each server is sent.
+CLASSIFIED = 40
+SENT = 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Expected:
 
 def expected_answers(photographs: Path, weights: Path) -> list[Expected]:
     """Write ``weights``, and answer the photographs that distinguish best."""
-    files = sorted(file for file in photographs.iterdir() if file.suffix.lower() in (".jpg", ".jpeg"))[:LOOKED_AT]
+    files = sorted(file for file in photographs.iterdir() if file.suffix.lower() in (".jpg", ".jpeg"))[:CLASSIFIED]
     done = subprocess.run(
         [sys.executable, "-m", "bench.reference", str(weights)],
         input="\n".join(map(str, files)), capture_output=True, text=True, cwd=REPOSITORY, check=False,
@@ -87,7 +87,7 @@ def main() -> int:
     clearest: dict[object, dict[str, object]] = {}
     for _, answer in answers:
         clearest.setdefault(answer["class_id"], answer)
-    print(json.dumps(list(clearest.values())[:ASKED]))
+    print(json.dumps(list(clearest.values())[:SENT]))
     return 0
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bench.goals import goals
+from bench.measurements import Record, Served, Summary
 from bench.options import COMPARED_AT
-from bench.plan import LARGE_CLIENTS
+from bench.pictures import LARGE_CLIENTS
 from bench.plots import draw_plots
-from bench.summary import Served, Summary
-from bench.table import table
-from bench.targets import targets
-from bench.time_spent import time_table
+
+#: Named processes of this project's servers, by a word in their names; whatever else there is stands under "others".
+PROCESSES = {"workers": "model_service_worker", "TorchServe's Java": "java", "web service": "web"}
 
 
 def write_report(summary: Summary, directory: Path) -> Path:
@@ -20,7 +23,7 @@ def write_report(summary: Summary, directory: Path) -> Path:
     sections = [
         "# Benchmark\n",
         _machine(summary),
-        _section("What must be true", _targets(summary)),
+        _section("What must be true", _goals(summary)),
         _section(f"{COMPARED_AT} clients, photographs", _served(summary.at())),
         *(f"![{alternative}]({file.name})\n" for file, alternative in plots),
         _section("Against the number of clients", _curves(summary)),
@@ -28,14 +31,44 @@ def write_report(summary: Summary, directory: Path) -> Path:
         _section("In-process, without a server", _limit(summary)),
         _section("Where the processor's time goes", time_table(summary)),
         _section("Start-up and memory", _starts(summary)),
-        _section("Cost growth: images/s against workers, threads and cores", _growth(summary)),
-        _section("One more worker", _added(summary)),
         _section("The load generator", _generator(summary)),
         _section("Left out", _left_out(summary)),
     ]
     file = directory / "report.md"
     file.write_text("\n".join(section for section in sections if section), encoding="utf-8")
     return file
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; empty where there are no rows. Columns after the first are numbers and stand on the right."""
+    lines = ["| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows]
+    if not lines:
+        return ""
+    ruler = "|---|" + "---:|" * (len(head) - 1)
+    return "\n".join(["| " + " | ".join(head) + " |", ruler, *lines, ""])
+
+
+def time_table(summary: Summary) -> str:
+    """Of this project's servers at ``COMPARED_AT`` clients, medians of rounds, beside the work without a server."""
+    machine = summary.last("machine")
+    measured: dict[tuple[str, str], list[Record]] = {}
+    for record in summary.of_kind("load"):
+        if record["server"].startswith("ours/") and "server_cpu_s" in record and record["clients"] == COMPARED_AT:
+            measured.setdefault((record["candidate"], record["pictures"]), []).append(record)
+    if machine is None or not measured:
+        return ""
+    rows = []
+    for (key, _), records in measured.items():
+        _, precision, level = key.split("/")
+        spent = [_spent(record, machine["cores"]) for record in records]
+        medians = {who: statistics.median(each[who] for each in spent) for who in spent[0]}
+        in_process = [summary.limit(precision, "throughput", field) for field in ("decode_ms", "infer_ms")]
+        alone = f"{sum(spread.median for spread in in_process if spread):.2f}" if all(in_process) else ""
+        rows.append((f"{precision} ({level})", alone, *(f"{ms:.2f}" for ms in medians.values())))
+    return table(
+        ("ms of one core for each answer", "decode and inference in-process", *PROCESSES, "others", "wrk", "unused"),
+        rows,
+    )
 
 
 def _section(title: str, body: str) -> str:
@@ -66,9 +99,9 @@ def _machine(summary: Summary) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _targets(summary: Summary) -> str:
+def _goals(summary: Summary) -> str:
     words = {True: "yes", False: "**no**", None: "open"}
-    rows = ((target.name, target.measured, target.wanted, words[target.met]) for target in targets(summary))
+    rows = ((goal.name, goal.measured, goal.wanted, words[goal.met]) for goal in goals(summary))
     return table(("", "measured", "wanted", "met"), rows)
 
 
@@ -108,6 +141,16 @@ def _limit(summary: Summary) -> str:
     )  # fmt: skip
 
 
+def _spent(record: Record, cores: int) -> dict[str, float]:
+    per_answer = dict.fromkeys((*PROCESSES, "others"), 0.0)
+    for name, seconds in record["server_cpu_s"].items():
+        who = next((who for who, word in PROCESSES.items() if word in name.split(" ")[-1]), "others")
+        per_answer[who] += seconds
+    per_answer["wrk"] = record["generator_cpu_s"]
+    per_answer["unused"] = cores * record["seconds"] - sum(per_answer.values())
+    return {who: 1000 * seconds / max(1, record["ok"]) for who, seconds in per_answer.items()}
+
+
 def _starts(summary: Summary) -> str:
     rows = []
     for candidate in sorted({record["candidate"] for record in summary.of_kind("start")}):
@@ -125,33 +168,6 @@ def _starts(summary: Summary) -> str:
     )
 
 
-def _growth(summary: Summary) -> str:
-    rows = (
-        (record["workers"], record["threads"], record["cores"], f"{record['per_second']:.1f}",
-         f"{record['lone_p50_ms']:.1f}", f"{record['total_mb']:.0f}", record["failures"])
-        for record in sorted(summary.of_kind("growth"), key=lambda r: (r["cores"], r["threads"], r["workers"]))
-    )  # fmt: skip
-    head = (
-        "workers",
-        "threads of each",
-        "cores",
-        f"images/s at {COMPARED_AT} clients",
-        "lone client ms",
-        "MB",
-        "failures",
-    )
-    return table(head, rows)
-
-
-def _added(summary: Summary) -> str:
-    rows = [
-        (record["title"], worker["workers"], f"{worker['seconds']:.1f}", f"{worker['extra_mb']:.0f}")
-        for record in summary.of_kind("workers added")
-        for worker in record["added"]
-    ]
-    return table(("server", "worker number", "seconds until READY", "MB more (PSS)"), rows)
-
-
 def _generator(summary: Summary) -> str:
     loads = summary.of_kind("load")
     if not loads:
@@ -161,11 +177,6 @@ def _generator(summary: Summary) -> str:
     text = f"wrk used {min(shares):.1%} to {max(shares):.1%} of one core"
     if costs:
         text += f", {sorted(costs)[len(costs) // 2]:.2f} ms of processor time a request in the median"
-    if (idle := summary.last("generator")) is not None:
-        text += (
-            f"; against a server that only reads the same pictures and answers at once it reached "
-            f"{idle['per_second']:.0f} requests/s"
-        )
     return text + ".\n"
 
 

@@ -1,4 +1,4 @@
-"""One measurement with the load generator wrk: some clients, each asking again as soon as it is answered."""
+"""One measurement with the load generator wrk: some clients, each with one request after the other."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.journal import Record
+from bench.measurements import Record
 
 
 def load(key: str, per_second: float, *, clients: int = 32, round_number: int = 1, **fields: object) -> Record:
@@ -35,7 +35,6 @@ def complete_run() -> list[Record]:
          "wrk": "wrk 4.1.0", "load_before": [0.1, 0.2, 0.3], "packages": {"torch": "2.14.1"}},
         {"kind": "peer versions", "versions": {"litserve": "0.2"}},
         {"kind": "pictures", "name": "photographs", "count": 200, "mean_kb": 105.0},
-        {"kind": "generator", "per_second": 9000.0},
         *(load(f"ours/{precision}/TorchServe", rate, clients=clients)
           for precision, rate in (("f32", 120.0), ("bf16", 210.0), ("int8", 330.0))
           for clients in (1, 16, 32, 256)),
@@ -55,12 +54,5 @@ def complete_run() -> list[Record]:
          "infer_ms": 7.0, "batch_ms": 9.0},
         {"kind": "limit lone, one core", "candidate": "f32", "round": 1, "images_per_second": 60.0, "decode_ms": 1.8,
          "infer_ms": 14.0, "batch_ms": 16.0},
-        *({"kind": "growth", "candidate": f"{threads} threads, 2 cores", "precision": "f32", "workers": workers,
-           "threads": threads, "cores": 2, "per_second": 60.0 * min(2, workers), "failures": 0, "lone_p50_ms": 17.0,
-           "total_mb": 300.0 + 100 * workers} for threads in (1, 2) for workers in (1, 2)),
-        {"kind": "workers added", "candidate": "ours/f32", "title": "this project", "ours": True,
-         "added": [{"workers": 2, "seconds": 2.0, "extra_mb": 100.0}]},
-        {"kind": "workers added", "candidate": "torchserve_stock/best", "title": "stock", "ours": False,
-         "added": [{"workers": 2, "seconds": 5.0, "extra_mb": 400.0}]},
         {"kind": "left out", "candidate": "pytriton/recipe", "title": "PyTriton", "reason": "no wheel | for this"},
     ]  # fmt: skip

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.options import parse_options
-from bench.plan import LARGE, PHOTOGRAPHS, Step, steps_of
+from bench.campaign import Step, steps_of
+from bench.options import STARTED_IN, parse_options
+from bench.pictures import LARGE, PHOTOGRAPHS
 
 
 def test_every_number_of_clients_is_for_chosen_servers(tmp_path: Path) -> None:
@@ -46,3 +47,9 @@ def test_wrong_arguments_are_explained(arguments: list[str], message: str, capsy
     with pytest.raises(SystemExit, match="2"):
         parse_options(arguments)
     assert message in capsys.readouterr().err
+
+
+def test_relative_directory_is_that_of_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photographs").mkdir()
+    monkeypatch.setenv(STARTED_IN, str(tmp_path))
+    assert parse_options(["--photographs", "photographs"]).photographs == tmp_path / "photographs"

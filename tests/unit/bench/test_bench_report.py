@@ -7,12 +7,9 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as command
-from bench.journal import Journal
+from bench.measurements import Journal, Summary
 from bench.plots import draw_plots
-from bench.report import write_report
-from bench.summary import Summary
-from bench.table import table
-from bench.time_spent import time_table
+from bench.report import table, time_table, write_report
 from tests.unit.bench.records import complete_run, load
 
 
@@ -22,12 +19,11 @@ def test_report_has_a_section_for_everything_that_was_measured(tmp_path: Path) -
     assert sections == [
         "What must be true", "32 clients, photographs", "Against the number of clients",
         "12-megapixel photographs, 8 clients", "In-process, without a server", "Where the processor's time goes",
-        "Start-up and memory",
-        "Cost growth: images/s against workers, threads and cores", "One more worker", "The load generator", "Left out",
+        "Start-up and memory", "The load generator", "Left out",
     ]  # fmt: skip
     assert "| ours/f32 (TorchServe) | 120.0 (110.0–130.0) |" in text
     assert "- pytriton/recipe: no wheel | for this" in text
-    for name in ("bars", "throughput", "latency", "start-and-memory", "growth"):
+    for name in ("bars", "throughput", "latency", "start-and-memory"):
         assert f"({name}.png)" in text
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
@@ -51,7 +47,7 @@ def test_report_is_written_again_from_a_file(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "report.md").exists()
 
 
-def test_time_is_told_by_who_used_it() -> None:
+def test_time_is_shown_by_who_used_it() -> None:
     # 600 answers in 6 s of 2 cores: 20 ms each.
     (row,) = time_table(Summary(complete_run())).splitlines()[2:]
     assert row == "| f32 (web) | 15.80 | 17.00 | 0.50 | 1.00 | 0.10 | 0.33 | 1.07 |"

@@ -11,17 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from bench import campaign, process_family
-from bench.bodies import BodyFormat
+from bench import campaign, server_process
 from bench.campaign import Campaign
-from bench.candidates import RunningServer
-from bench.journal import Journal
-from bench.marked_process import marked, process
+from bench.candidate import RunningServer
+from bench.measurements import Journal
 from bench.options import Options, parse_options
-from bench.pictures import PictureSet
-from bench.plan import PHOTOGRAPHS
+from bench.pictures import PHOTOGRAPHS, PictureSet
 from bench.reference import Expected
-from bench.target import Target
+from bench.server_process import marked, started_process
+from bench.target import BodyFormat, Target
 from marserve.system.ports import free_ports
 
 SERVER = """
@@ -62,7 +60,7 @@ class SmallServer:
         (port,) = free_ports(1)
         log = self.logs / "small.log"
         command = [sys.executable, "-c", self.program, str(port), self.label]
-        with marked(self.key) as mark, process(command, mark, {}, self.logs, log):
+        with marked(self.key) as mark, started_process(command, mark, {}, self.logs, log):
             self.marks.append(mark)
             target = Target(port, "/", BodyFormat())
             yield RunningServer(mark, {"server": target}, time.monotonic(), (port,), log)
@@ -102,7 +100,7 @@ def test_visit_notes_start_memory_and_load_and_leaves_nothing_running(tmp_path: 
     load = journal.records[2]
     assert (load["candidate"], load["clients"], load["failures"]) == ("small/recipe", 32, 0)
     assert load["ok"] > 10
-    assert process_family.members(server.marks[0]) == []
+    assert server_process.members(server.marks[0]) == []
 
 
 def test_resumed_run_measures_only_what_is_missing(tmp_path: Path, options: Options) -> None:

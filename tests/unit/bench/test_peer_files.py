@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.bodies import BodyFormat
 from bench.errors import BenchError
 from bench.peer_files import PEERS, Peer, Variant, read_peer, read_peers, substitute
 
@@ -29,7 +28,7 @@ def test_peer_of_the_project_is_understood(name: str) -> None:
     peer = read_peer(PEERS / name)
     assert peer.variants
     assert len({variant.name for variant in peer.variants}) == len(peer.variants)
-    assert not any(BodyFormat.encode(peer.body, b"\xff\xd8")[0] == b"" for _ in peer.variants)
+    assert not any(peer.form.encode(b"\xff\xd8")[0] == b"" for _ in peer.variants)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -48,7 +47,7 @@ def test_requirements_of_a_peer_are_pinned(name: str) -> None:
 
 def test_values_of_a_peer_are_read(tmp_path: Path) -> None:
     peer = _write(tmp_path, COMPLETE)
-    assert (peer.name, peer.title, peer.path, peer.body.kind) == (tmp_path.name, "Flask", "/predict", "multipart")
+    assert (peer.name, peer.title, peer.path, peer.form.kind) == (tmp_path.name, "Flask", "/predict", "multipart")
     assert peer.variants[0].command[0] == "{python}"
     assert read_peers(tmp_path.parent)[0] == peer
 

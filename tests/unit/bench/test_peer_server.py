@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from bench import peer_server, process_family
-from bench.ask import ask_picture
+from bench import peer_server, server_process
+from bench.candidate import Workspace
 from bench.errors import CandidateError
-from bench.network_namespace import network_namespace
 from bench.peer_files import read_peer
 from bench.peer_server import PeerServer
-from bench.workspace import Workspace
+from bench.server_process import network_namespace
+from bench.target import send_picture
 
 #: Answers what it was started with.
 SERVER = """
@@ -36,12 +36,12 @@ title = "Small"
 documentation = "this test"
 path = "/predict"
 extra_ports = 1
-prepare = ["{python}", "-c", "open('{temp}/model', 'w').close()"]
 [environment]
 PLACE = "{peer}"
 [[variants]]
 name = "1 thread"
 environment = { OMP_NUM_THREADS = "1" }
+prepare = ["{python}", "-c", "open('{temp}/model', 'w').close()"]
 command = ["{python}", "server.py", "{port}", "{weights}", "{port1}"]
 [[variants]]
 name = "our engine"
@@ -65,9 +65,9 @@ def answer_of(server: PeerServer) -> dict[str, object]:
     with server.run() as running:
         answer = None
         while answer is None:
-            assert process_family.members(running.mark), running.log.read_text()
-            answer = ask_picture(running.targets["server"], b"\xff\xd8")
-    assert process_family.members(running.mark) == []
+            assert server_process.members(running.mark), running.log.read_text()
+            answer = send_picture(running.targets["server"], b"\xff\xd8")
+    assert server_process.members(running.mark) == []
     content: dict[str, object] = json.loads(answer.body)
     return content | {"ports": running.ports}
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from bench import REPOSITORY
 from bench.simulation import traffic
 from bench.simulation.server import SimulatedMachine, simulate
 from bench.simulation.traffic import RecordingError, read_recording
-from bench.workspace import REPOSITORY
 from marserve.autoscale.rules import Rules
 
 MACHINE = SimulatedMachine()

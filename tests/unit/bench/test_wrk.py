@@ -2,19 +2,84 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from bench.bodies import BodyFormat
 from bench.errors import BenchError
-from bench.idle_server import idle_server
-from bench.target import Target
+from bench.target import BodyFormat, BodyKind, Target
 from bench.wrk import Load, run_wrk, write_requests, wrk_program
 
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]"
+FAILURE = b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 PICTURES = [b"\xff\xd8" + bytes([number]) * 3000 for number in range(20)]
 needs_wrk = pytest.mark.needs("wrk")
+
+
+@dataclass
+class IdleServer:
+    """``bodies`` are the different ones that came."""
+
+    port: int = 0
+    answered: int = 0
+    last_head: bytes = b""
+    bodies: set[bytes] = field(default_factory=set)
+
+
+@contextmanager
+def idle_server(fail_every: int = 0) -> Iterator[IdleServer]:
+    """Serve in a thread; with ``fail_every`` n, every nth answer is a 500."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    state = IdleServer()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                state.last_head = await reader.readuntil(b"\r\n\r\n")
+                state.bodies.add(await reader.readexactly(_content_length(state.last_head)))
+                state.answered += 1
+                writer.write(FAILURE if fail_every and state.answered % fail_every == 0 else ANSWER)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # the client went, or the block was left
+        finally:
+            writer.close()
+
+    serving = asyncio.run_coroutine_threadsafe(
+        asyncio.start_server(connected, "127.0.0.1", 0, limit=2**22), loop
+    ).result()
+    state.port = serving.sockets[0].getsockname()[1]
+    try:
+        yield state
+    finally:
+        asyncio.run_coroutine_threadsafe(_close(serving), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _close(server: asyncio.Server) -> None:
+    server.close()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+def _content_length(head: bytes) -> int:
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            return int(value)
+    return 0
 
 
 def load(port: int, directory: Path, clients: int = 4, body: BodyFormat | None = None) -> Load:
@@ -25,7 +90,7 @@ def load(port: int, directory: Path, clients: int = 4, body: BodyFormat | None =
 
 @needs_wrk
 @pytest.mark.parametrize("kind", ["raw", "multipart", "base64-json", "v2-binary"])
-def test_requests_in_every_form_are_answered(tmp_path: Path, kind: str) -> None:
+def test_requests_in_every_form_are_answered(tmp_path: Path, kind: BodyKind) -> None:
     with idle_server() as server:
         measured = load(server.port, tmp_path, body=BodyFormat(kind))
         assert measured.ok == measured.requests > 100

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import process_family
-from bench.marked_process import marked, process
+from bench import server_process
+from bench.server_process import marked, started_process
 
 #: A server that leaves its session, its parent and a child behind; the grandchild ignores SIGTERM.
 FORKS = """
@@ -32,33 +32,33 @@ time.sleep(60)
 
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_family.end, "__defaults__", (0.5,))
+    monkeypatch.setattr(server_process.end, "__defaults__", (0.5,))
 
 
 def test_server_that_forks_is_measured_as_a_whole_and_leaves_nothing(tmp_path: Path) -> None:
     with marked("server") as mark:
-        with process([sys.executable, "-c", FORKS], mark, {}, tmp_path, tmp_path / "log"):
+        with started_process([sys.executable, "-c", FORKS], mark, {}, tmp_path, tmp_path / "log"):
             _wait_for(tmp_path / "grandchild")
-            assert len(process_family.members(mark)) == 2
-            memory = process_family.memory(mark)
+            assert len(server_process.members(mark)) == 2
+            memory = server_process.memory(mark)
             assert len(memory.processes) == 2
             assert 30 < memory.total_mb < 200
-        assert process_family.members(mark) == []
+        assert server_process.members(mark) == []
 
 
 def test_process_of_another_server_is_left_alone(tmp_path: Path) -> None:
     with marked("one") as one, marked("other") as other:
         command = [sys.executable, "-c", "import time; time.sleep(60)"]
-        with process(command, one, {}, tmp_path, tmp_path / "log") as running:
+        with started_process(command, one, {}, tmp_path, tmp_path / "log") as running:
             _wait_until_marked(one)
-            assert process_family.end(other) == []
-            assert process_family.members(one) == [running.pid]
+            assert server_process.end(other) == []
+            assert server_process.members(one) == [running.pid]
 
 
 def test_what_a_server_says_is_kept(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "server.log"
     command = [sys.executable, "-c", "print('hello')"]
-    with marked("server") as mark, process(command, mark, {}, tmp_path, log) as running:
+    with marked("server") as mark, started_process(command, mark, {}, tmp_path, log) as running:
         running.wait(20)
     assert log.read_text(encoding="utf-8") == "hello\n"
 
@@ -72,6 +72,6 @@ def _wait_for(file: Path) -> None:
 
 def _wait_until_marked(mark: str) -> None:
     give_up = time.monotonic() + 20
-    while not process_family.members(mark):
+    while not server_process.members(mark):
         assert time.monotonic() < give_up
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""What must be true, as ratios computed from one run's figures; a target whose figures are missing is open, not met."""
+"""What must be true, as ratios computed from one run's figures; a goal whose figures are missing is open, not met."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from bench.summary import Served, Summary
+from bench.measurements import Served, Summary
 
 #: At 32 clients, by precision: times the stock handler's best, times the fastest documented recipe, of the limit.
 TIMES_STOCK = {"f32": 2.1, "bf16": 3.7, "int8": 5.7}
@@ -20,14 +20,12 @@ TIMES_STOCK_LARGE = 5.0
 #: From 16 to 256 clients, of the best.
 OF_BEST_CURVE = 0.90
 CURVE_CLIENTS = (16, 256)
-#: Of a stock worker's.
-OF_STOCK_WORKER = 0.60
 
 STOCK = "torchserve_stock/"
 
 
 @dataclass(frozen=True)
-class Target:
+class Goal:
     """``measured`` and ``wanted`` as a reader sees them; ``met`` is None where something was not measured."""
 
     name: str
@@ -36,29 +34,29 @@ class Target:
     met: bool | None
 
 
-def targets(summary: Summary) -> list[Target]:
-    """Every target of the issue, in its order."""
+def goals(summary: Summary) -> list[Goal]:
+    """Every goal, met or not."""
     return [
         *_against_stock(summary), *_against_recipes(summary), *_against_limit(summary), *_against_our_engine(summary),
-        *_lone_client(summary), *_large(summary), *_flat_curve(summary), *_workers(summary),
+        *_lone_client(summary), *_large(summary), *_flat_curve(summary),
     ]  # fmt: skip
 
 
-def _against_stock(summary: Summary) -> Iterator[Target]:
+def _against_stock(summary: Summary) -> Iterator[Goal]:
     stock = _best(summary.at(), lambda one: one.key.startswith(STOCK))
     for precision, wanted in TIMES_STOCK.items():
         name = f"{precision} against the stock handler's best settings ({stock.title if stock else 'not measured'})"
         yield _times(name, _ours(summary, precision), stock, wanted)
 
 
-def _against_recipes(summary: Summary) -> Iterator[Target]:
+def _against_recipes(summary: Summary) -> Iterator[Goal]:
     recipe = _best(summary.at(), _is_recipe)
     for precision, wanted in TIMES_RECIPE.items():
         name = f"{precision} against the fastest documented recipe ({recipe.title if recipe else 'not measured'})"
         yield _times(name, _ours(summary, precision), recipe, wanted)
 
 
-def _against_limit(summary: Summary) -> Iterator[Target]:
+def _against_limit(summary: Summary) -> Iterator[Goal]:
     for precision, wanted in OF_LIMIT.items():
         ours = _ours(summary, precision)
         limit = summary.limit(precision, "throughput", "images_per_second")
@@ -69,7 +67,7 @@ def _against_limit(summary: Summary) -> Iterator[Target]:
             yield _share(name, ours.per_second.median / limit.median, wanted)
 
 
-def _against_our_engine(summary: Summary) -> Iterator[Target]:
+def _against_our_engine(summary: Summary) -> Iterator[Goal]:
     for precision in TIMES_STOCK:
         ours = _ours(summary, precision)
         peer = _best(
@@ -83,7 +81,7 @@ def _against_our_engine(summary: Summary) -> Iterator[Target]:
             yield _share(name, ours.per_second.median / peer.per_second.median, OF_OUR_ENGINE)
 
 
-def _lone_client(summary: Summary) -> Iterator[Target]:
+def _lone_client(summary: Summary) -> Iterator[Goal]:
     modes = (("lone", "on all cores"), ("lone, one core", "on one core"))
     for precision, (mode, cores) in product(TIMES_STOCK, modes):
         ours = _best(summary.at(clients=1), _is_ours(precision))
@@ -94,17 +92,17 @@ def _lone_client(summary: Summary) -> Iterator[Target]:
         else:
             more = ours.p50_ms.median - limit.median
             measured = f"{ours.p50_ms.median:.1f} − {limit.median:.1f} = {more:.1f} ms"
-            yield Target(name, measured, wanted, more <= LONE_CLIENT_MS)
+            yield Goal(name, measured, wanted, more <= LONE_CLIENT_MS)
 
 
-def _large(summary: Summary) -> Iterator[Target]:
+def _large(summary: Summary) -> Iterator[Goal]:
     stock = _best(summary.large(), lambda one: one.key.startswith(STOCK))
     for precision in TIMES_STOCK:
         name = f"{precision}, 12-megapixel photographs, against stock"
         yield _times(name, _best(summary.large(), _is_ours(precision)), stock, TIMES_STOCK_LARGE)
 
 
-def _flat_curve(summary: Summary) -> Iterator[Target]:
+def _flat_curve(summary: Summary) -> Iterator[Goal]:
     low, high = CURVE_CLIENTS
     for precision in TIMES_STOCK:
         name, wanted = f"{precision}, from {low} to {high} clients: least of the best", f"≥ {OF_BEST_CURVE:.0%}"
@@ -115,22 +113,6 @@ def _flat_curve(summary: Summary) -> Iterator[Target]:
             yield _share(name, min(rates) / max(rates), OF_BEST_CURVE)
         else:
             yield _open(name, wanted)
-
-
-def _workers(summary: Summary) -> Iterator[Target]:
-    records = summary.of_kind("workers added")
-    for name, field in (("memory per extra worker", "extra_mb"), ("an extra worker is ready", "seconds")):
-        unit, decimals = ("MB", 0) if field == "extra_mb" else ("s", 1)
-        means = {
-            bool(record["ours"]): sum(worker[field] for worker in record["added"]) / len(record["added"])
-            for record in records
-        }
-        if len(means) < 2:
-            yield _open(f"{name}, against stock", f"≤ {OF_STOCK_WORKER:.0%}")
-            continue
-        ratio = means[True] / means[False]
-        measured = f"{ratio:.0%} ({means[True]:.{decimals}f} of {means[False]:.{decimals}f} {unit})"
-        yield Target(f"{name}, against stock", measured, f"≤ {OF_STOCK_WORKER:.0%}", ratio <= OF_STOCK_WORKER)
 
 
 def _is_recipe(one: Served) -> bool:
@@ -149,17 +131,17 @@ def _best(candidates: list[Served], wanted: Callable[[Served], bool]) -> Served 
     return next((one for one in candidates if wanted(one) and one.per_second.median), None)
 
 
-def _times(name: str, ours: Served | None, other: Served | None, wanted: float) -> Target:
+def _times(name: str, ours: Served | None, other: Served | None, wanted: float) -> Goal:
     if ours is None or other is None:
         return _open(name, f"≥ {wanted}×")
     ratio = ours.per_second.median / other.per_second.median
     measured = f"{ratio:.2f}× ({ours.per_second.median:.0f} against {other.per_second.median:.0f}/s)"
-    return Target(name, measured, f"≥ {wanted}×", ratio >= wanted)
+    return Goal(name, measured, f"≥ {wanted}×", ratio >= wanted)
 
 
-def _share(name: str, ratio: float, wanted: float) -> Target:
-    return Target(name, f"{ratio:.1%}", f"≥ {wanted:.0%}", ratio >= wanted)
+def _share(name: str, ratio: float, wanted: float) -> Goal:
+    return Goal(name, f"{ratio:.1%}", f"≥ {wanted:.0%}", ratio >= wanted)
 
 
-def _open(name: str, wanted: str) -> Target:
-    return Target(name, "not measured", wanted, None)
+def _open(name: str, wanted: str) -> Goal:
+    return Goal(name, "not measured", wanted, None)

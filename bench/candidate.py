@@ -1,4 +1,4 @@
-"""What can be measured: one way to run one server, and how it is started."""
+"""What can be measured: one way to run one server, what it is given, and how it is started."""
 
 from __future__ import annotations
 
@@ -12,10 +12,25 @@ from bench.target import Target
 
 
 @dataclass(frozen=True)
+class Workspace:
+    """``temp`` is removed after the run; ``results`` stays."""
+
+    temp: Path
+    results: Path
+    photographs: Path
+    #: The seeded state dict that every server loads.
+    weights: Path
+
+    @property
+    def logs(self) -> Path:
+        return self.results / "logs"
+
+
+@dataclass(frozen=True)
 class RunningServer:
     """A started server. ``targets`` has one entry for each level at which it is measured, by the level's name."""
 
-    #: The value of ``process_family.MARK`` in its processes' environment.
+    #: The value of ``server_process.MARK`` in its processes' environment.
     mark: str
     targets: dict[str, Target]
     #: ``time.monotonic`` when its process was started.

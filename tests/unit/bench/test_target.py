@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from bench.bodies import BodyFormat
+from bench.target import BodyFormat
 
 PICTURE = bytes(range(256)) * 5
 
