@@ -46,10 +46,10 @@ def test_requirements_of_a_peer_are_pinned(name: str) -> None:
 
 
 def test_values_of_a_peer_are_read(tmp_path: Path) -> None:
-    peer = _write(tmp_path, COMPLETE)
-    assert (peer.name, peer.title, peer.path, peer.form.kind) == (tmp_path.name, "Flask", "/predict", "multipart")
+    peer = _write(tmp_path / "flask", COMPLETE)
+    assert (peer.name, peer.title, peer.path, peer.form.kind) == ("flask", "Flask", "/predict", "multipart")
     assert peer.variants[0].command[0] == "{python}"
-    assert read_peers(tmp_path.parent)[0] == peer
+    assert read_peers(tmp_path) == [peer]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,7 @@ def test_placeholders_are_replaced_and_other_braces_stay() -> None:
 
 
 def _write(directory: Path, text: str) -> Peer:
+    directory.mkdir(exist_ok=True)
     (directory / "peer.toml").write_text(text, encoding="utf-8")
     return read_peer(directory)
 
