@@ -37,9 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from marserve.manage.following import Follower
     from marserve.stack.run_directory import RunDirectory
-    from marserve.torchserve.log_lines import log_files, merged
+    from marserve.torchserve.log_lines import Follower, log_files, merged
 
     logs = RunDirectory(web_port(options)).logs
     if not logs.is_dir():

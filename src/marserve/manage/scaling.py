@@ -16,8 +16,8 @@ from marserve.manage.running_stack import RunningStack
 from marserve.manage.versions import find_version
 from marserve.manage.workers import inspect_workers
 from marserve.system.waiting import wait_until
+from marserve.torchserve.failures import LogWatch
 from marserve.torchserve.models import ModelVersion
-from marserve.torchserve.reasons import LogWatch
 
 #: Seconds between two looks at workers that are starting.
 POLL_S = 0.2

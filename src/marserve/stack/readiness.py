@@ -14,7 +14,7 @@ from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.system.loopback import request
 from marserve.terminal import Progress
-from marserve.torchserve import failures as failure
+from marserve.torchserve import failures
 from marserve.torchserve.key_file import read_keys
 from marserve.torchserve.models import model_path, parse_version
 
@@ -38,14 +38,14 @@ def wait_until_ready(
         while waiting:
             progress.update(", ".join(waiting))
             if process.poll() is not None:
-                raise MarserveError(f"TorchServe ended at once:\n{_shown(failure.server_reason(logs), logs)}")
-            if failure.worker_was_lost(logs) or failure.model_was_refused(logs):
+                raise MarserveError(f"TorchServe ended at once:\n{_shown(failures.server_reason(logs), logs)}")
+            if failures.worker_was_lost(logs) or failures.archive_was_refused(logs):
                 time.sleep(0.5)  # for the rest of the message to be written
-                raise MarserveError(f"A worker could not start:\n{_shown(failure.worker_reason(logs), logs)}")
+                raise MarserveError(f"A worker could not start:\n{_shown(failures.worker_reason(logs), logs)}")
             if time.monotonic() > give_up:
                 names = " and ".join(waiting)
                 raise MarserveError(
-                    f"No answer from {names} in {DEADLINE_S:.0f} seconds:\n{_shown(failure.worker_reason(logs), logs)}"
+                    f"No answer from {names} in {DEADLINE_S:.0f} seconds:\n{_shown(failures.worker_reason(logs), logs)}"
                 )
             waiting = [model for model in waiting if not _answers(model, ports, run_directory)]
             if waiting:

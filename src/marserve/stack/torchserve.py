@@ -20,8 +20,7 @@ from marserve.stack.readiness import wait_until_ready
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.services import start_process
 from marserve.system.ports import LOOPBACK
-from marserve.torchserve import failures as failure
-from marserve.torchserve import properties
+from marserve.torchserve import failures, properties
 
 LOG4J_CONFIG = "-Dlog4j.configurationFile="
 
@@ -129,7 +128,7 @@ class TorchServe:
         return start_process(
             command(self._java, str(chosen["vmargs"]), self._run_directory, self._temp),
             process_environment(self._run_directory, self._temp, self._concurrency),
-            self._run_directory.logs / failure.CONSOLE_LOG,
+            self._run_directory.logs / failures.CONSOLE_LOG,
             cwd=self._run_directory.path,
         )
 
@@ -139,4 +138,4 @@ class TorchServe:
 
     def reason(self) -> str:
         """Why the process ended, in its own words."""
-        return failure.server_reason(self._run_directory.logs)
+        return failures.server_reason(self._run_directory.logs)

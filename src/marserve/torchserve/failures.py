@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import textwrap
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-#: ``2026-11-24T15:25:00,431 [INFO ] W-9000-resnet18_1.0-stdout MODEL_LOG - text``; anything else continues a message.
-_LINE = re.compile(r"^\d{4}-\d\d-\d\dT\S+ \[(?P<level>\w+) *\] (?P<thread>\S+) (?P<logger>\S+) - ?(?P<text>.*)$")
-_TRACEBACK = "Traceback (most recent call last):"
-#: What a worker's first line and TorchServe's own remarks about a lost worker begin with.
-_WORKER_BEGINS = "s_name_part0="
-_WORKER_LOST = re.compile(r"^(Retry worker: |Backend worker process died)")
-_LOAD_FAILED = "Failed to load model: "
+from marserve.system.waiting import wait_until
+from marserve.torchserve.log_lines import TRACEBACK, Follower, LogLine, read_lines
+from marserve.torchserve.models import ModelVersion
+
 #: What Java prints by itself, before TorchServe's own logs begin.
 CONSOLE_LOG = "console.log"
+#: What a worker's first line begins with.
+_WORKER_BEGINS = "s_name_part0="
+#: How TorchServe, or the worker itself, says that a worker has ended.
+_WORKER_ENDED = re.compile(r"^(Load model failed: |Retry worker: |Backend worker process died)")
+_ARCHIVE_REFUSED = "Failed to load model: "
 #: Lines that are no reason: Java's stack frames, its own warnings, and what TorchServe prints at every start (it finds
 #: fault with a model-config.yaml that leaves the worker count to default_workers_per_model).
 _NOISE = re.compile(
@@ -21,75 +26,98 @@ _NOISE = re.compile(
     r"Invalid model config in mar, "
 )
 _NO_REASON = "The logs hold no reason."
-#: Lines of an error that is no Python exception.
-LINES = 5
+#: Lines of an exception's message, and of a failure without an exception, at most.
+MESSAGE_LINES = 20
+ERROR_LINES = 6
+#: Seconds for a worker's last words: TorchServe may lose them, and then has those of its next attempt, 1 s later.
+PATIENCE_S = 6.0
+POLL_S = 0.25
 
 
 def worker_was_lost(logs: Path) -> bool:
     """Whether a worker ended by itself since TorchServe was started."""
-    lines = [*_lines(logs / "model_log.log"), *_lines(logs / "ts_log.log")]
-    return any(_WORKER_LOST.match(text) for _, _, text in lines)
+    return any(_WORKER_ENDED.match(line.text) for line in _lines(logs))
 
 
-def model_was_refused(logs: Path) -> bool:
+def archive_was_refused(logs: Path) -> bool:
     """Whether TorchServe could not even unpack one of the archives."""
-    return any(text.startswith(_LOAD_FAILED) for _, _, text in _lines(logs / "ts_log.log"))
+    return any(line.text.startswith(_ARCHIVE_REFUSED) for line in _lines(logs))
 
 
 def worker_reason(logs: Path) -> str:
     """Why no worker works: its exception, else its error output, else TorchServe's own errors."""
-    model_log = _lines(logs / "model_log.log")
-    found = _exception(model_log) or _worker_errors(model_log) or _server_errors(logs) or [_NO_REASON]
-    return "\n".join(found)
+    return "\n".join(_reason(_lines(logs)) or [_NO_REASON])
 
 
 def server_reason(logs: Path) -> str:
     """Why the Java process ended: what it printed, else the last errors in its log."""
-    return "\n".join(_console(logs) or _server_errors(logs) or [_NO_REASON])
+    printed = [line.text for line in read_lines(logs / CONSOLE_LOG) if _says_something(line)]
+    errors = [line.text for line in read_lines(logs / "ts_log.log") if line.is_error and _says_something(line)]
+    return "\n".join((printed or errors)[-ERROR_LINES:] or [_NO_REASON])
 
 
-def _lines(file: Path) -> list[tuple[str, str, str]]:
-    """Level, thread and text of each line; lines without a head have those of the line before."""
-    try:
-        content = file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+class LogWatch:
+    """The logs of a stack from the moment of its making: which workers of a version fail, and why."""
+
+    def __init__(self, logs: Path) -> None:
+        self._follower = Follower(logs)
+        self._lines: list[LogLine] = []
+
+    def failed_workers(self, version: ModelVersion) -> set[str]:
+        """The ids of workers of ``version`` that have ended since."""
+        ending = f"-{version.model}_{version.version}"
+        return {
+            line.origin.removeprefix("W-").removesuffix(ending)
+            for line in self._read()
+            if line.origin.startswith("W-") and line.origin.endswith(ending) and _WORKER_ENDED.match(line.text)
+        }
+
+    def reason(self, version: ModelVersion, patience_s: float = PATIENCE_S) -> str:
+        """Why workers of ``version`` have ended since: indented lines."""
+        wait_until(lambda: _exception(self._lines_about(version)), patience_s, poll_s=POLL_S)
+        time.sleep(POLL_S)  # for the rest of the message to be written
+        return textwrap.indent("\n".join(_reason(self._lines_about(version)) or [_NO_REASON]), "  ")
+
+    def _lines_about(self, version: ModelVersion) -> list[LogLine]:
+        endings = tuple(f"-{version.model}_{version.version}{stream}" for stream in ("", "-stdout", "-stderr"))
+        return [line for line in self._read() if line.origin.endswith(endings)]
+
+    def _read(self) -> list[LogLine]:
+        self._lines += self._follower.new_lines()
+        return self._lines
+
+
+def _lines(logs: Path) -> list[LogLine]:
+    return [*read_lines(logs / "model_log.log"), *read_lines(logs / "ts_log.log")]
+
+
+def _reason(lines: Sequence[LogLine]) -> list[str]:
+    """The last exception's message, else a worker's error output, else whatever tells of a problem."""
+    return (
+        _exception(lines)
+        or _last(line for line in lines if line.origin.endswith("-stderr"))
+        or _last(line for line in lines if line.is_error)
+    )
+
+
+def _exception(lines: Sequence[LogLine]) -> list[str]:
+    """The message of the last traceback: what stands after its frames, which are indented."""
+    start = max((i for i, line in enumerate(lines) if line.text == TRACEBACK), default=None)
+    if start is None:
         return []
-    lines, level, thread = [], "", ""
-    for line in content.splitlines():
-        match = _LINE.match(line)
-        if match:
-            level, thread, text = match["level"], match["thread"], match["text"]
-        else:
-            text = line
-        lines.append((level, thread, text))
-    return lines
-
-
-def _exception(lines: list[tuple[str, str, str]]) -> list[str]:
-    """The exception at the end of the last traceback: what stands after its frames, which are indented."""
-    starts = [i for i, (_, _, text) in enumerate(lines) if text == _TRACEBACK]
-    if not starts:
-        return []
-    thread = lines[starts[-1]][1]
-    # Workers write at the same time; each has a thread of its own.
-    after = [text for _, at, text in lines[starts[-1] + 1 :] if at == thread]
     message: list[str] = []
-    for text in after:
-        if text.startswith(_WORKER_BEGINS):
+    # Workers write at the same time; each has a thread of its own.
+    for line in (line for line in lines[start + 1 :] if line.origin == lines[start].origin):
+        if line.text.startswith(_WORKER_BEGINS):
             break
-        if message or (text and not text[0].isspace()):
-            message.append(text)
-    return message[: 4 * LINES]
+        if message or (line.text and not line.text[0].isspace()):
+            message.append(line.text)
+    return message[:MESSAGE_LINES]
 
 
-def _worker_errors(lines: list[tuple[str, str, str]]) -> list[str]:
-    return [text for _, thread, text in lines if thread.endswith("-stderr") and text][-LINES:]
+def _last(lines: Iterable[LogLine]) -> list[str]:
+    return [line.text for line in lines if _says_something(line)][-ERROR_LINES:]
 
 
-def _server_errors(logs: Path) -> list[str]:
-    lines = _lines(logs / "ts_log.log")
-    return [text for level, _, text in lines if level in ("ERROR", "WARN") and text and not _NOISE.match(text)][-LINES:]
-
-
-def _console(logs: Path) -> list[str]:
-    return [text for _, _, text in _lines(logs / CONSOLE_LOG) if text and not _NOISE.match(text)][-LINES:]
+def _says_something(line: LogLine) -> bool:
+    return line.text.strip() != "" and not _NOISE.match(line.text)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+#: Seconds between two looks at logs that are followed.
+FOLLOW_S = 0.3
 #: One line a request, which the web service's log tells better.
 LEFT_OUT = ("access_log.log",)
 #: ``2026-11-24T15:25:00,431 [INFO ] W-9000-resnet18_1.0 org.pytorch.serve.wlm.WorkerThread - text``
@@ -16,6 +19,7 @@ _TORCHSERVE = re.compile(
     r"^(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{3}) \[(?P<level>\w+) *\] "
     r"(?P<origin>\S+) (?P<logger>\S+) - ?(?P<text>.*)$"
 )
+TRACEBACK = "Traceback (most recent call last):"
 _ERROR_LEVELS = ("WARN", "WARNING", "ERROR", "FATAL", "CRITICAL")
 #: TorchServe logs all that a worker prints as INFO.
 _ERROR_TEXT = re.compile(
@@ -85,16 +89,16 @@ def _parse(line: str, last: LogLine) -> LogLine:
     match = _TORCHSERVE.match(line)
     if match is not None:
         # TorchServe writes the machine's local time.
-        time = datetime.strptime(match["time"], "%Y-%m-%dT%H:%M:%S,%f").astimezone()
-        return LogLine(time, last.source, match["level"], match["origin"], match["text"])
+        at = datetime.fromisoformat(match["time"].replace(",", ".")).astimezone()
+        return LogLine(at, last.source, match["level"], match["origin"], match["text"])
     record = _json(line)
     if record is not None:
         exception = str(record.get("exception", "")).strip()
         extra = {key: value for key, value in record.items() if key not in _KNOWN}
         fields = " ".join(f"{key}={value}" for key, value in extra.items())
         text = "\n".join(part for part in (f"{record['message']} {fields}".strip(), exception) if part)
-        time = datetime.fromisoformat(record["time"])
-        return LogLine(time, last.source, str(record["level"]), str(record.get("logger", "")), text)
+        at = datetime.fromisoformat(record["time"])
+        return LogLine(at, last.source, str(record["level"]), str(record.get("logger", "")), text)
     return replace(last, text=line)
 
 
@@ -110,3 +114,47 @@ def _json(line: str) -> dict[str, str] | None:
     except (ValueError, KeyError, TypeError):
         return None
     return record if {"level", "message"} <= record.keys() else None
+
+
+class Follower:
+    """The logs in one directory."""
+
+    def __init__(self, logs: Path) -> None:
+        """What stands in the logs now is left out."""
+        self._logs = logs
+        #: Inode and length of what was read of each file.
+        self._read = {file: self._identity(file) for file in log_files(logs)}
+
+    def follow(self) -> Iterator[LogLine]:
+        """Lines, for ever."""
+        while True:
+            yield from self.new_lines()
+            time.sleep(FOLLOW_S)
+
+    def new_lines(self) -> list[LogLine]:
+        """What was written since the last call, in the order of time."""
+        lines = [line for file in log_files(self._logs) for line in self._new_lines_of(file)]
+        return sorted(lines, key=lambda line: line.time)
+
+    def _new_lines_of(self, file: Path) -> list[LogLine]:
+        inode, done = self._read.get(file, (0, 0))
+        now_inode, size = self._identity(file)
+        if now_inode != inode or size < done:  # a new file under the old name
+            done = 0
+        try:
+            with file.open("rb") as content:
+                content.seek(done)
+                text = content.read()
+        except OSError:
+            return []
+        whole = text[: text.rfind(b"\n") + 1]  # the rest of a line follows with the next look
+        self._read[file] = (now_inode, done + len(whole))
+        return list(parse_lines(whole.decode(errors="replace").splitlines(), file.stem, datetime.now(timezone.utc)))
+
+    @staticmethod
+    def _identity(file: Path) -> tuple[int, int]:
+        try:
+            status = file.stat()
+        except OSError:
+            return (0, 0)
+        return (status.st_ino, status.st_size)

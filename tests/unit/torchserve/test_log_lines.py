@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from marserve.manage.following import Follower
-from marserve.torchserve.log_lines import log_files, merged, parse_lines
-from marserve.torchserve.reasons import NO_REASON, LogWatch
+from marserve.torchserve.failures import LogWatch
+from marserve.torchserve.log_lines import Follower, log_files, merged, parse_lines
 from tests.unit.manage.listed import a_version
 
 EPOCH = datetime.fromtimestamp(0, timezone.utc)
@@ -90,7 +89,10 @@ def test_a_watch_tells_which_workers_of_a_version_fail_from_now_on_and_why(tmp_p
     model_log.write_text("\n".join(_traceback("ValueError: earlier", "W-9-resnet18_2.0-stdout")) + "\n")
     ts_log.write_text(torchserve_line("Retry worker: 9 in 1 seconds.", at=EPOCH, thread="W-9-resnet18_2.0") + "\n")
     watch = LogWatch(tmp_path)
-    assert (watch.failed_workers(version), watch.reason(version, patience_s=0.0)) == (set(), NO_REASON)
+    assert (watch.failed_workers(version), watch.reason(version, patience_s=0.0)) == (
+        set(),
+        "  The logs hold no reason.",
+    )
     with model_log.open("a") as file:
         file.write("\n".join(_traceback("ValueError: the reason", "W-10-resnet18_2.0-stdout")) + "\n")
         file.write("\n".join(_traceback("ValueError: another version's", "W-8-resnet18_1.0-stdout")) + "\n")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from marserve.torchserve import failures as failure
+from marserve.torchserve import failures
+from marserve.torchserve.failures import LogWatch
+from marserve.torchserve.models import ModelVersion
 
 AT = "2026-11-24T15:25:00,431"
 STDOUT, OTHER = "W-9000-resnet18_1.0-stdout", "W-9001-resnet18_1.0-stdout"
@@ -55,7 +58,7 @@ EXCEPTION = (
 def test_a_worker_fails_for_the_reason_in_the_log(tmp_path: Path, model_log: str, ts_log: str, reason: str) -> None:
     (tmp_path / "model_log.log").write_text(model_log)
     (tmp_path / "ts_log.log").write_text(ts_log)
-    assert failure.worker_reason(tmp_path) == reason
+    assert failures.worker_reason(tmp_path) == reason
 
 
 @pytest.mark.parametrize(
@@ -66,8 +69,8 @@ def test_a_worker_fails_for_the_reason_in_the_log(tmp_path: Path, model_log: str
     ],
 )
 def test_java_ends_for_the_reason_that_it_printed(tmp_path: Path, console: str, reason: str) -> None:
-    (tmp_path / failure.CONSOLE_LOG).write_text(console)
-    assert failure.server_reason(tmp_path) == reason
+    (tmp_path / failures.CONSOLE_LOG).write_text(console)
+    assert failures.server_reason(tmp_path) == reason
 
 
 @pytest.mark.parametrize(
@@ -83,5 +86,14 @@ def test_a_lost_worker_and_a_refused_archive_are_told_apart(
     tmp_path: Path, text: str, lost: bool, refused: bool
 ) -> None:
     (tmp_path / "ts_log.log").write_text(f"{AT} [INFO ] main org.pytorch.serve.wlm.WorkerThread - {text}\n")
-    assert failure.worker_was_lost(tmp_path) == lost
-    assert failure.model_was_refused(tmp_path) == refused
+    assert failures.worker_was_lost(tmp_path) == lost
+    assert failures.archive_was_refused(tmp_path) == refused
+
+
+def test_serve_and_deploy_give_one_reason_for_one_failure(tmp_path: Path) -> None:
+    version = ModelVersion("resnet18", "1.0", "resnet18.mar", ())
+    watch = LogWatch(tmp_path)
+    (tmp_path / "model_log.log").write_text(EXCEPTION)
+    while_serving = failures.worker_reason(tmp_path)
+    assert "its second line" in while_serving
+    assert watch.reason(version) == textwrap.indent(while_serving, "  ")
