@@ -1,4 +1,4 @@
-"""``scripts/manage.py`` on a stack that answers pictures all the while."""
+"""The commands on a running stack, which is one that answers pictures all the while."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_broken_version_never_becomes_the_default(
 def test_an_interrupted_deployment_leaves_nothing_behind(operated: Stack, tmp_path: Path) -> None:
     fourth = variant(operated, tmp_path, "4.0", rename_labels)
     before = manage(operated, "status")[1]["versions"]
-    command = [str(REPOSITORY / "scripts" / "manage.py"), "deploy", MODEL, "--archive", str(fourth)]
+    command = [str(REPOSITORY / "scripts" / "marserve"), "deploy", MODEL, "--archive", str(fourth)]
     with subprocess.Popen(
         [*command, "--no-compare", "--yes"], env=operated.environment, stdout=subprocess.PIPE, text=True
     ) as deploy:
@@ -157,7 +157,7 @@ def test_a_worker_that_was_given_up_is_shown_and_brought_back(operated: Stack, t
         wait_until(lambda: worker_states(operated, "3.0") == ["dead"])
         returncode, status, _ = manage(operated, "status")
         assert returncode == 1
-        assert any("manage.py recover" in problem for problem in status["problems"])
+        assert any("marserve recover" in problem for problem in status["problems"])
         for alert in ("DeadWorkers", "NoReadyWorker"):
             prometheus.wait_for(f'ALERTS{{alertname="{alert}", alertstate="firing"}}')
         returncode, _, complaint = manage(operated, "recover", "--yes")
@@ -192,11 +192,11 @@ def test_a_version_that_is_served_already_is_refused_with_what_to_do(operated: S
     again = variant(operated, tmp_path, "1.0", give_up_soon)
     returncode, _, complaint = manage(operated, "deploy", MODEL, "--archive", str(again), "--yes")
     assert returncode == 1
-    assert "build_archive.py" in complaint
+    assert "marserve build" in complaint
 
 
 def test_logs_of_all_services_come_merged(operated: Stack) -> None:
-    logged = operated.run("manage.py", "logs", "--json", "--lines", "100000")
+    logged = operated.run("marserve", "logs", "--json", "--lines", "100000")
     lines = [json.loads(line) for line in logged.stdout.splitlines()]
     assert {"ts_log", "model_log", "web"} <= {line["source"] for line in lines}
     times = [line["time"] for line in lines]
@@ -214,7 +214,7 @@ def test_a_stop_under_load_answers_all_that_was_accepted(operated: Stack) -> Non
 
 def manage(stack: Stack, *arguments: str) -> tuple[int, Any, str]:
     """Exit status, JSON and complaints of one command."""
-    run = stack.run("manage.py", *arguments, "--json")
+    run = stack.run("marserve", *arguments, "--json")
     return run.returncode, json.loads(run.stdout or "null"), run.stderr
 
 

@@ -1,1 +1,1 @@
-"""What ``scripts/manage.py`` does to a running stack: look at it, scale it, change its versions, bring workers back."""
+"""What changes a running stack, and its status: workers are scaled and brought back, versions replaced and drained."""

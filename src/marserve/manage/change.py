@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
-from marserve.client.errors import ClientError
+from marserve.client.errors import Refused
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
 from marserve.manage.running_stack import RunningStack
+from marserve.paths import command
 from marserve.system.locks import locked
 from marserve.terminal import complain
+from marserve.torchserve.models import ModelVersion
 
 #: Seconds to wait for another command that is changing the same stack.
 LOCK_S = 600.0
@@ -57,6 +59,16 @@ class Change:
     #: What could not be undone.
     _failed: list[str] = field(default_factory=list)
 
+    def versions(self, model: str) -> list[ModelVersion]:
+        """Those of ``model``, in the order of their numbers, as they are now. Raises MarserveError for none."""
+        try:
+            return self.management.describe_all(model)
+        except Refused as exc:
+            if exc.status != 404:
+                raise
+            names = ", ".join(self.management.list_models())
+            raise MarserveError(f"There is no model {model}; there are: {names}.") from exc
+
     def on_failure(self, doing: str, undo: Callable[[], object]) -> None:
         """Have ``undo`` called when a later step fails or is interrupted; ``doing`` says what it does.
 
@@ -79,15 +91,15 @@ class Change:
         self._say(f"Undoing: {doing} ...")
         try:
             undo()
-        except (ClientError, MarserveError) as exc:
+        except MarserveError as exc:
             self._failed.append(doing)
             self._say(f"  This failed: {exc}")
 
     def _present_state(self) -> str:
         try:
             versions = self.management.describe_all()
-        except (ClientError, MarserveError) as exc:
-            return f"What state it is in cannot be read ({exc}): see manage.py status."
+        except MarserveError as exc:
+            return f"What state it is in cannot be read ({exc}): see {command('status')}."
         states = [
             f"  {listed}{' (the default)' if listed.is_default else ''}: {listed.ready_workers} of "
             f"{len(listed.workers)} workers READY"
@@ -100,10 +112,19 @@ class Change:
             self.report(line)
 
 
+def one_of(versions: Sequence[ModelVersion], version: str | None) -> ModelVersion:
+    """``version`` among those of a model, the default one for None. Raises MarserveError where there is none."""
+    for listed in versions:
+        if listed.is_default if version is None else listed.version == version:
+            return listed
+    names = ", ".join(listed.version for listed in versions)
+    raise MarserveError(f"{versions[0].model} has no version {version}; there are: {names}.")
+
+
 @contextmanager
 def changing(stack: RunningStack, *, confirm: Confirm, report: Report) -> Iterator[Change]:
     """Keep other commands from changing ``stack``; undo what was done where the body fails or is interrupted."""
-    on_wait = lambda: complain("Waiting for another manage.py to finish ...")  # noqa: E731
+    on_wait = lambda: complain("Waiting for another command that changes this stack ...")  # noqa: E731
     with locked(stack.run_directory.change_lock, on_wait=on_wait, timeout_s=LOCK_S), stack.management() as management:
         change = Change(stack, management, confirm, report)
         try:

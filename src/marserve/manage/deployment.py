@@ -1,4 +1,4 @@
-"""``manage.py deploy``: a new version beside the old one, checked before it becomes the default."""
+"""``marserve deploy``: a new version beside the old one, checked before it becomes the default."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from marserve.client.errors import ClientError
 from marserve.errors import MarserveError, StopRequestedError
-from marserve.manage.capacity import check_memory
-from marserve.manage.change import Change, Confirm, Report, changing
+from marserve.manage.change import Change, Confirm, Report, changing, one_of
 from marserve.manage.comparison import Comparison, answers, compare, warm_up
 from marserve.manage.draining import keep_for_rollback, remove
 from marserve.manage.rollback import read_before, replace_default, write_before
 from marserve.manage.running_stack import RunningStack
-from marserve.manage.scaling import start_workers
-from marserve.manage.versions import list_versions, one_of
+from marserve.manage.scaling import check_memory, start_workers
 from marserve.manage.workers import inspect_workers
+from marserve.paths import command
 from marserve.stack.ports import Ports
 from marserve.system.files import replacing
 from marserve.torchserve.models import ModelVersion
@@ -48,7 +46,7 @@ class ArchiveFile:
         except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as exc:
             raise MarserveError(
                 f"{path} is no TorchServe archive that names its version ({exc}): build one with "
-                "./scripts/build_archive.py --version 2.0 --output DIR"
+                + command("build --version 2.0 --output DIR")
             ) from exc
         if not _SAFE.fullmatch(str(version)):
             raise MarserveError(f"{path} has version {version!r}: build it with one such as 2.0.")
@@ -88,11 +86,11 @@ class Deployed:
 def deploy(stack: RunningStack, plan: Plan, *, confirm: Confirm, report: Report) -> Deployed:
     """Make the version in the archive the default one of its model.
 
-    Raises MarserveError or ClientError, and leaves everything as it was, when anything fails; so does an interruption.
+    Raises MarserveError, and leaves everything as it was, when anything fails; so does an interruption.
     The removal of versions that nothing goes back to, which cannot be undone, comes last: by then the new one stays.
     """
     with changing(stack, confirm=confirm, report=report) as change:
-        versions = list_versions(change.management, plan.model)
+        versions = change.versions(plan.model)
         check_plan(stack, plan, versions)
         old, earlier = one_of(versions, None), read_before(stack, plan.model)
         workers = plan.workers or len(old.workers)
@@ -131,16 +129,16 @@ def check_plan(stack: RunningStack, plan: Plan, versions: Sequence[ModelVersion]
         variable = "" if stack.ports.web_port == Ports.web_port else f"MARSERVE_WEB_PORT={stack.ports.web_port} "
         raise MarserveError(
             "This stack takes no new archives while it runs. Start it again as it was, with --model-api:\n"
-            f"  {variable}./scripts/stop && {variable}./scripts/serve --detach --model-api"
+            f"  {variable}{command('stop')} && {variable}{command('serve --detach --model-api')}"
         )
     if plan.archive.version in {listed.version for listed in versions}:
         raise MarserveError(
             f"{plan.model} {plan.archive.version} is served already. Give the new archive another version:\n"
-            f"  ./scripts/build_archive.py ... --version {_next_version(versions)} --output DIR"
+            "  " + command(f"build ... --version {_next_version(versions)} --output DIR")
         )
     old = one_of(versions, None)
     if not old.ready_workers:
-        raise MarserveError(f"{old} has no READY worker: bring it back first, with manage.py recover or scale.")
+        raise MarserveError(f"{old} has no READY worker: bring it back first, with {command('recover')} or scale.")
     if not plan.force:
         check_memory(plan.workers or len(old.workers), inspect_workers(old, stack.run_directory.logs))
 
@@ -157,7 +155,7 @@ def _register(change: Change, plan: Plan) -> ModelVersion:
 
     def undo() -> None:
         # How far it has come, and what its workers are at, only TorchServe knows.
-        for listed in list_versions(change.management, model):
+        for listed in change.versions(model):
             if listed.version == version:
                 remove(change, listed)
         with change.stack.writable_store() as store:
@@ -190,8 +188,8 @@ def _clear_up(change: Change, plan: Plan, new: ModelVersion, superseded: Sequenc
         for listed in superseded:
             change.report(f"Removing {listed}, which nothing goes back to any more, once it is idle ...")
             remove(change, listed)
-    except (ClientError, MarserveError, StopRequestedError) as exc:
-        change.report(f"{new} is in place. Only this clearing up is left, and manage.py status shows of what.")
+    except (MarserveError, StopRequestedError) as exc:
+        change.report(f"{new} is in place. Only this clearing up is left, and {command('status')} shows of what.")
         if isinstance(exc, StopRequestedError):
             raise
         change.report(f"  {exc}")

@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 
 from marserve.errors import MarserveError
-from marserve.manage.change import Change, Confirm, Report, changing
+from marserve.manage.change import Change, Confirm, Report, changing, one_of
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.scaling import set_workers
-from marserve.manage.versions import list_versions, one_of
+from marserve.paths import command
 from marserve.system.waiting import wait_until
 from marserve.torchserve.models import ModelVersion
 
@@ -46,7 +46,7 @@ def drain(
     The default version first hands over to another one that has workers, where there is one.
     """
     with changing(stack, confirm=confirm, report=report) as change:
-        versions = list_versions(change.management, model)
+        versions = change.versions(model)
         listed = one_of(versions, version)
         if listed.is_default:
             heir = _heir(versions)
@@ -60,7 +60,7 @@ def drain(
         if not wait_until_idle(change, listed, timeout_s):
             raise MarserveError(
                 f"{listed} still has work after {timeout_s:.0f} s, so its workers stay. Send its callers elsewhere, or "
-                f"take the workers away at once: manage.py scale {model} --version {listed.version} --workers 0"
+                "take the workers away at once: " + command(f"scale {model} --version {listed.version} --workers 0")
             )
         set_workers(change, listed, 0)
         return Drained(listed.model, listed.version, len(listed.workers))
@@ -118,7 +118,7 @@ def keep_for_rollback(change: Change, version: ModelVersion) -> None:
         return
     if wait_until_idle(change, version, IDLE_S):
         set_workers(change, version, KEPT_WORKERS)
-        change.report(f"{version} keeps {KEPT_WORKERS} worker, for manage.py rollback.")
+        change.report(f"{version} keeps {KEPT_WORKERS} worker, for {command('rollback')}.")
     else:
         change.report(f"{version} is still requested by name, and so keeps its {len(version.workers)} workers.")
 
@@ -130,8 +130,8 @@ def remove(change: Change, version: ModelVersion) -> None:
     """
     if version.ready_workers and not wait_until_idle(change, version, IDLE_S):
         raise MarserveError(
-            f"{version} still has work after {IDLE_S:.0f} s and stays registered; see manage.py drain {version.model}/"
-            f"{version.version}."
+            f"{version} still has work after {IDLE_S:.0f} s and stays registered; see "
+            + command(f"drain {version.model}/{version.version}")
         )
     change.management.unregister(version.model, version.version)
     with change.stack.writable_store() as store:  # TorchServe has unpacked what it serves

@@ -1,4 +1,4 @@
-"""``manage.py recover``: workers that are dead though listed.
+"""``marserve recover``: workers that are dead though listed.
 
 TorchServe gives a worker up for good when it has failed for ``maxRetryTimeoutInSec``, and goes on counting it: scaling
 to the same number starts nothing. Only a smaller number takes it off the list, always from the end.

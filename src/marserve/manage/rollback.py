@@ -1,4 +1,4 @@
-"""``manage.py rollback``: which version a model had before, and how that becomes the default again."""
+"""``marserve rollback``: which version a model had before, and how that becomes the default again."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from pathlib import Path
 
 from marserve.client.inference import InferenceClient
 from marserve.errors import MarserveError
-from marserve.manage.change import Change, Confirm, Report, changing
+from marserve.manage.change import Change, Confirm, Report, changing, one_of
 from marserve.manage.comparison import warm_up
 from marserve.manage.draining import keep_for_rollback, make_default
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.scaling import set_workers
-from marserve.manage.versions import list_versions, one_of
 from marserve.system.files import replace_text
 from marserve.torchserve.models import ModelVersion
 
@@ -72,7 +71,7 @@ def roll_back(
 ) -> RolledBack:
     """Give the version before its workers back, and make it the default. Raises MarserveError where there is none."""
     with changing(stack, confirm=confirm, report=report) as change:
-        versions = list_versions(change.management, model)
+        versions = change.versions(model)
         current = one_of(versions, None)
         before = read_before(stack, model)
         target = next((listed for listed in versions if before is not None and listed.version == before.version), None)
@@ -103,6 +102,6 @@ def replace_default(
     change.management.wait_until_ready(new.model, new.version, workers=len(new.workers), deadline_s=1.0)
     earlier = read_before(change.stack, new.model)
     change.on_failure(
-        "restoring the record for manage.py rollback", lambda: write_before(change.stack, new.model, earlier)
+        "restoring the record of the version before", lambda: write_before(change.stack, new.model, earlier)
     )
     write_before(change.stack, new.model, Before(old.version, len(old.workers)))

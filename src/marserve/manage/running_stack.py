@@ -12,6 +12,7 @@ from pathlib import Path
 from marserve.client.inference import InferenceClient
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
+from marserve.paths import command
 from marserve.stack import processes
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
@@ -43,8 +44,8 @@ class RunningStack:
         state = State.read(run_directory.state)
         if state is None or not all(processes.running(process) for process in state.processes):
             raise MarserveError(
-                f"Nothing is running on web port {web_port}: start it with ./scripts/serve, or name another stack "
-                "with --port."
+                f"Nothing is running on web port {web_port}: start it with {command('serve')}, or name another "
+                "stack with --port."
             )
         return cls(run_directory, state)
 
@@ -122,6 +123,4 @@ class RunningStack:
             return reply is not None and reply.status == 200 and accept(reply.body)
 
         if not wait_until(noticed, NOTICE_S, poll_s=POLL_S):
-            raise MarserveError(
-                f"After {NOTICE_S:.0f} s the web service {otherwise}; ./scripts/manage.py logs tells more."
-            )
+            raise MarserveError(f"After {NOTICE_S:.0f} s the web service {otherwise}; see {command('logs')}.")

@@ -1,4 +1,4 @@
-"""Another number of workers: ``manage.py scale``, and the same as a step of other commands.
+"""Another number of workers: ``marserve scale``, and the same as a step of other commands.
 
 New workers are waited for from outside. TorchServe can wait itself (``synchronous=true``), but does so in a thread
 that also reads pictures and writes answers: where it has few of these, nobody is answered until they have started.
@@ -6,19 +6,22 @@ that also reads pictures and writes answers: where it has few of these, nobody i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from marserve.client.management import WORKERS_DEADLINE_S
 from marserve.errors import MarserveError
-from marserve.manage.capacity import check_cores, check_memory
-from marserve.manage.change import Change, Confirm, Report, changing
+from marserve.manage.change import Change, Confirm, Report, changing, one_of
 from marserve.manage.running_stack import RunningStack
-from marserve.manage.versions import find_version
-from marserve.manage.workers import inspect_workers
+from marserve.manage.workers import WorkerReport, inspect_workers
+from marserve.paths import command
+from marserve.system.machine import read_machine
 from marserve.system.waiting import wait_until
 from marserve.torchserve.failures import LogWatch
 from marserve.torchserve.models import ModelVersion
 
+#: Bytes of a worker where none runs that could be measured: ResNet18 on OpenVINO has some 250 MB.
+WORKER_BYTES = 400_000_000
 #: Seconds between two looks at workers that are starting.
 POLL_S = 0.2
 
@@ -38,7 +41,7 @@ def scale(
 ) -> Scaled:
     """Have ``workers`` READY workers. Where new ones cannot start, the old number is kept and MarserveError raised."""
     with changing(stack, confirm=confirm, report=report) as change:
-        listed = find_version(change.management, model, version)
+        listed = one_of(change.versions(model), version)
         running = inspect_workers(listed, stack.run_directory.logs)
         more = workers - len(listed.workers)
         if not force and more > 0:
@@ -48,7 +51,7 @@ def scale(
             confirm(f"Without workers nobody answers {listed}. Take them all away?")
         dead = sum(worker.state == "dead" for worker in running)
         if dead:
-            report(f"  {dead} of its {len(running)} workers are dead and still count: see manage.py recover.")
+            report(f"  {dead} of its {len(running)} workers are dead and still count: see {command('recover')}.")
         report(f"Scaling {listed} from {len(listed.workers)} to {workers} ...")
         # Down: what those workers were at work on is answered with an error, and the web service sends it again.
         set_workers(change, listed, workers)
@@ -89,3 +92,25 @@ def start_workers(change: Change, listed: ModelVersion, workers: int, *, ready: 
             f"{watch.reason(listed)}"
         )
     return now
+
+
+def check_memory(more: int, running: Sequence[WorkerReport]) -> None:
+    """Raise MarserveError where the free memory does not suffice for ``more`` workers like the ``running`` ones."""
+    each = max((report.rss for report in running if report.rss is not None), default=WORKER_BYTES)
+    machine = read_machine()
+    if more * each > machine.spare_bytes:
+        raise MarserveError(
+            f"{more} more workers of {each / 1e6:.0f} MB do not fit into the {machine.available_bytes / 1e6:.0f} MB of "
+            f"memory that are left, of which {machine.reserve_bytes / 1e6:.0f} MB stay free; "
+            f"{machine.spare_bytes // each} do. --force tries it all the same."
+        )
+
+
+def check_cores(workers: int) -> None:
+    """Raise MarserveError for more workers than cores: they would only take the processor from each other."""
+    cores = read_machine().cores
+    if workers > cores:
+        raise MarserveError(
+            f"{workers} workers are more than this machine's {cores} usable cores: each takes memory, and none gets "
+            "faster. --force does it all the same."
+        )

@@ -1,4 +1,4 @@
-"""``manage.py status``: everything about a stack at one moment."""
+"""``marserve status``: everything about a stack at one moment."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from marserve.handler.resnet18.description import DESCRIPTION_FILE
 from marserve.manage.metrics import Look, Rates, rates, web_rates
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.workers import WorkerReport, inspect_workers
+from marserve.paths import command
 from marserve.torchserve.models import ModelVersion
 from marserve.web.models import DEMONSTRATION_ARCHITECTURE, Weights
 
@@ -48,10 +49,10 @@ class VersionStatus:
         if dead:
             found.append(
                 f"{name}: TorchServe lists worker {', '.join(dead)}, which is dead and will not be restarted: run "
-                "manage.py recover"
+                + command("recover")
             )
         if self.is_default and not any(worker.state == "ready" for worker in self.workers):
-            hint = "" if dead else "; manage.py logs --errors may tell why" if self.workers else ": scale it"
+            hint = "" if dead else f"; {command('logs --errors')} may say why" if self.workers else ": scale it"
             found.append(f"{name} is the default and has no READY worker{hint}")
         if self.queue_capacity and self.queued * 2 > self.queue_capacity:
             found.append(f"{name}: {self.queued} of {self.queue_capacity} places in its queue are taken")

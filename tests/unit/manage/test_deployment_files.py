@@ -45,7 +45,7 @@ def test_what_names_no_usable_version_is_refused(tmp_path: Path, manifest: objec
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.mar").write_text("text")
     for name in ("text.mar", "."):
-        with pytest.raises(MarserveError, match=r"build_archive\.py"):
+        with pytest.raises(MarserveError, match=r"marserve build --version"):
             ArchiveFile.read(tmp_path / name)
 
 

@@ -15,7 +15,7 @@ from marserve.cli.main import read
 from marserve.cli.operating import web_port
 from marserve.errors import MarserveError
 from marserve.handler.resnet18 import cpu
-from marserve.manage import capacity
+from marserve.manage import scaling
 from marserve.manage.change import DeclinedError, NeedsConsentError, confirm_on_terminal
 from marserve.manage.metrics import Look, Rates
 from marserve.manage.status import Status, VersionStatus, read_status, render_status
@@ -158,24 +158,24 @@ def test_inside_a_container_its_cores_and_memory_count_and_not_the_hosts(
     files = cpu_quota(system, "/pod/container", 100_000)
     files |= memory_limit(system, "/pod/container", 2_000_000_000, 700_000_000, 0)
     monkeypatch.setattr(cpu, "PROC", make_tree(tmp_path, system, files))
-    capacity.check_cores(1)
+    scaling.check_cores(1)
     with pytest.raises(MarserveError, match="1 usable core"):
-        capacity.check_cores(2)
-    capacity.check_memory(2, [READY])
+        scaling.check_cores(2)
+    scaling.check_memory(2, [READY])
     with pytest.raises(
         MarserveError, match=r"4 more workers of 250 MB do not fit into the 1300 MB of memory .* 500 MB stay free; 3 do"
     ):
-        capacity.check_memory(4, [READY])
+        scaling.check_memory(4, [READY])
 
 
 def test_what_does_not_fit_the_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capacity, "read_machine", lambda: Machine(2, 10**10, 10**10))
-    capacity.check_cores(2)
+    monkeypatch.setattr(scaling, "read_machine", lambda: Machine(2, 10**10, 10**10))
+    scaling.check_cores(2)
     with pytest.raises(MarserveError, match="2 usable cores"):
-        capacity.check_cores(3)
-    capacity.check_memory(1, [WorkerReport("1", 1, "ready", 1, 1, 0.0)])
+        scaling.check_cores(3)
+    scaling.check_memory(1, [WorkerReport("1", 1, "ready", 1, 1, 0.0)])
     with pytest.raises(MarserveError, match="--force"):
-        capacity.check_memory(1000, [WorkerReport("1", 1, "ready", 10**12, 1, 0.0)])
+        scaling.check_memory(1000, [WorkerReport("1", 1, "ready", 10**12, 1, 0.0)])
 
 
 def test_a_missing_log_directory_is_told() -> None:

@@ -226,7 +226,7 @@ def test_where_torchserve_is_gone_the_way_back_says_so_and_ends(tmp_path: Path, 
     reported: list[str] = []
     with pytest.raises(ServerFailed):
         deploy_command(archive)(stack, reported)
-    assert "manage.py status" in reported[-1]
+    assert "marserve status" in reported[-1]
 
 
 def test_a_report_that_nobody_reads_any_more_does_not_keep_the_way_back_from_its_end(
