@@ -60,7 +60,7 @@ def main() -> int:
     from PIL import Image
     from torchvision.models import ResNet18_Weights, resnet18
 
-    from marserve.archive.weights.untrained import seeded_state_dict
+    from marserve.archive.weights.state_dict import seeded_state_dict
     from marserve.handler.resnet18.labels import read_labels
 
     state_dict = seeded_state_dict("resnet18", 1000)

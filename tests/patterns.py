@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from marserve.archive.weights.untrained import seeded_state_dict
+from marserve.archive.weights.state_dict import seeded_state_dict
 from marserve.handler.resnet18.network import build_network
 
 CLASSES = ("horizontal stripes", "vertical stripes", "chequers")

@@ -20,7 +20,6 @@ from pydantic import ValidationError
 
 from marserve.archive import verify
 from marserve.archive.answers import answer
-from marserve.archive.architectures import input_of
 from marserve.archive.calibration import LEAST_PICTURES
 from marserve.archive.export import export_network
 from marserve.archive.inputs import inputs_digest, library_versions
@@ -28,7 +27,7 @@ from marserve.archive.int8 import find_calibration, quantization_inputs, quantiz
 from marserve.archive.options import BuildOptions
 from marserve.archive.package import package
 from marserve.archive.weights import WeightsFile, load_state_dict, locate_weights
-from marserve.archive.weights.published import mirror_file, official_file
+from marserve.archive.weights.published import input_of, mirror_file, official_file
 from marserve.handler.resnet18.description import DESCRIPTION_FILE, Description, Preprocessing, WeightsOrigin
 from marserve.handler.resnet18.engines.openvino_engine import GRAPH_FILE
 from marserve.handler.resnet18.engines.torch_engine import WEIGHTS_FILE

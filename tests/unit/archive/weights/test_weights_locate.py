@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from marserve.archive.weights import PublishedFile, Sources, WeightsError, WeightsFile, locate_weights, packaged
+from marserve.archive.weights import PublishedFile, Sources, WeightsError, WeightsFile, locate, locate_weights
 from marserve.archive.weights.download import Limits
 from marserve.archive.weights.published import mirror_file, official_file
 from marserve.handler.resnet18.errors import ConfigurationError
@@ -120,7 +120,7 @@ def test_demonstration_model_comes_from_its_package() -> None:
 
 
 def test_changed_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packaged, "SHA256", "0" * 64)
+    monkeypatch.setattr(locate, "PACKAGED_SHA256", "0" * 64)
     with pytest.raises(WeightsError, match="has the SHA-256 57934424"):
         locate_weights("efficientnet_lite0", None, report=print)
 

@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from marserve.archive.weights import WeightsFile, load_state_dict
-from marserve.archive.weights.skeleton import class_axes, skeleton
-from marserve.archive.weights.untrained import seeded_state_dict
+from marserve.archive.weights.state_dict import class_axes, seeded_state_dict, skeleton
 from marserve.handler.resnet18.network import build_network
 
 UNTRAINED = WeightsFile(None, "untrained", None, trained=False)
