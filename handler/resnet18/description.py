@@ -92,5 +92,5 @@ class Description(_Part):
             return cls.model_validate_json(file.read_bytes())
         except (OSError, ValidationError) as exc:
             raise ConfigurationError(
-                f"{file.name} of the archive cannot be used ({exc}): build the archive with scripts/build_archive.py."
+                f"{file.name} of the archive cannot be used ({exc}): build the archive with marserve build."
             ) from exc

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from marserve.terminal import complain
@@ -24,6 +24,12 @@ PATHS = ("MARSERVE_HOME", "MARSERVE_API_KEYS_FILE", "MARSERVE_KEY_FILE")
 def variable(setting: str) -> str:
     """The environment variable of ``setting``: MARSERVE_WEB_PORT of web_port."""
     return PREFIX + setting.upper()
+
+
+def given_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables of ours that are set; of keys only that they are, since this is shown and stored."""
+    secret = {variable("api_keys"), variable("classify_api_key")}
+    return {name: "..." if name in secret else environ[name] for name in sorted(environ) if name.startswith(PREFIX)}
 
 
 def prepare_environment(environ: MutableMapping[str, str] = os.environ) -> None:

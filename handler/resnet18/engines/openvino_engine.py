@@ -50,7 +50,7 @@ class OpenVinoEngine:
         except RuntimeError as exc:
             raise ConfigurationError(
                 f"{GRAPH_FILE} of the archive cannot be compiled ({str(exc).splitlines()[0]}): build the archive again "
-                "with scripts/build_archive.py."
+                "with marserve build."
             ) from exc
         self._request = compiled.create_infer_request()
         self.info = EngineInfo("openvino", str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip(), chosen, threads)
@@ -76,7 +76,7 @@ def _choose(precision: Precision, quantized: bool, capabilities: Sequence[str]) 
         if precision not in ("auto", "int8"):
             raise ConfigurationError(
                 f"handler.precision = {precision!r}, but this archive was built as int8; use 'int8' or 'auto', or "
-                f"build it with scripts/build_archive.py --precision {precision}."
+                f"build it with marserve build --precision {precision}."
             )
         if "INT8" not in capabilities:
             logger.warning("This processor has no fast int8 arithmetic: f32 or bf16 may be faster.")
@@ -84,7 +84,7 @@ def _choose(precision: Precision, quantized: bool, capabilities: Sequence[str]) 
     if precision == "int8":
         raise ConfigurationError(
             "handler.precision = 'int8', but this archive was not built as int8; use 'auto', or build it with "
-            "scripts/build_archive.py --precision int8 --calibration DIR."
+            "marserve build --precision int8 --calibration DIR."
         )
     native_bf16 = "BF16" in capabilities
     if precision == "bf16" and not native_bf16:

@@ -17,7 +17,7 @@ MODEL_VERSION = re.compile(r"\d+(\.\d+)*")
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """The choices of ``scripts/build_archive.py``; the defaults make the official ResNet18 archive."""
+    """The choices of ``marserve build``; the defaults make the official ResNet18 archive."""
 
     architecture: str = "resnet18"
     #: A weights file, ``untrained``, or None to look for the official weights.

@@ -1,4 +1,4 @@
-"""``python -m autoscale``: the autoscaler as a process of the stack; ``./scripts/serve --autoscale`` starts it."""
+"""``python -m marserve.autoscale``: the autoscaler as a process of the stack, for ``marserve serve --autoscale``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEADLINE_S = 5.0
 
 def main() -> int:
     """Watch and scale until a signal asks for the end."""
-    parser = argparse.ArgumentParser(prog="python -m autoscale", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="python -m marserve.autoscale", description=__doc__, allow_abbrev=False)
     parser.add_argument("--model", action="append", required=True, help="name of a model; may be repeated")
     parser.add_argument("--minimum", type=int, required=True, help="workers that each model always has")
     parser.add_argument("--maximum", type=int, required=True, help="workers that each model has at most")

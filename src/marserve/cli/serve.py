@@ -4,11 +4,18 @@ until a picture has been classified."""
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
 
 from marserve.arguments import UsageError, add_archive_options, address, bounds, file, positive, whole
 from marserve.autoscale.rules import Rules
+from marserve.errors import MarserveError
+from marserve.paths import command
 from marserve.stack.options import Options
-from marserve.stack.ports import Ports
+from marserve.stack.ports import Ports, PortsTakenError
+from marserve.variables import given_variables
 
 NEEDS = "serve"
 EPILOG = """examples:
@@ -80,8 +87,26 @@ def check(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from marserve.stack.lifecycle import serve
+    from marserve.web.settings import ConfigurationError, Settings
 
-    return serve(stack_options(options), Ports.from_environment())
+    try:
+        Settings.from_environment(os.environ)  # the web service would refuse them too, but only once TorchServe runs
+        return serve(stack_options(options), Ports.from_environment())
+    except ConfigurationError as exc:
+        raise MarserveError(str(exc)) from None
+    except PortsTakenError as exc:
+        line = same_command(sys.argv[2:], given_variables() | exc.others)
+        raise MarserveError(f"{exc}\nStop what listens there, or choose other ports:\n  {line}") from exc
+
+
+def same_command(arguments: Sequence[str], variables: Mapping[str, str]) -> str:
+    """The line that gives the same command with these variables; what is secret must be filled in."""
+    words = (
+        *(f"{name}={shlex.quote(value)}" for name, value in variables.items()),
+        command("serve"),
+        *map(shlex.quote, arguments),
+    )
+    return " ".join(words)
 
 
 def stack_options(options: argparse.Namespace) -> Options:

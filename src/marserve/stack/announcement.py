@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from marserve.paths import CLONE, EXAMPLE_PICTURE
+from marserve.paths import CLONE, EXAMPLE_PICTURE, command
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.state import State
@@ -25,7 +25,7 @@ def addresses(state: State, run_directory: RunDirectory) -> list[str]:
         f"  {'metrics:':<20}{web}/metrics, http://{LOOPBACK}:{ports.metrics_port}/metrics",
         f"  {'logs:':<20}{run_directory.logs}",
         f"Try it:   curl -F file=@{_shown(EXAMPLE_PICTURE)} {web}/predict",
-        f"Stop it:  {_variable(ports)}{_stop_command()}",
+        f"Stop it:  {command('stop')}{_port(ports)}",
     ]
     return lines
 
@@ -42,17 +42,11 @@ def _remark(trained: bool) -> str:
     return "" if trained else "  (untrained: its labels mean nothing)"
 
 
-def _variable(ports: Ports) -> str:
-    return "" if ports.web_port == Ports.web_port else f"MARSERVE_WEB_PORT={ports.web_port} "
+def _port(ports: Ports) -> str:
+    return "" if ports.web_port == Ports.web_port else f" --port {ports.web_port}"
 
 
 def _shown(path: Path) -> str:
     """``path`` as a shell word: relative in a clone's root, where people mostly are, else absolute."""
     real = path.resolve()
     return str(real.relative_to(CLONE)) if CLONE is not None and Path.cwd() == CLONE else shlex.quote(str(real))
-
-
-def _stop_command() -> str:
-    if CLONE is None:
-        return "marserve stop"
-    return f"./{_shown(CLONE / 'scripts' / 'stop')}" if Path.cwd() == CLONE else _shown(CLONE / "scripts" / "stop")

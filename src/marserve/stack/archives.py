@@ -1,4 +1,4 @@
-"""The archives to serve: named ones, or built by ``scripts/build_archive.py`` if missing or stale.
+"""The archives to serve: named ones, or built if missing or stale.
 
 They are put where no build reaches.
 """
@@ -19,6 +19,7 @@ from typing import Any
 from marserve.arguments import UNTRAINED
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.description import DESCRIPTION_FILE
+from marserve.paths import command
 from marserve.setup.environment import ensure
 from marserve.stack.options import Options
 from marserve.system.children import child
@@ -72,11 +73,11 @@ def _read_archives(files: Sequence[Path]) -> list[Archive]:
             with zipfile.ZipFile(file) as mar:
                 archive = _described(file, json.loads(mar.read(DESCRIPTION_FILE)))
         except (OSError, zipfile.BadZipFile, KeyError, ValueError) as exc:
-            raise MarserveError(f"{file} is no archive of scripts/build_archive.py.") from exc
+            raise MarserveError(f"{file} is no archive of {command('build')}.") from exc
         if archive.model in archives:
             raise MarserveError(
                 f"{file} and {archives[archive.model].path} are both called {archive.model}: build one of them with "
-                "another --model-name, or deploy it as a version with scripts/manage.py."
+                f"another --model-name, or deploy it as a version with {command('deploy')}."
             )
         archives[archive.model] = archive
     return list(archives.values())

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from marserve.errors import StopRequestedError
+from marserve.paths import command
 from marserve.setup.java import find_java
 from marserve.stack import processes
 from marserve.stack.announcement import addresses
@@ -25,6 +26,7 @@ from marserve.stack.web_service import WebService
 from marserve.system.locks import locked
 from marserve.system.signals import ignore_stop_signals
 from marserve.terminal import complain, say
+from marserve.variables import given_variables
 
 #: Seconds to wait for another command that is at work on the same stack.
 LOCK_S = 600.0
@@ -39,6 +41,9 @@ def serve(options: Options, ports: Ports) -> int:
         earlier = State.read(run_directory.state)
         if earlier is not None and is_running(earlier):
             say(f"Already running on web port {ports.web_port}; nothing was changed.")
+            if ignored := sorted({name for name, _ in _choices(options).items() - earlier.choices.items()}):
+                again = f"{command('stop')} --port {ports.web_port}, then the same command again"
+                complain(f"Without effect, since it was started otherwise: {', '.join(ignored)}. To apply: {again}.")
             _say_addresses(earlier, run_directory)
             return 0
         _clear(earlier, run_directory)
@@ -47,6 +52,10 @@ def serve(options: Options, ports: Ports) -> int:
         _say_ready(state, run_directory)
         return 0
     return _stay(state, running, run_directory)
+
+
+def _choices(options: Options) -> dict[str, str]:
+    return given_variables() | options.given()
 
 
 def is_running(state: State) -> bool:
@@ -72,7 +81,13 @@ def stop(run_directory: RunDirectory) -> list[str]:
 def _start(options: Options, ports: Ports, run_directory: RunDirectory) -> tuple[State, Running]:
     check_free(ports, [*TorchServe.port_names, *WebService.port_names])
     temp = run_directory.prepare()
-    state = State(ports=ports, temp=str(temp), serve=processes.record("serve", os.getpid()), host=options.host)
+    state = State(
+        ports=ports,
+        temp=str(temp),
+        serve=processes.record("serve", os.getpid()),
+        host=options.host,
+        choices=_choices(options),
+    )
     try:
         state.write(run_directory.state)
         java = find_java()

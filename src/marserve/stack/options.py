@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from marserve.autoscale.rules import Rules
@@ -29,3 +29,12 @@ class Options:
     model_api: bool = False
     #: How the number of workers is adapted; None: it stays as it is.
     autoscale: Rules | None = None
+
+    def given(self) -> dict[str, str]:
+        """What was chosen, by the option's name, in a form that can be stored and compared."""
+        spelled = {"archives": "archive", "model_api": "model-api"}
+        return {
+            f"--{spelled.get(field.name, field.name)}": str(getattr(self, field.name))
+            for field in fields(self)
+            if field.name != "detach" and getattr(self, field.name) != field.default
+        }

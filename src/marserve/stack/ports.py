@@ -35,15 +35,20 @@ class Ports:
         return ports
 
 
+class PortsTakenError(MarserveError):
+    """Something else listens on some of the ports."""
+
+    def __init__(self, taken: Mapping[str, int]) -> None:
+        super().__init__("\n".join(f"Port {port} ({name}) is taken." for name, port in taken.items()))
+        #: Other ports that can be had, by the variables that set them.
+        self.others = dict(zip(taken, map(str, free_ports(len(taken))), strict=True))
+
+
 def check_free(ports: Ports, names: Sequence[str]) -> None:
-    """Raise MarserveError that names each of the fields ``names`` whose port is taken, and what to do."""
-    taken = [name for name in names if not is_free(getattr(ports, name))]
+    """Raise PortsTakenError where a port of the fields ``names`` is taken."""
+    taken = {variable(name): getattr(ports, name) for name in names if not is_free(getattr(ports, name))}
     if taken:
-        lines = [f"Port {getattr(ports, name)} ({variable(name)}) is taken." for name in taken]
-        others = zip(taken, free_ports(len(taken)), strict=True)
-        example = " ".join(f"{variable(name)}={port}" for name, port in others)
-        lines.append(f"Stop what listens there, or choose other ports: {example} ./scripts/serve")
-        raise MarserveError("\n".join(lines))
+        raise PortsTakenError(taken)
 
 
 def with_free_grpc_ports(ports: Ports, environ: Mapping[str, str] = os.environ) -> Ports:

@@ -42,6 +42,8 @@ class State:
     ready: bool = False
     #: The address that the web service listens on.
     host: str = LOOPBACK
+    #: The options and variables that it was started with.
+    choices: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, file: Path) -> State | None:
@@ -56,6 +58,7 @@ class State:
                 processes=[ProcessRecord(**process) for process in content["processes"]],
                 ready=content["ready"],
                 host=content.get("host", LOOPBACK),
+                choices=content.get("choices", {}),
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -128,6 +128,8 @@ class Settings(BaseModel):
         return settings
 
 
+#: What to say where pydantic's words speak of its own.
+REASONS = {"int_parsing": "not a whole number", "float_parsing": "not a number"}
 #: A valid value of each setting that has none by default.
 EXAMPLES = {"cors_origins": "https://example.org", "cache_url": "redis://127.0.0.1:6379/0"}
 
@@ -151,7 +153,7 @@ def _explain(failure: ValidationError, given: Mapping[str, str]) -> str:
     problems = []
     for error in failure.errors():
         name = str(error["loc"][0])
-        reason = error["msg"].removeprefix("Value error, ").lower()
+        reason = REASONS.get(error["type"]) or error["msg"].removeprefix("Value error, ").lower()
         if name == "api_keys":  # a key does not belong in a log
             problems.append(f"MARSERVE_API_KEYS or MARSERVE_API_KEYS_FILE: {reason}")
             continue
