@@ -14,8 +14,8 @@ from itertools import count
 
 from marserve.autoscale.capacity import Capacity
 from marserve.autoscale.model import Look, WatchedModel
-from marserve.autoscale.observation import Counters
 from marserve.autoscale.rules import Rules
+from marserve.torchserve.metrics import Counters
 
 #: Seconds between two samples, as in the service.
 INTERVAL_S = 1.0

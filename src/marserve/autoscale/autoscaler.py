@@ -11,12 +11,12 @@ from marserve.autoscale.capacity import capacity
 from marserve.autoscale.decision import Decision, Ground
 from marserve.autoscale.model import Look, WatchedModel
 from marserve.autoscale.rules import Rules
-from marserve.autoscale.torchserve_metrics import read_counters
 from marserve.client.errors import ClientError
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
 from marserve.system.locks import locked
 from marserve.system.machine import Machine, largest_process_bytes, read_machine
+from marserve.torchserve.metrics import model_counters, read_samples
 from marserve.torchserve.models import ModelVersion
 
 LOGGER = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Autoscaler:
         try:
             # Described before the counters are read: a queue that is seen was not answered yet.
             described = {model: self._management.describe(model) for model in self._models}
-            counters = read_counters(self._read_metrics(), list(self._models))
+            samples = read_samples(self._read_metrics())
         except (ClientError, MarserveError) as exc:
             if not self._is_away:
                 LOGGER.warning("TorchServe cannot be observed, so nothing is changed: %s", exc)
@@ -69,7 +69,9 @@ class Autoscaler:
                 LOGGER.info("%s: version %s is the default now", name, version.version)
                 self._served[name] = version.version
                 watched.forget()
-            watched.add(Look(now, counters[name], len(version.workers), version.ready_workers, version.queued))
+            watched.add(
+                Look(now, model_counters(samples, name), len(version.workers), version.ready_workers, version.queued)
+            )
         for name, version in described.items():
             self._act(name, version, machine)
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from marserve.autoscale.capacity import Capacity
 from marserve.autoscale.decision import Decision
-from marserve.autoscale.observation import Counters, Observation, Traffic
+from marserve.autoscale.observation import Observation, Traffic
 from marserve.autoscale.policy import decide
 from marserve.autoscale.rules import Rules
+from marserve.torchserve.metrics import Counters
 
 #: Mean workers at work below which a model claims no cores.
 IDLE_BUSY = 0.1

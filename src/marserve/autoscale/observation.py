@@ -5,30 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Counters:
-    """Sums since TorchServe was started, over all versions of a model."""
-
-    #: Requests that came, those that were refused included.
-    arrived: float = 0.0
-    #: Requests that a worker answered.
-    answered: float = 0.0
-    #: Seconds that the answered ones waited for a worker, together.
-    waited_s: float = 0.0
-    #: Seconds that workers were at work, together.
-    worked_s: float = 0.0
-
-    def since(self, earlier: Counters) -> Counters:
-        """The increase. A counter that went down began anew with its server: then it is the increase itself."""
-        if self.arrived < earlier.arrived or self.answered < earlier.answered:
-            return self
-        return Counters(
-            self.arrived - earlier.arrived,
-            self.answered - earlier.answered,
-            max(0.0, self.waited_s - earlier.waited_s),
-            max(0.0, self.worked_s - earlier.worked_s),
-        )
+from marserve.torchserve.metrics import Counters
 
 
 @dataclass(frozen=True)

@@ -40,12 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from marserve.manage import metrics
-    from marserve.manage.status import read_status
+    from marserve.manage.status import read_status, sample_metrics
 
     stack = running_stack(options)
     with stack.management() as management:
-        before = metrics.look(stack)
+        before = sample_metrics(stack)
         while True:
             try:
                 time.sleep(options.interval)
@@ -53,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
                 if options.watch:
                     return 0
                 raise
-            after = metrics.look(stack)
+            after = sample_metrics(stack)
             status = read_status(stack, management, before, after)
             _show(status, options)
             if not options.watch:

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import json
+import time
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.samples import Sample
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from marserve.client.management import ManagementClient
 from marserve.handler.resnet18.description import DESCRIPTION_FILE
-from marserve.manage.metrics import Look, Rates, rates, web_rates
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.workers import WorkerReport, inspect_workers
 from marserve.paths import command
+from marserve.system.loopback import LocalReply, request
+from marserve.torchserve.metrics import Rates, rates, read_samples
 from marserve.torchserve.models import ModelVersion
 from marserve.web.models import DEMONSTRATION_ARCHITECTURE, Weights
 
 _COLUMNS = ("MODEL", "VERSION", "WEIGHTS", "WORKER", "PID", "STATE", "MEMORY", "QUEUE", "WAIT", "REQUESTS")
 UNKNOWN = "-"
+
+
+@dataclass(frozen=True)
+class StackMetrics:
+    """All samples of both services at one time; those of one that did not answer are missing."""
+
+    time: float = field(default_factory=time.monotonic)
+    torchserve: Sequence[Sample] = ()
+    web: Sequence[Sample] = ()
 
 
 @dataclass(frozen=True)
@@ -90,8 +103,37 @@ class Status:
         return {**asdict(self), "problems": self.problems}
 
 
-def read_status(stack: RunningStack, management: ManagementClient, before: Look, after: Look) -> Status:
-    """The present state, and what happened between two looks at the metrics."""
+def sample_metrics(stack: RunningStack) -> StackMetrics:
+    """Read both. The web service's need an API key where it has any, and are left out then."""
+    return StackMetrics(
+        torchserve=_samples(request("GET", stack.ports.metrics_port, "/metrics")),
+        web=_samples(stack.request_web("/metrics")),
+    )
+
+
+def web_rates(before: StackMetrics, after: StackMetrics) -> dict[str, float]:
+    """Answers a second by status class, such as ``2xx``, of the routes that classify."""
+    seconds, earlier = after.time - before.time, _posted(before.web)
+    if seconds <= 0:
+        return {}
+    return {status: max(count - earlier[status], 0.0) / seconds for status, count in _posted(after.web).items()}
+
+
+def _samples(reply: LocalReply | None) -> list[Sample]:
+    return [] if reply is None or reply.status != 200 else read_samples(reply.body.decode(errors="replace"))
+
+
+def _posted(samples: Sequence[Sample]) -> Counter[str]:
+    """The sums of answers to posted pictures by status class."""
+    found: Counter[str] = Counter()
+    for sample in samples:
+        if sample.name == "web_requests_total" and sample.labels.get("method") == "POST":
+            found[f"{sample.labels.get('status', '?')[:1]}xx"] += sample.value  # type: ignore[assignment]
+    return found
+
+
+def read_status(stack: RunningStack, management: ManagementClient, before: StackMetrics, after: StackMetrics) -> Status:
+    """The present state, and what happened between two samples of the metrics."""
     listed = management.describe_all()
     return Status(
         web_port=stack.ports.web_port,
@@ -102,7 +144,9 @@ def read_status(stack: RunningStack, management: ManagementClient, before: Look,
     )
 
 
-def _version_status(stack: RunningStack, listed: ModelVersion, before: Look, after: Look) -> VersionStatus:
+def _version_status(
+    stack: RunningStack, listed: ModelVersion, before: StackMetrics, after: StackMetrics
+) -> VersionStatus:
     return VersionStatus(
         model=listed.model,
         version=listed.version,
@@ -112,7 +156,14 @@ def _version_status(stack: RunningStack, listed: ModelVersion, before: Look, aft
         workers=inspect_workers(listed, stack.run_directory.logs),
         queued=listed.queued,
         queue_capacity=listed.queue_capacity,
-        rates=rates(before, after, listed.model, listed.version, is_default=listed.is_default),
+        rates=rates(
+            before.torchserve,
+            after.torchserve,
+            after.time - before.time,
+            listed.model,
+            listed.version,
+            is_default=listed.is_default,
+        ),
     )
 
 

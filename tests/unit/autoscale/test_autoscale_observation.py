@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from marserve.autoscale.model import Look, WatchedModel
-from marserve.autoscale.observation import Counters, Observation, Traffic
+from marserve.autoscale.observation import Observation, Traffic
 from marserve.autoscale.rules import Rules
-from marserve.autoscale.torchserve_metrics import read_counters
+from marserve.torchserve.metrics import Counters, model_counters, read_samples
 
 #: As TorchServe 0.12 writes them.
 METRICS = """\
@@ -30,8 +30,9 @@ handler_batch_seconds_sum{ModelName="resnet18",Level="Model",Hostname="vm",} 0.3
 
 
 def test_torchserves_metrics_become_the_sums_of_each_model_over_its_versions() -> None:
-    counters = read_counters(METRICS, ["resnet18", "idle"])
-    assert counters == {"resnet18": Counters(4753.0, 1357.0, 21.5, 0.36), "idle": Counters()}
+    samples = read_samples(METRICS)
+    assert model_counters(samples, "resnet18") == Counters(4753.0, 1357.0, 21.5, 0.36)
+    assert model_counters(samples, "idle") == Counters()
 
 
 def test_an_increase_survives_a_restart_of_torchserve() -> None:

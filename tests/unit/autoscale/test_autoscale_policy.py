@@ -8,9 +8,10 @@ import pytest
 
 from marserve.autoscale.capacity import Capacity
 from marserve.autoscale.decision import Ground
-from marserve.autoscale.observation import Counters, Observation
+from marserve.autoscale.observation import Observation
 from marserve.autoscale.policy import decide
 from marserve.autoscale.rules import Rules
+from marserve.torchserve.metrics import Counters
 
 RULES = Rules(1, 8)
 PLENTY = Capacity(64, "64 cores")

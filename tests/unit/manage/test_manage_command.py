@@ -17,10 +17,10 @@ from marserve.errors import MarserveError
 from marserve.handler.resnet18 import cpu
 from marserve.manage import scaling
 from marserve.manage.change import DeclinedError, NeedsConsentError, confirm_on_terminal
-from marserve.manage.metrics import Look, Rates
-from marserve.manage.status import Status, VersionStatus, read_status, render_status
+from marserve.manage.status import StackMetrics, Status, VersionStatus, read_status, render_status
 from marserve.manage.workers import WorkerReport
 from marserve.system.machine import Machine
+from marserve.torchserve.metrics import Rates
 from marserve.web.models import Weights
 from tests.unit.cgroup_trees import SYSTEMS, cpu_quota, make_tree, memory_limit
 from tests.unit.manage.fake_stack import FakeStack
@@ -108,7 +108,7 @@ def test_the_archive_tells_what_its_weights_are_worth(description: object, weigh
     if description is not None:
         with zipfile.ZipFile(store / "resnet18.mar", "w") as mar:
             mar.writestr("description.json", json.dumps(description))
-    status = read_status(stack, stack.management(), Look(), Look())
+    status = read_status(stack, stack.management(), StackMetrics(), StackMetrics())
     assert [version.weights for version in status.versions] == [weights]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from marserve.manage.metrics import Look, Rates, Samples, parse_samples, rates, web_rates
+from prometheus_client.samples import Sample
+
+from marserve.manage.status import StackMetrics, web_rates
+from marserve.torchserve.metrics import Rates, rates, read_samples
 
 
-def torchserve(requests: float, waited_us: float, version: str = "1.0", *, refused: float = 0) -> Samples:
+def torchserve(requests: float, waited_us: float, version: str = "1.0", *, refused: float = 0) -> list[Sample]:
     """What TorchServe's metrics page shows, in its own form."""
     labels = f'model_name="resnet18",model_version="{version}",hostname="h",'
     page = f"""# TYPE ts_inference_requests_total counter
@@ -15,40 +18,44 @@ ts_queue_latency_microseconds{{{labels}}} {waited_us}
 # TYPE handler_requests_total counter
 handler_requests_total{{ModelName="resnet18",Level="Model",Hostname="h",}} {requests}
 """
-    return parse_samples(page.encode())
+    return read_samples(page)
 
 
 def test_refused_requests_do_not_shorten_the_wait() -> None:
-    before, after = Look(0.0, torchserve(0, 0)), Look(1.0, torchserve(10, 20_000, refused=90))
-    assert rates(before, after, "resnet18", "1.0", is_default=True) == Rates(100.0, 2.0)
+    before, after = torchserve(0, 0), torchserve(10, 20_000, refused=90)
+    assert rates(before, after, 1.0, "resnet18", "1.0", is_default=True) == Rates(100.0, 2.0)
 
 
 def test_rates_are_increases_over_time() -> None:
-    before, after = Look(0.0, torchserve(10, 0)), Look(2.0, torchserve(30, 40_000))
-    assert rates(before, after, "resnet18", "1.0", is_default=True) == Rates(10.0, 2.0)
+    before, after = torchserve(10, 0), torchserve(30, 40_000)
+    assert rates(before, after, 2.0, "resnet18", "1.0", is_default=True) == Rates(10.0, 2.0)
 
 
 def test_a_restarted_server_counts_from_zero() -> None:
-    before, after = Look(0.0, torchserve(1000, 9000)), Look(1.0, torchserve(5, 5000))
-    assert rates(before, after, "resnet18", "1.0", is_default=True) == Rates(5.0, 1.0)
+    before, after = torchserve(1000, 9000), torchserve(5, 5000)
+    assert rates(before, after, 1.0, "resnet18", "1.0", is_default=True) == Rates(5.0, 1.0)
 
 
 def test_requests_without_a_version_are_the_defaults() -> None:
-    before, after = Look(0.0, torchserve(0, 0, "default")), Look(1.0, torchserve(3, 3000, "default"))
-    assert rates(before, after, "resnet18", "1.0", is_default=True) == Rates(3.0, 1.0)
-    assert rates(before, after, "resnet18", "2.0", is_default=False) == Rates(None, None)
+    before, after = torchserve(0, 0, "default"), torchserve(3, 3000, "default")
+    assert rates(before, after, 1.0, "resnet18", "1.0", is_default=True) == Rates(3.0, 1.0)
+    assert rates(before, after, 1.0, "resnet18", "2.0", is_default=False) == Rates(None, None)
 
 
 def test_without_requests_there_is_no_waiting_time() -> None:
     look = torchserve(10, 0)
-    assert rates(Look(0.0, look), Look(1.0, look), "resnet18", "1.0", is_default=True) == Rates(0.0, None)
+    assert rates(look, look, 1.0, "resnet18", "1.0", is_default=True) == Rates(0.0, None)
 
 
 def test_answers_of_the_web_service_are_grouped_by_status() -> None:
-    def requests(method: str, status: str) -> tuple[str, frozenset[tuple[str, str]]]:
-        labels = {"method": method, "route": "/predict", "status": status}
-        return "web_requests_total", frozenset(labels.items())
+    def page(**counts: float) -> list[Sample]:
+        lines = [
+            f'web_requests_total{{method="{method}",route="/predict",status="{status}"}} {count}'
+            for name, count in counts.items()
+            for method, status in [name.split("_")]
+        ]
+        return read_samples("\n".join(["# TYPE web_requests counter", *lines]) + "\n")
 
-    after = {requests("POST", "200"): 20.0, requests("POST", "503"): 2.0, requests("GET", "200"): 99.0}
-    found = web_rates(Look(0.0, web={requests("POST", "200"): 10.0}), Look(2.0, web=after))
-    assert found == {"2xx": 5.0, "5xx": 1.0}
+    before = StackMetrics(0.0, web=page(POST_200=10))
+    after = StackMetrics(2.0, web=page(POST_200=20, POST_503=2, GET_200=99))
+    assert web_rates(before, after) == {"2xx": 5.0, "5xx": 1.0}
