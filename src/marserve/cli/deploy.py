@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--no-compare", action="store_true", help="other answers and labels are what is wanted")
     parser.add_argument(
-        "--workers", type=whole(0, MOST_WORKERS), metavar="N",
+        "--workers", type=whole(1, MOST_WORKERS), metavar="N",
         help="workers of the new version (default: as many as the old one has)",
     )  # fmt: skip
     parser.add_argument(

@@ -13,6 +13,7 @@ from marserve.errors import MarserveError
 from marserve.manage.running_stack import RunningStack
 from marserve.paths import command
 from marserve.system.locks import locked
+from marserve.system.signals import stop_signals_ignored
 from marserve.terminal import complain
 from marserve.torchserve.models import ModelVersion
 
@@ -82,10 +83,11 @@ class Change:
         self._way_back.pop_all()
 
     def undo_all(self) -> None:
-        """Every step, the last one first, whatever becomes of the others."""
-        self._way_back.close()
-        if self._failed:
-            self._say(f"Not everything could be undone. {self._present_state()}")
+        """Every step, the last one first, whatever becomes of the others and however often Ctrl-C is pressed."""
+        with stop_signals_ignored():
+            self._way_back.close()
+            if self._failed:
+                self._say(f"Not everything could be undone. {self._present_state()}")
 
     def _undo(self, doing: str, undo: Callable[[], object]) -> None:
         self._say(f"Undoing: {doing} ...")

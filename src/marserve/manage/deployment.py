@@ -116,10 +116,10 @@ def deploy(stack: RunningStack, plan: Plan, *, confirm: Confirm, report: Report)
         if not plan.remove_old:
             keep_for_rollback(change, old)
         change.is_final()
-        superseded = {None if earlier is None else earlier.version} - {old.version} | (
-            {old.version} if plan.remove_old else set()
-        )
-        _clear_up(change, plan, new, [listed for listed in versions if listed.version in superseded])
+        superseded = [
+            one for one in versions if earlier is not None and one.version == earlier.version and one is not old
+        ]
+        _clear_up(change, plan, new, [*superseded, *([old] if plan.remove_old else [])])
         return Deployed(plan.model, new.version, old.version, workers, comparison, not plan.remove_old)
 
 

@@ -16,7 +16,7 @@ from marserve.manage.scaling import set_workers, start_workers
 from marserve.manage.workers import WorkerReport, inspect_workers
 from marserve.torchserve.models import ModelVersion
 
-#: Seconds between two looks that must both find a worker dead: TorchServe needs a moment to notice that one has ended.
+#: Seconds between two inspections that must both find a worker dead: TorchServe notices after a moment that one ended.
 CONFIRM_S = 3.0
 
 

@@ -22,7 +22,7 @@ from marserve.torchserve.models import ModelVersion
 
 #: Bytes of a worker where none runs that could be measured: ResNet18 on OpenVINO has some 250 MB.
 WORKER_BYTES = 400_000_000
-#: Seconds between two looks at workers that are starting.
+#: Seconds between two requests about workers that are starting.
 POLL_S = 0.2
 
 
@@ -59,7 +59,7 @@ def scale(
 
 
 def set_workers(change: Change, listed: ModelVersion, workers: int) -> ModelVersion:
-    """As ``start_workers``; ``listed``, as it was read before, tells which number to go back to."""
+    """As ``start_workers``; ``listed``, as it was read before, has the number to go back to."""
     change.on_failure(
         f"scaling {listed} to {len(listed.workers)}",
         lambda: start_workers(change, listed, len(listed.workers), ready=listed.ready_workers),
@@ -70,7 +70,7 @@ def set_workers(change: Change, listed: ModelVersion, workers: int) -> ModelVers
 def start_workers(change: Change, listed: ModelVersion, workers: int, *, ready: int | None = None) -> ModelVersion:
     """Have ``workers`` and wait until all, or ``ready`` of them, are READY; answers how the version is then.
 
-    ``listed`` tells which workers there were before; one of these may be restarted meanwhile. Raises MarserveError,
+    ``listed`` has the workers that there were before; one of these may be restarted meanwhile. Raises MarserveError,
     with the reason, once a new one has failed.
     """
     awaited = workers if ready is None else ready

@@ -55,7 +55,7 @@ class VersionStatus:
 
     @property
     def problems(self) -> list[str]:
-        """What somebody should look at."""
+        """What needs somebody's attention."""
         name = f"{self.model} {self.version}"
         dead = [worker.id for worker in self.workers if worker.state == "dead"]
         found = []
@@ -86,7 +86,7 @@ class Status:
 
     @property
     def problems(self) -> list[str]:
-        """What somebody should look at; empty where all is well."""
+        """What needs somebody's attention; empty where all is well."""
         return [
             *(f"The web service is not ready: {reason}" for reason in self.web_reasons),
             *(problem for version in self.versions for problem in version.problems),

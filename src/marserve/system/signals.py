@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from marserve.errors import StopRequestedError
@@ -20,6 +22,18 @@ def ignore_stop_signals() -> None:
     """For the time of stopping, which is bounded: a second Ctrl-C must not leave half of the processes behind."""
     for number in _STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def stop_signals_ignored() -> Iterator[None]:
+    """For work that is bounded and must come to its end."""
+    handlers = [(number, signal.getsignal(number)) for number in _STOP_SIGNALS]
+    ignore_stop_signals()
+    try:
+        yield
+    finally:
+        for number, handler in handlers:
+            signal.signal(number, handler)
 
 
 def _raise(number: int, _frame: FrameType | None) -> None:

@@ -43,6 +43,7 @@ def a_status(
         (["scale", "resnet18", "--workers", "-1"], "'-1' is not a number from 0 to 999"),
         (["scale", "resnet18", "--workers", "two"], "'two' is not a number"),
         (["deploy", "resnet18"], "--archive"),
+        (["deploy", "resnet18", "--archive", "x", "--workers", "0"], "'0' is not a number from 1 to 999"),
         (["deploy", "resnet18", "--archive", "x", "--min-agreement", "90"], "'90' is not a number from 0 to 1"),
         (["status", "--interval", "nan"], "'nan' is not a number"),
         (["status", "--port", "0"], "'0' is not a number from 1 to 65535"),

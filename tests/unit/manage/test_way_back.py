@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -140,7 +141,7 @@ def test_a_version_whose_workers_cannot_start_is_removed_and_its_reason_told(
     stack = a_stack(tmp_path / "run")
     before = stack.snapshot
     stack.torchserve.registered.can_start = False
-    with pytest.raises(MarserveError, match=r"ConfigurationError: handler\.x = 1:"):
+    with pytest.raises(MarserveError, match=r"ConfigurationError: handler\.x = 1:\n +give 2"):
         deploy_command(archive)(stack, [])
     assert stack.snapshot == before
 
@@ -215,6 +216,24 @@ def test_where_the_way_back_fails_as_well_the_present_state_is_told(
     assert "TorchServe refuses." in told
     assert "resnet18 1.0 (the default): 1 of 1 workers READY" in told
     assert "resnet18 2.0: 2 of 2 workers READY" in told
+
+
+def test_ctrl_c_on_the_way_back_does_not_cut_it_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = a_deployed_stack(tmp_path / "run")
+    before = stack.snapshot
+    stack.torchserve.queued["2.0"] = 3
+    real = stack.torchserve.set_default
+
+    def interrupted_on_the_way_back(model: str, version: str) -> None:
+        if version == "2.0":
+            signal.raise_signal(signal.SIGINT)
+        real(model, version)
+
+    monkeypatch.setattr(stack.torchserve, "set_default", interrupted_on_the_way_back)
+    with pytest.raises(MarserveError, match="still has work"):
+        drain_command(stack, [])
+    assert stack.snapshot == before
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
 def test_where_torchserve_is_gone_the_way_back_says_so_and_ends(tmp_path: Path, archive: ArchiveFile) -> None:
