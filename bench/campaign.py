@@ -16,8 +16,9 @@ from bench.measurements import Journal
 from bench.options import COMPARED_AT, Options
 from bench.pictures import LARGE, LARGE_CLIENTS, PHOTOGRAPHS, PictureSet
 from bench.reference import Expected
-from bench.target import Answer, Target, send, send_picture
+from bench.target import Target, send, send_picture
 from bench.wrk import Load, run_wrk, write_requests
+from marserve.system.loopback import LocalReply
 from marserve.system.waiting import wait_until
 from marserve.terminal import say
 
@@ -193,9 +194,9 @@ class Campaign:
         )
 
 
-def _first_answer(request: Callable[[], Answer | None], server: RunningServer) -> Answer:
+def _first_answer(request: Callable[[], LocalReply | None], server: RunningServer) -> LocalReply:
     """The first answer with status 200. Raises CandidateError when the server ends or takes too long."""
-    answer: Answer | None = None
+    answer: LocalReply | None = None
 
     def is_answered() -> bool:
         nonlocal answer

@@ -20,14 +20,11 @@ from pathlib import Path
 import psutil
 
 from bench.errors import CandidateError
-from marserve.system.waiting import wait_until
+from marserve.system import processes
+from marserve.system.processes import GRACE_S
 
 #: The variable; its value is unique for each start.
 MARK = "BENCH_SERVER"
-#: Seconds between SIGTERM and SIGKILL.
-GRACE_S = 15.0
-#: Seconds to go on killing what is there or still starts.
-KILL_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -64,16 +61,7 @@ def started_process(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """``command`` in a session of its own, its output in ``log``; the process itself is reaped in the end."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        started = subprocess.Popen(
-            list(command),
-            env={**os.environ, **environment, MARK: mark},
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    started = processes.start_service(command, {**os.environ, **environment, MARK: mark}, log, cwd)
     _roots[mark] = started.pid
     try:
         yield started
@@ -131,17 +119,16 @@ def cpu_seconds(mark: str) -> dict[str, float]:
 
 def end(mark: str, grace_s: float = GRACE_S) -> list[int]:
     """End every process with ``mark``, those that start meanwhile too; answers those that had to be killed."""
-    _signal(members(mark), signal.SIGTERM)
-    wait_until(lambda: not members(mark), grace_s)
     killed: set[int] = set()
 
-    def kill() -> bool:
-        left = members(mark)
-        killed.update(left)
-        _signal(left, signal.SIGKILL)
-        return not left
+    def send(number: signal.Signals) -> None:
+        for pid in members(mark):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+            if number == signal.SIGKILL:
+                killed.add(pid)
 
-    wait_until(kill, KILL_S)
+    processes.end(send, lambda: not members(mark), grace_s)
     return sorted(killed)
 
 
@@ -151,20 +138,7 @@ def _processes(mark: str) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error, OSError):  # ended meanwhile, or another user's
             if process.pid == _roots.get(mark) or (process.pid != os.getpid() and process.environ().get(MARK) == mark):
                 found |= {process, *process.children(recursive=True)}
-    return [process for process in found if _is_alive(process)]
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _signal(pids: list[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+    return [process for process in found if processes.is_alive(process)]
 
 
 def _name(process: psutil.Process) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import ctypes
-import http.client
 import json
 import os
 import struct
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench.errors import BenchError
+from marserve.system.loopback import LocalReply, request
 
 _CLONE_NEWNET = 0x40000000
 BOUNDARY = "bench-7f3c1d"
@@ -83,15 +83,7 @@ class Target:
     ready: str | None = None
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a server sent back."""
-
-    status: int
-    body: bytes
-
-
-def send_picture(target: Target, picture: bytes, timeout_s: float = 60.0) -> Answer | None:
+def send_picture(target: Target, picture: bytes, timeout_s: float = 60.0) -> LocalReply | None:
     """The answer for ``picture``; None where nobody answers properly in time."""
     body, headers = target.body.encode(picture)
     return send(target, "POST", target.path, body, {**headers, **target.headers}, timeout_s)
@@ -99,12 +91,16 @@ def send_picture(target: Target, picture: bytes, timeout_s: float = 60.0) -> Ans
 
 def send(
     target: Target, method: str, path: str, body: bytes | None, headers: dict[str, str], timeout_s: float
-) -> Answer | None:
+) -> LocalReply | None:
     """One request to the server of ``target``; None where nobody answers properly in time."""
+
+    def send_here() -> LocalReply | None:
+        return request(method, target.port, path, body=body, headers=headers, timeout_s=timeout_s, host=target.host)
+
     if target.namespace is None:
-        return _send(target, method, path, body, headers, timeout_s)
+        return send_here()
     # A thread may change its own namespace; it ends with the request.
-    answers: list[Answer | None] = []
+    answers: list[LocalReply | None] = []
     problems: list[OSError] = []
 
     def inside(namespace: str) -> None:
@@ -113,7 +109,7 @@ def send(
         except OSError as exc:
             problems.append(exc)
             return
-        answers.append(_send(target, method, path, body, headers, timeout_s))
+        answers.append(send_here())
 
     thread = threading.Thread(target=inside, args=(target.namespace,))
     thread.start()
@@ -121,20 +117,6 @@ def send(
     if problems:
         raise BenchError(f"The network namespace {target.namespace} cannot be entered: {problems[0]}; run as root.")
     return answers[0] if answers else None
-
-
-def _send(
-    target: Target, method: str, path: str, body: bytes | None, headers: dict[str, str], timeout_s: float
-) -> Answer | None:
-    connection = http.client.HTTPConnection(target.host, target.port, timeout=timeout_s)
-    try:
-        connection.request(method, path, body, headers)
-        response = connection.getresponse()
-        return Answer(response.status, response.read())
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
 
 
 def _enter(namespace: str) -> None:

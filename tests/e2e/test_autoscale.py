@@ -12,7 +12,6 @@ import pytest
 import requests
 
 from marserve.handler.resnet18.cpu import usable_cores
-from marserve.stack.autoscaler import LOG
 from marserve.stack.run_directory import remove_tree
 from tests.e2e.conftest import ServedStack
 from tests.e2e.serving import ANSWER_S, Stack, stack_on_free_ports
@@ -44,7 +43,7 @@ def autoscaled(served: ServedStack) -> Iterator[Stack]:
 
 def test_load_brings_a_worker_and_quiet_takes_it_away(autoscaled: Stack) -> None:
     assert autoscaled.described("resnet18").ready_workers == 1
-    log = autoscaled.run_directory.logs / LOG
+    log = autoscaled.run_directory.logs / "autoscale.log"
     ended = threading.Event()
     numbers = itertools.count()
     picture = CAT.read_bytes()

@@ -17,9 +17,10 @@ import pytest
 import requests
 
 from marserve.setup.java import find_java
-from marserve.stack.processes import record, running, using_temp
+from marserve.stack.lifecycle import using_temp
 from marserve.stack.run_directory import remove_tree
 from marserve.system.ports import LOOPBACK, free_ports
+from marserve.system.processes import record, running
 from tests.e2e.conftest import ServedStack
 from tests.e2e.serving import ANSWER_S, START_S, Stack, run, stack_on_free_ports
 from tests.support import CAT, REPOSITORY

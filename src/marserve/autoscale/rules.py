@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
@@ -35,3 +37,28 @@ class Rules:
             raise ValueError(f"{self.minimum}..{self.maximum} workers: give 1 or more, and no less at the end.")
         if self.target_wait_s <= 0:
             raise ValueError(f"{self.target_wait_s} s is no target for a wait: give a positive time, such as 0.1.")
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What the autoscaler's process is started with, as one argument."""
+
+    models: Sequence[str]
+    rules: Rules
+    #: Inference threads of each worker.
+    threads: int
+    management_port: int
+    metrics_port: int
+    #: TorchServe's tokens, and the lock that is held while the stack is being changed.
+    key_file: str
+    change_lock: str
+
+    def as_json(self) -> str:
+        """For ``from_json``."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Assignment:
+        """What ``as_json`` wrote."""
+        content = json.loads(text)
+        return cls(**{**content, "rules": Rules(**content["rules"])})

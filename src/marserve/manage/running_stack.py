@@ -13,12 +13,11 @@ from marserve.client.inference import InferenceClient
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
 from marserve.paths import command
-from marserve.stack import processes
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.state import State
-from marserve.stack.web_service import reachable_address
-from marserve.system.loopback import LocalReply, request
+from marserve.system import processes
+from marserve.system.loopback import LocalReply, reachable_address, request
 from marserve.system.ports import LOOPBACK
 from marserve.system.waiting import wait_until
 from marserve.torchserve import properties

@@ -13,8 +13,8 @@ from marserve.errors import MarserveError
 from marserve.paths import CLONE, RUN
 from marserve.setup import stamps, wheel_index
 from marserve.setup.pip import TAIL_LINES, pip_install
-from marserve.system.children import child
 from marserve.system.locks import locked
+from marserve.system.processes import child
 from marserve.terminal import complain
 
 #: ``pip install --group`` exists since 25.1; one version for everybody.

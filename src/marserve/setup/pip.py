@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from marserve.errors import MarserveError
-from marserve.system.children import child
+from marserve.system.processes import child
 from marserve.terminal import Progress
 
 #: Lines of pip's output that a person gets to see when it fails.

@@ -9,7 +9,7 @@ from marserve.paths import CLONE, EXAMPLE_PICTURE, command
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.state import State
-from marserve.stack.web_service import reachable_address
+from marserve.system.loopback import reachable_address
 from marserve.system.ports import LOOPBACK
 
 

@@ -22,7 +22,7 @@ from marserve.handler.resnet18.description import DESCRIPTION_FILE
 from marserve.paths import command
 from marserve.setup.environment import ensure
 from marserve.stack.options import Options
-from marserve.system.children import child
+from marserve.system.processes import child
 from marserve.terminal import say
 
 MODEL = "resnet18"

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
+
+from marserve.autoscale.rules import Assignment
 from marserve.errors import StopRequestedError
 from marserve.paths import command
 from marserve.setup.java import find_java
-from marserve.stack import processes
 from marserve.stack.announcement import addresses
 from marserve.stack.archives import archives_to_serve, publish
-from marserve.stack.autoscaler import AutoscalerService
 from marserve.stack.cores import Concurrency, concurrency
 from marserve.stack.options import Options
 from marserve.stack.ports import Ports, check_free, with_free_grpc_ports
 from marserve.stack.run_directory import RunDirectory
-from marserve.stack.services import Service
+from marserve.stack.services import AutoscalerService, Service, WebService
 from marserve.stack.state import ServedModel, State
 from marserve.stack.torchserve import TorchServe
-from marserve.stack.web_service import WebService
+from marserve.system import processes
 from marserve.system.locks import locked
 from marserve.system.signals import ignore_stop_signals
+from marserve.system.waiting import wait_until
 from marserve.terminal import complain, say
 from marserve.variables import given_variables
 
+#: Seconds for a ``serve`` that is asked to end, since it first ends what it has started.
+STARTER_GRACE_S = 60.0
 #: Seconds to wait for another command that is at work on the same stack.
 LOCK_S = 600.0
 
@@ -71,7 +76,7 @@ def stop(run_directory: RunDirectory) -> list[str]:
     ended = []
     # It holds the lock while it starts the stack, and stops everything when asked to end.
     if (starter := processes.running(state.serve)) is not None:
-        processes.end_processes([starter], processes.GRACE_S * 4)
+        processes.end_processes([starter], STARTER_GRACE_S)
         ended.append(f"serve (pid {starter.pid}) and what it had started")
     with locked(run_directory.lock, timeout_s=LOCK_S):
         state = State.read(run_directory.state)
@@ -127,9 +132,17 @@ def _autoscalers(
     """The autoscaler where it was asked for."""
     if options.autoscale is None:
         return []
-    rules = replace(options.autoscale, maximum=shared.workers)
-    say(f"Autoscaling between {rules.minimum} and {rules.maximum} workers per model.")
-    return [AutoscalerService(ports, run_directory, models, rules, shared.threads)]
+    assignment = Assignment(
+        models,
+        replace(options.autoscale, maximum=shared.workers),
+        shared.threads,
+        management_port=ports.management_port,
+        metrics_port=ports.metrics_port,
+        key_file=str(run_directory.key_file),
+        change_lock=str(run_directory.change_lock),
+    )
+    say(f"Autoscaling between {assignment.rules.minimum} and {assignment.rules.maximum} workers per model.")
+    return [AutoscalerService(run_directory, assignment)]
 
 
 def _stay(state: State, running: Running, run_directory: RunDirectory) -> int:
@@ -158,9 +171,46 @@ def _clear(state: State | None, run_directory: RunDirectory) -> list[str]:
     """End what is left of ``state`` and remove what only a running stack needs; says what was ended."""
     if state is None:
         return []
-    ended = processes.end(state)
+    ended = end(state)
     run_directory.clear(Path(state.temp))
     return ended
+
+
+def end(state: State) -> list[str]:
+    """End what is left of a stack, last started first, and say what was ended: ``TorchServe (pid 4242)``, ..."""
+    ended = []
+    for service in reversed(state.processes):
+        found = processes.running(service)
+        if found is not None:
+            children = _descendants(found)
+            processes.end_processes([found])
+            # TorchServe's workers end by themselves when it is gone.
+            wait_until(lambda: not any(map(processes.is_alive, children)), processes.GRACE_S)  # noqa: B023 - at once
+            processes.end_processes(children)
+            workers = f" and {len(children)} worker{'s' if len(children) > 1 else ''}" if children else ""
+            ended.append(f"{service.name} (pid {found.pid}){workers}")
+    if orphans := using_temp(state.temp):
+        processes.end_processes(orphans)
+        ended.append(f"what was left of it (pid {', '.join(str(orphan.pid) for orphan in orphans)})")
+    return ended
+
+
+def using_temp(temp: str) -> list[psutil.Process]:
+    """Processes started with the private directory ``temp``: TorchServe, and workers even after it is gone."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # ended meanwhile, or another user's
+            arguments = process.cmdline()
+            if any(part == f"-Djava.io.tmpdir={temp}" or part.startswith(f"{temp}/") for part in arguments):
+                found.append(process)
+    return found
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _say_ready(state: State, run_directory: RunDirectory) -> None:

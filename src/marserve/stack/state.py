@@ -9,16 +9,7 @@ from pathlib import Path
 from marserve.stack.ports import Ports
 from marserve.system.files import replace_text
 from marserve.system.ports import LOOPBACK
-
-
-@dataclass(frozen=True)
-class ProcessRecord:
-    """One process. A process id is used again after a while, so the time of creation belongs to its identity."""
-
-    name: str
-    pid: int
-    #: Seconds since the epoch, as psutil reports it.
-    created: float
+from marserve.system.processes import ProcessRecord
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from marserve.stack.cores import Concurrency
 from marserve.stack.ports import Ports
 from marserve.stack.readiness import wait_until_ready
 from marserve.stack.run_directory import RunDirectory
-from marserve.stack.services import start_process
 from marserve.system.ports import LOOPBACK
+from marserve.system.processes import start_service
 from marserve.torchserve import failures, properties
 
 LOG4J_CONFIG = "-Dlog4j.configurationFile="
@@ -125,7 +125,7 @@ class TorchServe:
             text, self._ports, self._run_directory, self._models, self._concurrency, model_api=self._model_api
         )
         self._run_directory.config.write_text(properties.render(chosen), encoding="ascii")
-        return start_process(
+        return start_service(
             command(self._java, str(chosen["vmargs"]), self._run_directory, self._temp),
             process_environment(self._run_directory, self._temp, self._concurrency),
             self._run_directory.logs / failures.CONSOLE_LOG,

@@ -6,10 +6,19 @@ What leaves this machine, or is to be retried, goes through ``marserve.client``.
 from __future__ import annotations
 
 import http.client
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from marserve.system.ports import LOOPBACK
+
+
+def reachable_address(host: str) -> str:
+    """Where something that listens on ``host`` is reached from here."""
+    address = ipaddress.ip_address(host)
+    if not address.is_unspecified:
+        return host
+    return LOOPBACK if address.version == 4 else "::1"
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from marserve.autoscale.rules import Rules
+from marserve.autoscale.rules import Assignment, Rules
 from marserve.cli.main import read
 from marserve.cli.serve import stack_options
 from marserve.errors import MarserveError
-from marserve.stack.autoscaler import AutoscalerService
 from marserve.stack.cores import Concurrency, concurrency
 from marserve.stack.options import Options
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
+from marserve.stack.services import AutoscalerService
 from marserve.stack.torchserve import settings
 
 
@@ -54,6 +54,17 @@ def test_wrong_arguments_are_refused_with_what_is_right(
     assert complaint in capsys.readouterr().err
 
 
+ASSIGNMENT = Assignment(
+    ["resnet18", "other"],
+    Rules(1, 4, down_after_s=7.5),
+    threads=2,
+    management_port=Ports.management_port,
+    metrics_port=Ports.metrics_port,
+    key_file="key_file.json",
+    change_lock="change.lock",
+)
+
+
 @pytest.mark.parametrize(
     ("rules", "cores", "expected"),
     [
@@ -75,7 +86,11 @@ def test_threads_are_shared_out_for_the_most_workers_and_the_least_are_started(
 def service(tmp_path: Path) -> AutoscalerService:
     run_directory = RunDirectory(5000, tmp_path)
     run_directory.logs.mkdir(parents=True)
-    return AutoscalerService(Ports(), run_directory, ["resnet18", "other"], Rules(1, 4, down_after_s=7.5), 2)
+    return AutoscalerService(run_directory, ASSIGNMENT)
+
+
+def test_an_assignment_reaches_the_process_as_it_was() -> None:
+    assert Assignment.from_json(ASSIGNMENT.as_json()) == ASSIGNMENT
 
 
 def test_the_process_watches_outlives_an_absent_torchserve_and_ends_when_asked(service: AutoscalerService) -> None:

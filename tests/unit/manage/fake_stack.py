@@ -16,7 +16,8 @@ from marserve.errors import MarserveError
 from marserve.manage.running_stack import RunningStack
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
-from marserve.stack.state import ProcessRecord, State
+from marserve.stack.state import State
+from marserve.system.processes import ProcessRecord
 from marserve.torchserve.models import ModelVersion
 from tests.unit.manage.listed import a_version
 from tests.unit.torchserve.test_log_lines import torchserve_line

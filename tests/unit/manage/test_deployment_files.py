@@ -14,7 +14,8 @@ from marserve.manage.rollback import Before, read_before, write_before
 from marserve.manage.running_stack import RunningStack
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
-from marserve.stack.state import ProcessRecord, State
+from marserve.stack.state import State
+from marserve.system.processes import ProcessRecord
 
 
 @pytest.fixture

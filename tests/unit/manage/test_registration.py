@@ -14,8 +14,9 @@ from marserve.paths import CONFIG
 from marserve.stack.cores import Concurrency
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
-from marserve.stack.state import ProcessRecord, State
+from marserve.stack.state import State
 from marserve.stack.torchserve import settings
+from marserve.system.processes import ProcessRecord
 from marserve.torchserve import properties
 from tests.unit.manage.listed import a_version
 

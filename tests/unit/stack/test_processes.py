@@ -12,9 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from marserve.stack import processes
+from marserve.stack import lifecycle
 from marserve.stack.ports import Ports
 from marserve.stack.state import ServedModel, State
+from marserve.system import processes
 
 SLEEP = "import time; time.sleep(120)"
 
@@ -32,7 +33,7 @@ def state_of(process: subprocess.Popen[bytes], temp: Path) -> State:
 
 
 def test_a_recorded_process_is_recognised_and_ended(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
-    assert processes.end(state_of(sleeper, tmp_path)) == [f"TorchServe (pid {sleeper.pid})"]
+    assert lifecycle.end(state_of(sleeper, tmp_path)) == [f"TorchServe (pid {sleeper.pid})"]
     assert sleeper.wait(10) == -signal.SIGTERM
 
 
@@ -40,7 +41,7 @@ def test_another_process_with_a_recorded_id_is_left_alone(sleeper: subprocess.Po
     state = state_of(sleeper, tmp_path)
     stale = replace(state.processes[0], created=state.processes[0].created - 60)
     assert processes.running(stale) is None
-    assert processes.end(replace(state, processes=[stale])) == []
+    assert lifecycle.end(replace(state, processes=[stale])) == []
     assert sleeper.poll() is None
 
 
@@ -52,7 +53,7 @@ def test_a_worker_whose_server_is_gone_is_found_by_its_directory(tmp_path: Path)
         gone = processes.record("TorchServe", orphan.pid)
         state = State(Ports(), str(tmp_path), gone, [], [])
         try:
-            (ended,) = processes.end(state)
+            (ended,) = lifecycle.end(state)
             assert f"pid {orphan.pid}" in ended
             assert orphan.wait(10) == -signal.SIGTERM
             assert other.poll() is None

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from marserve.system.loopback import request
+from marserve.system.loopback import reachable_address, request
 from marserve.system.ports import LOOPBACK, free_ports, is_free
 from tests.unit.fake_server import Answer, FakeServer, server
 
@@ -57,3 +57,11 @@ def test_free_ports_differ_and_are_free() -> None:
 def test_a_port_on_which_something_listens_is_not_free() -> None:
     with socket.create_server((LOOPBACK, 0)) as taken:
         assert not is_free(taken.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("192.0.2.7", "192.0.2.7")],  # noqa: S104
+)
+def test_a_service_is_reached_where_it_listens(host: str, address: str) -> None:
+    assert reachable_address(host) == address

@@ -1,3 +1,5 @@
+"""The web service as a process of the stack."""
+
 from __future__ import annotations
 
 import subprocess
@@ -7,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from marserve.errors import MarserveError
-from marserve.stack import web_service
+from marserve.stack import services
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
-from marserve.stack.web_service import WebService, reachable_address
+from marserve.stack.services import WebService
 from marserve.system.ports import free_ports
 
 
@@ -20,14 +22,6 @@ def service(tmp_path: Path) -> WebService:
     run_directory = RunDirectory(ports.web_port, tmp_path)
     run_directory.prepare()
     return WebService(ports, run_directory, "127.0.0.1", default_model="resnet18")
-
-
-@pytest.mark.parametrize(
-    ("host", "address"),
-    [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("192.0.2.7", "192.0.2.7")],  # noqa: S104
-)
-def test_a_service_is_reached_where_it_listens(host: str, address: str) -> None:
-    assert reachable_address(host) == address
 
 
 def test_what_belongs_to_the_stack_is_not_the_callers_to_set(
@@ -72,7 +66,7 @@ def test_a_service_that_ends_at_once_stops_the_start_with_its_reason(service: We
 
 
 def test_a_service_that_never_is_ready_stops_the_start(service: WebService, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web_service, "DEADLINE_S", 0.3)
+    monkeypatch.setattr(services, "DEADLINE_S", 0.3)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         with pytest.raises(MarserveError, match="was not ready"):
             service.wait_until_ready(process)

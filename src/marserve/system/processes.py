@@ -1,0 +1,147 @@
+"""Processes: started out of a terminal's reach, recognised for certain, and ended by one policy."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from marserve.system.waiting import wait_until
+
+if TYPE_CHECKING:
+    import psutil
+
+#: Seconds that a process has to clean up after SIGTERM, before it is killed.
+GRACE_S = 15.0
+#: Seconds that two readings of one process's creation may differ, since the system's clock is adjusted now and then.
+CLOCK_TOLERANCE_S = 2.0
+
+
+@dataclass(frozen=True)
+class ProcessRecord:
+    """One process. A process id is used again after a while, so the time of creation belongs to its identity."""
+
+    name: str
+    pid: int
+    #: Seconds since the epoch, as psutil reports it.
+    created: float
+
+
+def record(name: str, pid: int) -> ProcessRecord:
+    """The identity of a process that is running now."""
+    import psutil
+
+    return ProcessRecord(name, pid, psutil.Process(pid).create_time())
+
+
+def running(process: ProcessRecord) -> psutil.Process | None:
+    """The process that was recorded; None if it has ended, whoever has its id by now."""
+    import psutil
+
+    try:
+        found = psutil.Process(process.pid)
+        same = abs(found.create_time() - process.created) <= CLOCK_TOLERANCE_S
+        return found if same and is_alive(found) else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Unlike for psutil, a process that its parent has yet to take note of has ended."""
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def end(send: Callable[[signal.Signals], object], is_gone: Callable[[], bool], grace_s: float = GRACE_S) -> None:
+    """The policy for everything that is ended: SIGTERM, ``grace_s`` seconds to end by itself, then SIGKILL.
+
+    ``send`` delivers a signal to whatever there is of it at that moment: more of it may start meanwhile.
+    """
+    send(signal.SIGTERM)
+
+    def is_killed() -> bool:
+        send(signal.SIGKILL)
+        return is_gone()
+
+    if not wait_until(is_gone, grace_s):
+        wait_until(is_killed, grace_s)
+
+
+def end_processes(processes: Iterable[psutil.Process], grace_s: float = GRACE_S) -> None:
+    """End ``processes``; those that have ended, or will by themselves in time, may be among them."""
+    import psutil
+
+    ending = list(processes)
+
+    def send(number: signal.Signals) -> None:
+        for process in ending:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    end(send, lambda: not any(map(is_alive, ending)), grace_s)
+
+
+def start_service(
+    command: Sequence[str], environment: Mapping[str, str], log: Path, cwd: Path
+) -> subprocess.Popen[bytes]:
+    """Start a process that outlives this one, in a session of its own: no Ctrl-C reaches it. It writes ``log``."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+@contextlib.contextmanager
+def child(
+    command: Sequence[str | Path],
+    *,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdout: int | IO[str] | None = None,
+    stderr: int | IO[str] | None = None,
+) -> Iterator[subprocess.Popen[str]]:
+    """Run ``command``; leaving the block waits for its end, an exception in the block ends it and its children.
+
+    It gets a session of its own, so that Ctrl-C reaches it through its parent, once, and its children with it.
+    """
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        env=environment,
+        cwd=cwd,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+
+    def send(number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+
+    try:
+        yield process
+        process.wait()
+    except BaseException:
+        end(send, lambda: process.poll() is not None)
+        send(signal.SIGKILL)  # the group lives as long as any member: children may have outlived the process itself
+        raise
+    finally:
+        if process.stdout is not None:
+            process.stdout.close()
