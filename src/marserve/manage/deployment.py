@@ -17,11 +17,11 @@ from marserve.manage.draining import keep_for_rollback, remove
 from marserve.manage.rollback import read_before, replace_default, write_before
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.scaling import check_memory, start_workers
-from marserve.manage.workers import inspect_workers
 from marserve.paths import command
 from marserve.stack.ports import Ports
 from marserve.system.files import replacing
 from marserve.torchserve.models import ModelVersion
+from marserve.torchserve.worker_process import inspect_workers
 
 MANIFEST = "MAR-INF/MANIFEST.json"
 #: What becomes part of a file name and of addresses.

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from marserve.errors import MarserveError
 from marserve.manage.change import Change, Confirm, Report, changing, one_of
 from marserve.manage.running_stack import RunningStack
@@ -16,6 +14,7 @@ from marserve.manage.scaling import set_workers
 from marserve.paths import command
 from marserve.system.waiting import wait_until
 from marserve.torchserve.models import ModelVersion
+from marserve.torchserve.worker_process import cpu_seconds
 
 #: Seconds between two samples of a version's work, and samples in a row that must find none.
 POLL_S = 0.25
@@ -93,23 +92,12 @@ def wait_until_idle(change: Change, version: ModelVersion, timeout_s: float) -> 
     def is_idle() -> bool:
         nonlocal quiet, cpu_before
         now = change.management.describe(version.model, version.version)  # its queue, and workers restarted meanwhile
-        cpu = _cpu_s(now)
+        cpu = cpu_seconds(now)
         is_quiet = now.queued == 0 and cpu - cpu_before < IDLE_CPU_S * max(1, len(now.workers))
         quiet, cpu_before = (quiet + 1 if is_quiet else 0), cpu
         return quiet >= QUIET_SAMPLES or not now.workers
 
     return wait_until(is_idle, timeout_s, poll_s=POLL_S)
-
-
-def _cpu_s(version: ModelVersion) -> float:
-    total = 0.0
-    for worker in version.workers:
-        try:
-            times = psutil.Process(worker.pid).cpu_times()
-        except (psutil.Error, ValueError):  # it has ended
-            continue
-        total += times.user + times.system
-    return total
 
 
 def keep_for_rollback(change: Change, version: ModelVersion) -> None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from marserve.manage.change import Change, Confirm, Report, changing
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.scaling import set_workers, start_workers
-from marserve.manage.workers import WorkerReport, inspect_workers
 from marserve.torchserve.models import ModelVersion
+from marserve.torchserve.worker_process import WorkerReport, inspect_workers
 
 #: Seconds between two inspections that must both find a worker dead: TorchServe notices after a moment that one ended.
 CONFIRM_S = 3.0

@@ -13,12 +13,12 @@ from marserve.client.management import WORKERS_DEADLINE_S
 from marserve.errors import MarserveError
 from marserve.manage.change import Change, Confirm, Report, changing, one_of
 from marserve.manage.running_stack import RunningStack
-from marserve.manage.workers import WorkerReport, inspect_workers
 from marserve.paths import command
 from marserve.system.machine import read_machine
 from marserve.system.waiting import wait_until
 from marserve.torchserve.failures import LogWatch
 from marserve.torchserve.models import ModelVersion
+from marserve.torchserve.worker_process import WorkerReport, inspect_workers
 
 #: Bytes of a worker where none runs that could be measured: ResNet18 on OpenVINO has some 250 MB.
 WORKER_BYTES = 400_000_000

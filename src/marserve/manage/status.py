@@ -19,11 +19,11 @@ from rich.text import Text
 from marserve.client.management import ManagementClient
 from marserve.handler.resnet18.description import DESCRIPTION_FILE
 from marserve.manage.running_stack import RunningStack
-from marserve.manage.workers import WorkerReport, inspect_workers
 from marserve.paths import command
 from marserve.system.loopback import LocalReply, request
 from marserve.torchserve.metrics import Rates, rates, read_samples
 from marserve.torchserve.models import ModelVersion
+from marserve.torchserve.worker_process import WorkerReport, inspect_workers
 from marserve.web.models import DEMONSTRATION_ARCHITECTURE, Weights
 
 _COLUMNS = ("MODEL", "VERSION", "WEIGHTS", "WORKER", "PID", "STATE", "MEMORY", "QUEUE", "WAIT", "REQUESTS")

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import psutil
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from marserve.system.machine import read_machine
+from marserve.torchserve.worker_process import resident_bytes
 from marserve.web.catalogue import Catalogue
-
-#: What a worker's command line holds. Where TorchServe runs in another container, its process ids are others' here.
-WORKER_PROGRAM = "model_service_worker.py"
 
 
 class WorkerMetrics(Collector):
@@ -36,7 +33,7 @@ class WorkerMetrics(Collector):
             workers.add_metric([version.model, version.version, "ready"], len(ready))
             workers.add_metric([version.model, version.version, "listed"], len(version.workers))
             for pid in sorted(ready):
-                resident = _resident_bytes(pid)
+                resident = resident_bytes(pid)
                 if resident is not None:
                     memory.add_metric([version.model, version.version, str(pid)], resident)
         machine = read_machine()
@@ -60,13 +57,3 @@ def _gauges() -> list[GaugeMetricFamily]:
         GaugeMetricFamily("web_machine_memory_available_bytes", "Free without swapping, below the container's limit."),
         GaugeMetricFamily("web_machine_memory_bytes", "The memory of the machine, or its container's limit."),
     ]
-
-
-def _resident_bytes(pid: int) -> int | None:
-    """None where the process has ended, or is not a worker."""
-    try:
-        process = psutil.Process(pid)
-        is_worker = any(part.endswith(WORKER_PROGRAM) for part in process.cmdline())
-        return int(process.memory_info().rss) if is_worker else None
-    except psutil.Error:
-        return None

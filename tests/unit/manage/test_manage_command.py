@@ -18,9 +18,9 @@ from marserve.handler.resnet18 import cpu
 from marserve.manage import scaling
 from marserve.manage.change import DeclinedError, NeedsConsentError, confirm_on_terminal
 from marserve.manage.status import StackMetrics, Status, VersionStatus, read_status, render_status
-from marserve.manage.workers import WorkerReport
 from marserve.system.machine import Machine
 from marserve.torchserve.metrics import Rates
+from marserve.torchserve.worker_process import WorkerReport
 from marserve.web.models import Weights
 from tests.unit.cgroup_trees import SYSTEMS, cpu_quota, make_tree, memory_limit
 from tests.unit.manage.fake_stack import FakeStack

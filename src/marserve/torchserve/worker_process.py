@@ -1,4 +1,7 @@
-"""What each listed worker really is: TorchServe goes on listing workers that it has given up for good."""
+"""What each listed worker really is: TorchServe goes on listing workers that it has given up for good.
+
+Where TorchServe runs in another container, its process ids are others' here.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,8 @@ WorkerState = Literal["ready", "starting", "restarting", "dead"]
 MARGIN_S = 10.0
 _RETRY = re.compile(r"^Retry worker: \d+ in (?P<seconds>\d+) seconds")
 _LOG = "ts_log.log"
+#: What a worker's command line holds; it tells a worker from another process that got its id.
+_PROGRAM = "model_service_worker.py"
 
 
 @dataclass(frozen=True)
@@ -40,22 +45,41 @@ class WorkerReport:
 
 def inspect_workers(version: ModelVersion, logs: Path) -> list[WorkerReport]:
     """The workers of ``version`` in TorchServe's order."""
-    processes = [(worker, _process(worker)) for worker in version.workers]
+    processes = [(worker, find_worker(worker.pid)) for worker in version.workers]
     needs_log = any(process is None for _, process in processes)
     lines = list(read_lines(logs / _LOG)) if needs_log else []
     return [_report(worker, process, version, lines) for worker, process in processes]
 
 
-def thread_name(worker_id: str, version: ModelVersion) -> str:
-    """How TorchServe's log calls the worker; what it prints is under this and ``-stdout`` or ``-stderr``."""
-    return f"W-{worker_id}-{version.model}_{version.version}"
+def find_worker(pid: int) -> psutil.Process | None:
+    """The process of a worker; None where it has ended, or never was one."""
+    try:
+        process = psutil.Process(pid)
+        is_worker = process.status() != psutil.STATUS_ZOMBIE and any(
+            part.endswith(_PROGRAM) for part in process.cmdline()
+        )
+    except (psutil.Error, ValueError):
+        return None
+    return process if pid > 0 and is_worker else None
+
+
+def resident_bytes(pid: int) -> int | None:
+    """Memory of a worker, with the pages that it shares with others; None where there is none."""
+    process = find_worker(pid)
+    return None if process is None else _use(process)[0]
+
+
+def cpu_seconds(version: ModelVersion) -> float:
+    """Processor time of all workers of ``version`` so far."""
+    processes = [find_worker(worker.pid) for worker in version.workers]
+    return sum(_use(process)[2] or 0.0 for process in processes if process is not None)
 
 
 def _report(
     worker: ListedWorker, process: psutil.Process | None, version: ModelVersion, lines: Sequence[LogLine]
 ) -> WorkerReport:
     if process is None:
-        retry = _next_retry(thread_name(worker.id, version), lines)
+        retry = _next_retry(f"W-{worker.id}-{version.model}_{version.version}", lines)
         late = retry is None or (datetime.now(timezone.utc) - retry).total_seconds() > MARGIN_S
         return WorkerReport(worker.id, worker.pid, "dead" if late else "restarting", None, None, None)
     state: WorkerState = "ready"
@@ -76,18 +100,6 @@ def _next_retry(thread: str, lines: Sequence[LogLine]) -> datetime | None:
             is_recent = time.time() - line.time.timestamp() < 1
             return line.time if is_recent or line.text.startswith("Connecting to: ") else None
     return None
-
-
-def _process(worker: ListedWorker) -> psutil.Process | None:
-    """None where it has ended. A worker's command line tells it from another process that got its id."""
-    try:
-        process = psutil.Process(worker.pid)
-        is_worker = process.status() != psutil.STATUS_ZOMBIE and any(
-            part.endswith("model_service_worker.py") for part in process.cmdline()
-        )
-    except (psutil.Error, ValueError):
-        return None
-    return process if worker.pid > 0 and is_worker else None
 
 
 def _age_s(process: psutil.Process) -> float:
