@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 import time
 from collections.abc import Mapping
@@ -46,7 +47,9 @@ class Connection:
         # redirects that these servers do not use: half of the time that a request costs here.
         with requests.Session() as session:
             settings = session.merge_environment_settings(url, {}, None, None, None)
-        self._proxies, self._verify, self._cert = settings["proxies"], settings["verify"] or False, settings["cert"]
+        # A proxy reaches its own machine, not this one.
+        proxies = {} if _is_this_machine(str(urlsplit(url).hostname)) else settings["proxies"]
+        self._proxies, self._verify, self._cert = proxies, settings["verify"] or False, settings["cert"]
 
     def close(self) -> None:
         """Close the connections; whoever waits to ask again stops waiting and fails."""
@@ -122,3 +125,10 @@ class Connection:
         except requests.RequestException as exc:
             raise ClientError(f"{self.url} cannot be asked: {exc}") from exc
         return response
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

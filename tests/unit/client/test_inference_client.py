@@ -194,3 +194,15 @@ def test_pictures_without_end_are_taken_as_needed(server: FakeServer) -> None:
         assert len(list(itertools.islice(answers, 10))) == 10
         answers.close()
     assert len(server.requests) <= 10 + 2 * 2
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_what_is_sent_to_this_machine_needs_no_proxy(
+    server: FakeServer, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, f"http://127.0.0.1:{free_ports(1)[0]}")
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    for url in (server.url, server.url.replace("127.0.0.1", "localhost")):
+        with InferenceClient.for_web(url, deadline_s=2.0, backoff=SOON) as client:
+            assert client.classify(b"picture").predictions[0].label == "tabby"
