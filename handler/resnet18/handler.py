@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,7 @@ from .occupancy import Occupancy
 from .predictions import describe_predictions
 from .requests import Encoded, PictureRequest, parse_request
 from .resizing import CropRegion
-from .settings import parse_model_config
+from .settings import parse_model_config, with_server_limits
 
 if TYPE_CHECKING:
     from ts.context import Context
@@ -64,7 +65,7 @@ class ClassificationHandler:
         _quieten_worker_log()
         directory = Path(context.system_properties["model_dir"])
         config = parse_model_config(context.model_yaml_config)
-        self._settings = config.handler
+        self._settings = with_server_limits(config.handler, os.environ)
         self._batch_size = config.batchSize
         self._description = Description.read(directory)
         self._labels = read_labels(directory / LABELS_FILE)

@@ -16,6 +16,9 @@ Engine = Literal["auto", "openvino", "torch"]
 Precision = Literal["auto", "f32", "bf16", "int8"]
 Positive = Annotated[int, Field(ge=1)]
 
+#: Environment variables that come before the archive's own limits.
+LIMIT_VARIABLES = {"max_image_bytes": "MARSERVE_MAX_IMAGE_BYTES", "max_image_pixels": "MARSERVE_MAX_IMAGE_PIXELS"}
+
 
 class HandlerSettings(BaseModel):
     """The ``handler:`` section: what this project's handler does."""
@@ -31,9 +34,10 @@ class HandlerSettings(BaseModel):
     preprocessing: Literal["fast", "exact"] = "fast"
     #: Inference threads of one worker; ``auto`` shares the cores between the workers.
     threads: Literal["auto"] | Positive = "auto"
-    #: A picture of more bytes is refused; keep below ``max_request_size`` in config.properties.
+    #: A picture of more bytes is refused; keep below ``max_request_size`` in config.properties. Where the server has a
+    #: limit of its own, that comes first; see ``with_server_limits``.
     max_image_bytes: Positive = 16_000_000
-    #: A picture of more pixels is refused before it is decoded: 50 million decode to 150 MB.
+    #: A picture of more pixels is refused before it is decoded: 50 million decode to 150 MB. As above.
     max_image_pixels: Positive = 50_000_000
     #: Pictures in one JSON request (``instances``): one request must not hold up its batch for long.
     max_images_per_request: Positive = 32
@@ -77,6 +81,23 @@ def parse_model_config(content: Mapping[str, Any] | None) -> ModelConfig:
             f"would ignore both: set maxWorkers to {config.minWorkers} or more."
         )
     return config
+
+
+def with_server_limits(settings: HandlerSettings, environ: Mapping[str, str]) -> HandlerSettings:
+    """``settings`` with the limits that whoever started TorchServe has set, so that one number holds everywhere.
+
+    Raises ConfigurationError.
+    """
+    limits = {}
+    for name, variable in LIMIT_VARIABLES.items():
+        value = environ.get(variable, "")
+        if value and not (value.isdecimal() and int(value)):
+            raise ConfigurationError(
+                f"{variable} = {value!r} must be a whole number, such as {HandlerSettings.model_fields[name].default}."
+            )
+        if value:
+            limits[name] = int(value)
+    return settings.model_copy(update=limits)
 
 
 def _explain(failure: ValidationError) -> str:

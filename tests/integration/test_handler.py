@@ -247,6 +247,18 @@ def test_several_threads_keep_answers_in_order(resnet18_directory: Path) -> None
     assert [status for status, _ in answers] == [200, 400, 200, 415, 200]
 
 
+def test_the_limits_of_the_server_come_before_those_of_the_archive(
+    resnet18_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARSERVE_MAX_IMAGE_BYTES", str(len(JPEG)))
+    monkeypatch.setenv("MARSERVE_MAX_IMAGE_PIXELS", str(451 * 300))
+    served = Served(resnet18_directory, max_image_bytes=100, max_image_pixels=100)
+    assert [status for status, _ in served.ask(raw(), raw(JPEG + b"x"))] == [200, 413]
+    monkeypatch.setenv("MARSERVE_MAX_IMAGE_PIXELS", "50M")
+    with pytest.raises(ConfigurationError, match="MARSERVE_MAX_IMAGE_PIXELS = '50M' must be a whole number"):
+        Served(resnet18_directory)
+
+
 class CountedErrors:
     """TorchServe's metrics, of which the errors are kept."""
 

@@ -11,7 +11,7 @@ import yaml
 from marserve.handler.resnet18.settings import HandlerSettings, ModelConfig
 from marserve.stack.ports import Ports
 from marserve.variables import variable
-from marserve.web.settings import Settings
+from marserve.web.settings import WebSettings
 from tests.support import REPOSITORY
 
 ENGLISH = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -61,7 +61,7 @@ def test_every_link_leads_somewhere(link: str) -> None:
 
 def test_every_setting_of_the_web_service_is_documented_with_its_default() -> None:
     documented = defaults(ENGLISH)
-    for name, field in Settings.model_fields.items():
+    for name, field in WebSettings.model_fields.items():
         if name not in SET_BY_SERVE:
             default = "" if field.default in (None, ()) else str(field.default)
             assert documented.pop(variable(name)) == default

@@ -4,7 +4,6 @@ until a picture has been classified."""
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -87,13 +86,9 @@ def check(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from marserve.stack.lifecycle import serve
-    from marserve.web.settings import ConfigurationError, Settings
 
     try:
-        Settings.from_environment(os.environ)  # the web service would refuse them too, but only once TorchServe runs
         return serve(stack_options(options), Ports.from_environment())
-    except ConfigurationError as exc:
-        raise MarserveError(str(exc)) from None
     except PortsTakenError as exc:
         line = same_command(sys.argv[2:], given_variables() | exc.others)
         raise MarserveError(f"{exc}\nStop what listens there, or choose other ports:\n  {line}") from exc

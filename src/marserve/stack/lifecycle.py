@@ -23,13 +23,15 @@ from marserve.stack.ports import Ports, check_free, with_free_grpc_ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.services import AutoscalerService, Service, WebService
 from marserve.stack.state import ServedModel, State
-from marserve.stack.torchserve import TorchServe
+from marserve.stack.torchserve import TorchServe, read_configuration, size_limits
 from marserve.system import processes
 from marserve.system.locks import locked
+from marserve.system.machine import read_machine
 from marserve.system.signals import ignore_stop_signals
 from marserve.system.waiting import wait_until
 from marserve.terminal import complain, say
 from marserve.variables import given_variables
+from marserve.web.settings import WebSettings
 
 #: Seconds for a ``serve`` that is asked to end, since it first ends what it has started.
 STARTER_GRACE_S = 60.0
@@ -84,6 +86,8 @@ def stop(run_directory: RunDirectory) -> list[str]:
 
 
 def _start(options: Options, ports: Ports, run_directory: RunDirectory) -> tuple[State, Running]:
+    # First, so that an impossible setting costs no start of TorchServe.
+    limits = size_limits(read_configuration(), WebSettings.from_environment(os.environ), read_machine().memory_bytes)
     check_free(ports, [*TorchServe.port_names, *WebService.port_names])
     temp = run_directory.prepare()
     state = State(
@@ -106,7 +110,7 @@ def _start(options: Options, ports: Ports, run_directory: RunDirectory) -> tuple
         shared = concurrency(options.workers, autoscale=options.autoscale)
         say(f"Starting TorchServe for {' and '.join(models)}: per model {shared} ...")
         services: list[Service] = [
-            TorchServe(java, ports, run_directory, temp, models, shared, model_api=options.model_api),
+            TorchServe(java, ports, run_directory, temp, models, shared, limits, model_api=options.model_api),
             WebService(ports, run_directory, options.host, default_model=models[0]),
             *_autoscalers(options, ports, run_directory, models, shared),
         ]

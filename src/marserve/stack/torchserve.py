@@ -9,9 +9,10 @@ import os
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from marserve.errors import MarserveError
 from marserve.handler.resnet18.cpu import THREADS_VARIABLE
 from marserve.paths import CONFIG
 from marserve.stack.cores import Concurrency
@@ -21,12 +22,48 @@ from marserve.stack.run_directory import RunDirectory
 from marserve.system.ports import LOOPBACK
 from marserve.system.processes import start_service
 from marserve.torchserve import failures, properties
+from marserve.web.settings import WebSettings
 
 LOG4J_CONFIG = "-Dlog4j.configurationFile="
+#: Bytes of a request besides its picture: JSON around base64, a form's boundaries and small fields.
+OVERHEAD_BYTES = 500_000
+#: Megabytes of Java's heap besides the pictures that the web service lets in at once.
+OWN_HEAP_MB = 1000
+#: Of the machine's memory, what Java's heap may take at most: the workers need the rest.
+HEAP_SHARE = 0.5
+
+
+def read_configuration() -> dict[str, str]:
+    """``config/config.properties``."""
+    return properties.parse((CONFIG / "config.properties").read_text(encoding="utf-8"))
+
+
+def size_limits(configured: Mapping[str, str], web: WebSettings, memory_bytes: int) -> dict[str, str | int]:
+    """The sizes of a request and of the heap: ``configured``'s, raised where ``web`` takes larger pictures than those
+    allow for.
+
+    Raises MarserveError where ``memory_bytes``, the machine's, do not suffice for that.
+    """
+    arguments = configured["vmargs"].split()
+    # The file has gigabytes: -Xmx3g.
+    configured_mb = next(int(argument[4:-1]) * 1024 for argument in arguments if argument.startswith("-Xmx"))
+    needed_mb = web.max_in_flight * web.max_image_bytes // 1_000_000 + OWN_HEAP_MB
+    if needed_mb > configured_mb and needed_mb * 1_000_000 > memory_bytes * HEAP_SHARE:
+        raise MarserveError(
+            f"MARSERVE_MAX_IMAGE_BYTES = {web.max_image_bytes} with MARSERVE_MAX_IN_FLIGHT = {web.max_in_flight} needs "
+            f"{needed_mb / 1000:.1f} GB of memory in TorchServe, more than half of this machine's "
+            f"{memory_bytes / 1e9:.1f} GB: lower one of the two."
+        )
+    heap = f"-Xmx{max(needed_mb, configured_mb)}m"
+    return {
+        # Base64 in JSON is the longest form of a picture.
+        "max_request_size": max(int(configured["max_request_size"]), web.max_image_bytes * 4 // 3 + OVERHEAD_BYTES),
+        "vmargs": " ".join(heap if argument.startswith("-Xmx") else argument for argument in arguments),
+    }
 
 
 def settings(
-    text: str,
+    configured: Mapping[str, str],
     ports: Ports,
     run_directory: RunDirectory,
     models: Sequence[str],
@@ -34,7 +71,7 @@ def settings(
     *,
     model_api: bool = False,
 ) -> dict[str, str | int]:
-    """The settings of ``config.properties``, given as ``text``, with those of one stack filled in."""
+    """The settings of ``config.properties``, ``configured``, with those of one stack filled in."""
     own: dict[str, str | int] = {
         "inference_address": f"http://{LOOPBACK}:{ports.inference_port}",
         "management_address": f"http://{LOOPBACK}:{ports.management_port}",
@@ -50,7 +87,7 @@ def settings(
         "netty_client_threads": concurrency.frontend_threads,
         "enable_model_api": "true" if model_api else "false",
     }
-    return {**properties.parse(text), **own}
+    return {**configured, **own}
 
 
 def command(java: Path, vm_arguments: str, run_directory: RunDirectory, temp: Path) -> list[str]:
@@ -107,23 +144,31 @@ class TorchServe:
         temp: Path,
         models: Sequence[str],
         concurrency: Concurrency,
+        limits: Mapping[str, str | int],
         *,
         model_api: bool = False,
     ) -> None:
+        """``limits``: see ``size_limits``."""
         self._java = java
         self._ports = ports
         self._run_directory = run_directory
         self._temp = temp
         self._models = models
         self._concurrency = concurrency
+        self._limits = limits
         self._model_api = model_api
 
     def start(self) -> subprocess.Popen[bytes]:
         """Write its configuration and start it."""
-        text = (CONFIG / "config.properties").read_text(encoding="utf-8")
         chosen = settings(
-            text, self._ports, self._run_directory, self._models, self._concurrency, model_api=self._model_api
+            read_configuration(),
+            self._ports,
+            self._run_directory,
+            self._models,
+            self._concurrency,
+            model_api=self._model_api,
         )
+        chosen.update(self._limits)
         self._run_directory.config.write_text(properties.render(chosen), encoding="ascii")
         return start_service(
             command(self._java, str(chosen["vmargs"]), self._run_directory, self._temp),

@@ -7,15 +7,15 @@ import sys
 
 from marserve.variables import prepare_environment
 from marserve.web.logs import configure_logging
-from marserve.web.settings import ConfigurationError, Settings
+from marserve.web.settings import WebSettings, WebSettingsError
 
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; answers the exit status."""
     prepare_environment()
     try:
-        settings = Settings.from_environment(os.environ)
-    except ConfigurationError as exc:
+        settings = WebSettings.from_environment(os.environ)
+    except WebSettingsError as exc:
         print(f"web: {exc}", file=sys.stderr)
         return 2
     configure_logging(settings.log_level)

@@ -27,7 +27,7 @@ from marserve.web.protection.rate_limit import RateLimit
 from marserve.web.readiness import Readiness
 from marserve.web.routes import ROUTERS, mount_files
 from marserve.web.services import Services
-from marserve.web.settings import Settings
+from marserve.web.settings import WebSettings
 from marserve.web.upstream.connection import Connection
 from marserve.web.upstream.inference import Inference
 from marserve.web.upstream.management import Management
@@ -43,7 +43,7 @@ MANAGEMENT_CONNECTIONS = 8
 EXPOSED_HEADERS = ["X-Request-ID", "X-Cache", "X-Model", "X-Model-Version", "X-Weights", "Retry-After"]
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: WebSettings) -> FastAPI:
     """The whole service; it talks to TorchServe from its start-up to its shutdown."""
     metrics = Metrics()
 
@@ -82,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 @asynccontextmanager
-async def _run_services(settings: Settings, metrics: Metrics, stopping: Event) -> AsyncIterator[Services]:
+async def _run_services(settings: WebSettings, metrics: Metrics, stopping: Event) -> AsyncIterator[Services]:
     async with AsyncExitStack() as stack:
         inference_connection = await stack.enter_async_context(
             Connection(settings.inference_url, "inference", max_connections=settings.max_in_flight)

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from marserve.web.app import create_app
 from marserve.web.protocol import Protocol
-from marserve.web.settings import Settings
+from marserve.web.settings import WebSettings
 
 #: Seconds that an idle connection is kept: longer than load balancers keep theirs (60), which would otherwise send
 #: requests into connections that are just being closed.
@@ -60,7 +60,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def create_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+def create_config(app: FastAPI, settings: WebSettings) -> uvicorn.Config:
     """How uvicorn runs ``app``."""
     return uvicorn.Config(
         app,
@@ -83,7 +83,7 @@ def create_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     )
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: WebSettings) -> None:
     """Serve until a signal comes."""
     app = create_app(settings)
     Server(create_config(app, settings), drain_s=settings.drain_s, on_stop=app.state.stopping.set).run()

@@ -12,14 +12,14 @@ from marserve.web.metrics import Metrics
 from marserve.web.protection.admission import Admission
 from marserve.web.protection.guard import Guard
 from marserve.web.readiness import Readiness
-from marserve.web.settings import Settings
+from marserve.web.settings import WebSettings
 
 
 @dataclass(frozen=True)
 class Services:
     """One of each, for one application."""
 
-    settings: Settings
+    settings: WebSettings
     metrics: Metrics
     guard: Guard
     admission: Admission

@@ -9,13 +9,16 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from marserve.errors import MarserveError
 from marserve.variables import variable
 
 #: A shorter API key could be guessed.
 MIN_API_KEY_LENGTH = 16
+#: Bytes of a request of the Open Inference Protocol that are taken however small MAX_IMAGE_BYTES is.
+DEFAULT_BODY_BYTES = 32_000_000
 
 
-class ConfigurationError(Exception):
+class WebSettingsError(MarserveError):
     """A setting that stops start-up; the message names it, its value and a valid one."""
 
 
@@ -57,7 +60,7 @@ Positive = Annotated[int, Field(ge=1)]
 OrZero = Annotated[int, Field(ge=0)]
 
 
-class Settings(BaseModel):
+class WebSettings(BaseModel):
     """Each field is the environment variable of the same name with MARSERVE_; an empty one counts as not set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -81,12 +84,15 @@ class Settings(BaseModel):
     upload_deadline_s: Seconds = 30.0
     #: Requests with pictures at work at once; beyond it the answer is 503 at once.
     max_in_flight: Positive = 128
-    #: Bytes of one picture; beyond it the answer is 413.
-    max_image_bytes: Positive = 16_000_000
-    #: Pixels of one picture, by its header; beyond it the answer is 413. The handler counts again as it decodes.
+    #: Bytes of one picture; beyond it the answer is 413. ``serve`` makes TorchServe and its workers take as much.
+    #: Java's arrays end at 2 GB, which must hold the picture in base64.
+    max_image_bytes: Annotated[int, Field(ge=1, le=1_000_000_000)] = 16_000_000
+    #: Pixels of one picture, by its header; beyond it the answer is 413. The handler counts again as it decodes,
+    #: with the same limit where it is set.
     max_image_pixels: Positive = 50_000_000
-    #: Bytes of one request of the Open Inference Protocol, which may carry several pictures, or base64.
-    max_body_bytes: Positive = 32_000_000
+    #: Bytes of one request of the Open Inference Protocol, which may carry several pictures, or base64; see
+    #: ``protocol_body_bytes``.
+    max_body_bytes: Positive | None = None
 
     #: Keys that callers must show, comma-separated: several, to change them one after the other. Not set: none.
     api_keys: Annotated[tuple[ApiKey, ...], BeforeValidator(_split)] = ()
@@ -113,9 +119,14 @@ class Settings(BaseModel):
     #: What is logged.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
+    @property
+    def protocol_body_bytes(self) -> int:
+        """``max_body_bytes``, where that is not set room for two pictures of the greatest size."""
+        return self.max_body_bytes or max(2 * self.max_image_bytes, DEFAULT_BODY_BYTES)
+
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read the settings, and the keys of MARSERVE_API_KEYS_FILE into ``api_keys``. Raises ConfigurationError."""
+    def from_environment(cls, environment: Mapping[str, str]) -> WebSettings:
+        """Read the settings, and the keys of MARSERVE_API_KEYS_FILE into ``api_keys``. Raises WebSettingsError."""
         given = {name: environment[variable(name)] for name in cls.model_fields if environment.get(variable(name))}
         try:
             settings = cls.model_validate(given)
@@ -124,26 +135,30 @@ class Settings(BaseModel):
                 settings = cls.model_validate({**given, "api_keys": keys})
         except ValidationError as exc:
             # Not chained: what pydantic shows may hold a key.
-            raise ConfigurationError(_explain(exc, given)) from None
+            raise WebSettingsError(_explain(exc, given)) from None
         return settings
 
 
 #: What to say where pydantic's words speak of its own.
 REASONS = {"int_parsing": "not a whole number", "float_parsing": "not a number"}
 #: A valid value of each setting that has none by default.
-EXAMPLES = {"cors_origins": "https://example.org", "cache_url": "redis://127.0.0.1:6379/0"}
+EXAMPLES = {
+    "cors_origins": "https://example.org",
+    "cache_url": "redis://127.0.0.1:6379/0",
+    "max_body_bytes": 32_000_000,
+}
 
 
 def _read_keys(file: Path) -> tuple[str, ...]:
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigurationError(
+        raise WebSettingsError(
             f"MARSERVE_API_KEYS_FILE = {str(file)!r}: {exc}; name a text file with one key a line."
         ) from exc
     keys = tuple(line for line in lines if line and not line.startswith("#"))
     if not keys:  # an open service would be the worst way to read an empty file
-        raise ConfigurationError(
+        raise WebSettingsError(
             f"MARSERVE_API_KEYS_FILE = {str(file)!r} has no key: write one a line, or leave the setting out."
         )
     return keys
@@ -157,6 +172,6 @@ def _explain(failure: ValidationError, given: Mapping[str, str]) -> str:
         if name == "api_keys":  # a key does not belong in a log
             problems.append(f"MARSERVE_API_KEYS or MARSERVE_API_KEYS_FILE: {reason}")
             continue
-        example = EXAMPLES.get(name, Settings.model_fields[name].default)
+        example = EXAMPLES.get(name, WebSettings.model_fields[name].default)
         problems.append(f"{variable(name)} = {given[name]!r} (a valid value is {str(example)!r}): {reason}")
     return "; ".join(problems)

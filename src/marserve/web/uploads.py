@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from marserve.web.bodies import stream_body
 from marserve.web.errors import InvalidImage, InvalidRequest
-from marserve.web.settings import Settings
+from marserve.web.settings import WebSettings
 
 #: Bytes of a form besides its picture: boundaries, part headers, small fields.
 FORM_OVERHEAD_BYTES = 65_536
@@ -23,7 +23,7 @@ MAX_FORM_PARTS = 16
 HOW_TO_SEND = "send the picture as a multipart file (curl -F file=@cat.jpg) or as the request body (curl -T cat.jpg)"
 
 
-async def read_picture(request: Request, settings: Settings) -> bytes:
+async def read_picture(request: Request, settings: WebSettings) -> bytes:
     """The bytes of the one picture in ``request``; what they are is for the handler to judge.
 
     Raises InvalidRequest, InvalidImage, or an error of ``stream_body``.

@@ -78,7 +78,7 @@ def test_threads_are_shared_out_for_the_most_workers_and_the_least_are_started(
 ) -> None:
     shared = concurrency(None, cores, autoscale=rules)
     assert shared == expected
-    chosen = settings("", Ports(), RunDirectory(5000, tmp_path), ["resnet18"], shared)
+    chosen = settings({}, Ports(), RunDirectory(5000, tmp_path), ["resnet18"], shared)
     assert chosen["default_workers_per_model"] == rules.minimum
 
 

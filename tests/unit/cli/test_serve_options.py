@@ -98,9 +98,10 @@ def test_a_taken_port_is_answered_with_a_line_that_keeps_all_else(monkeypatch: p
 
 
 def test_a_wrong_setting_of_the_web_service_is_refused_before_anything_is_started(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(lifecycle, "serve", lambda *_: pytest.fail("started"))
+    monkeypatch.setattr(lifecycle, "RunDirectory", lambda port: RunDirectory(port, tmp_path))
+    monkeypatch.setattr(lifecycle, "check_free", lambda *_: pytest.fail("started"))
     monkeypatch.setenv("MARSERVE_MAX_IN_FLIGHT", "lots")
     with pytest.raises(MarserveError, match=r"MARSERVE_MAX_IN_FLIGHT = 'lots' .*: not a whole number$"):
         run(read("serve", []))

@@ -12,11 +12,11 @@ import pytest
 
 from marserve.stack.ports import Ports
 from marserve.variables import OLD_NAMES, prepare_environment, variable
-from marserve.web.settings import Settings
+from marserve.web.settings import WebSettings
 
 
 def test_every_setting_that_had_an_old_name_is_read_under_its_new_one() -> None:
-    settings = {*Settings.model_fields, *(field.name for field in fields(Ports)), "classify_api_key"}
+    settings = {*WebSettings.model_fields, *(field.name for field in fields(Ports)), "classify_api_key"}
     assert {name.lower() for name in OLD_NAMES} <= settings
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from marserve.paths import CONFIG
+from marserve.errors import MarserveError
 from marserve.stack.cores import Concurrency
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
-from marserve.stack.torchserve import settings
+from marserve.stack.torchserve import read_configuration, settings, size_limits
 from marserve.torchserve import properties
+from marserve.web.settings import WebSettings
 
 
 @pytest.mark.parametrize(
@@ -35,14 +36,33 @@ def test_comments_and_blank_lines_are_no_settings() -> None:
 
 
 def test_a_stack_gets_its_own_ports_and_places_and_the_rest_of_the_file(tmp_path: Path) -> None:
-    text = (CONFIG / "config.properties").read_text(encoding="utf-8")
+    kept = read_configuration()
     directory = RunDirectory(5001, tmp_path)
-    chosen = settings(text, Ports(inference_port=18080), directory, ["one", "two"], Concurrency(2, 1))
+    chosen = settings(kept, Ports(inference_port=18080), directory, ["one", "two"], Concurrency(2, 1))
     assert chosen["inference_address"] == "http://127.0.0.1:18080"
     assert chosen["model_store"] == str(directory.model_store)
     assert chosen["load_models"] == "one=one.mar,two=two.mar"
     assert chosen["default_workers_per_model"] == 2
-    kept = properties.parse(text)
     assert {name: chosen[name] for name in ("enable_model_api", "allowed_urls", "max_request_size")} == {
         name: kept[name] for name in ("enable_model_api", "allowed_urls", "max_request_size")
     }
+
+
+def test_pictures_of_the_default_size_need_what_the_file_has() -> None:
+    kept = read_configuration()
+    limits = size_limits(kept, WebSettings(), memory_bytes=4 * 10**9)
+    assert limits["max_request_size"] == int(kept["max_request_size"])
+    assert str(limits["vmargs"]).replace("-Xmx3072m", "-Xmx3g") == kept["vmargs"]
+
+
+def test_larger_pictures_fit_into_torchserves_requests_and_heap() -> None:
+    web = WebSettings(max_image_bytes=30_000_000, max_in_flight=200)
+    limits = size_limits(read_configuration(), web, memory_bytes=16 * 10**9)
+    assert limits["max_request_size"] == 40_500_000
+    assert "-Xmx7000m" in str(limits["vmargs"]).split()
+
+
+def test_larger_pictures_than_the_memory_suffices_for_stop_the_start() -> None:
+    web = WebSettings(max_image_bytes=100_000_000)
+    with pytest.raises(MarserveError, match=r"MAX_IMAGE_BYTES = 100000000 with .*MAX_IN_FLIGHT = 128 needs 13\.8 GB"):
+        size_limits(read_configuration(), web, memory_bytes=16 * 10**9)

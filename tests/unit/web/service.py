@@ -14,7 +14,7 @@ import uvicorn
 
 from marserve.web.app import create_app
 from marserve.web.server import create_config
-from marserve.web.settings import Settings
+from marserve.web.settings import WebSettings
 from tests.unit.web.fake_torchserve import FakeTorchServe
 
 #: Seconds for anything that must happen soon.
@@ -78,7 +78,7 @@ async def until(happened: Callable[[], Awaitable[bool]]) -> None:
 @asynccontextmanager
 async def running_service(torchserve: FakeTorchServe, settings: Mapping[str, object]) -> AsyncIterator[Service]:
     """Yields when it is ready, or, where it cannot be, when it is up."""
-    chosen = Settings.model_validate(
+    chosen = WebSettings.model_validate(
         {"inference_url": torchserve.url, "management_url": torchserve.url, "key_file": torchserve.key_file, **settings}
     )
     config = create_config(create_app(chosen), chosen)
@@ -105,5 +105,5 @@ async def running_service(torchserve: FakeTorchServe, settings: Mapping[str, obj
     await task
 
 
-def _key(settings: Settings) -> str:
+def _key(settings: WebSettings) -> str:
     return settings.api_keys[0] if settings.api_keys else "none"

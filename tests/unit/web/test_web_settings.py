@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from marserve.web.settings import ConfigurationError, Settings
+from marserve.web.settings import WebSettings, WebSettingsError
 
 KEY = "0123456789abcdef"
 
 
 def test_defaults_are_those_of_the_contract() -> None:
-    settings = Settings.from_environment({})
+    settings = WebSettings.from_environment({})
     assert (settings.web_host, settings.web_port) == ("127.0.0.1", 5000)
     assert settings.inference_url == "http://127.0.0.1:8080"
     assert settings.management_url == "http://127.0.0.1:8081"
@@ -52,7 +52,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     ],
 )
 def test_variable_sets_its_setting(name: str, value: str, expected: object) -> None:
-    assert getattr(Settings.from_environment({name: value}), name.removeprefix("MARSERVE_").lower()) == expected
+    assert getattr(WebSettings.from_environment({name: value}), name.removeprefix("MARSERVE_").lower()) == expected
 
 
 @pytest.mark.parametrize(
@@ -76,15 +76,15 @@ def test_variable_sets_its_setting(name: str, value: str, expected: object) -> N
     ],
 )
 def test_impossible_value_is_named_with_a_valid_one(name: str, value: str) -> None:
-    with pytest.raises(ConfigurationError) as failure:
-        Settings.from_environment({name: value})
+    with pytest.raises(WebSettingsError) as failure:
+        WebSettings.from_environment({name: value})
     assert f"{name} = {value!r} (a valid value is " in str(failure.value)
 
 
 def test_keys_of_file_and_environment_are_joined(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"# for the shop\n{KEY}-file\n\n")
-    settings = Settings.from_environment({"MARSERVE_API_KEYS": KEY, "MARSERVE_API_KEYS_FILE": str(file)})
+    settings = WebSettings.from_environment({"MARSERVE_API_KEYS": KEY, "MARSERVE_API_KEYS_FILE": str(file)})
     assert settings.api_keys == (KEY, f"{KEY}-file")
 
 
@@ -93,12 +93,12 @@ def test_file_without_a_usable_key_stops_start_up(tmp_path: Path, content: str |
     file = tmp_path / "keys"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(ConfigurationError, match="MARSERVE_API_KEYS_FILE"):
-        Settings.from_environment({"MARSERVE_API_KEYS_FILE": str(file)})
+    with pytest.raises(WebSettingsError, match="MARSERVE_API_KEYS_FILE"):
+        WebSettings.from_environment({"MARSERVE_API_KEYS_FILE": str(file)})
 
 
 def test_bad_key_is_not_repeated() -> None:
-    with pytest.raises(ConfigurationError) as failure:
-        Settings.from_environment({"MARSERVE_API_KEYS": f"{KEY},secret"})
+    with pytest.raises(WebSettingsError) as failure:
+        WebSettings.from_environment({"MARSERVE_API_KEYS": f"{KEY},secret"})
     assert "secret" not in str(failure.value)
     assert KEY not in str(failure.value)

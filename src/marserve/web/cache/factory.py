@@ -5,10 +5,10 @@ from __future__ import annotations
 from marserve.web.cache.base import NoCache, ResultCache
 from marserve.web.cache.memory import MemoryCache
 from marserve.web.metrics import Metrics
-from marserve.web.settings import Settings
+from marserve.web.settings import WebSettings
 
 
-def create_cache(settings: Settings, metrics: Metrics) -> ResultCache:
+def create_cache(settings: WebSettings, metrics: Metrics) -> ResultCache:
     """The cache of this process."""
     if settings.cache_max_entries == 0:
         return NoCache()

@@ -129,11 +129,12 @@ async def infer(request: Request, model: ModelInPath, version: VersionInPath | N
 
 
 async def _read_body(request: Request, services: Services) -> bytes:
+    max_bytes = services.settings.protocol_body_bytes
     chunks = stream_body(
         request,
-        max_bytes=services.settings.max_body_bytes,
+        max_bytes=max_bytes,
         deadline_s=services.settings.upload_deadline_s,
-        limit=f"The request has more than {services.settings.max_body_bytes} bytes: send fewer pictures at once.",
+        limit=f"The request has more than {max_bytes} bytes: send fewer pictures at once.",
     )
     return b"".join([chunk async for chunk in chunks])
 
