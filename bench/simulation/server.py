@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
-from marserve.autoscale.capacity import Capacity
-from marserve.autoscale.model import Look, WatchedModel
+from marserve.autoscale.autoscaler import ModelSample, WatchedModel
+from marserve.autoscale.policy import Capacity
 from marserve.autoscale.rules import Rules
 from marserve.torchserve.metrics import Counters
 
@@ -112,10 +112,10 @@ class SimulatedServer:
             self._begin()
         self._pass(to_s)
 
-    def sample(self) -> Look:
+    def sample(self) -> ModelSample:
         """What the management API and the metrics report now: as there, a batch counts when it is done."""
         counters = Counters(self._arrived, self._answered, self._waited_s, self._worked_s)
-        return Look(self._now, counters, self._wanted, self._ready, len(self._queue))
+        return ModelSample(self._now, counters, self._wanted, self._ready, len(self._queue))
 
     def _begin(self) -> None:
         while self._queue and self._at_work < self._ready:

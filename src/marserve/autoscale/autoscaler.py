@@ -1,28 +1,92 @@
-"""The loop: look at TorchServe, decide, scale, and say why."""
+"""The loop: sample TorchServe, decide, scale, and say why."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from marserve.autoscale.capacity import capacity
-from marserve.autoscale.decision import Decision, Ground
-from marserve.autoscale.model import Look, WatchedModel
+from marserve.autoscale.observation import Observation, Traffic
+from marserve.autoscale.policy import Capacity, Decision, Ground, capacity, decide
 from marserve.autoscale.rules import Rules
 from marserve.client.errors import ClientError
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
 from marserve.system.locks import locked
 from marserve.system.machine import Machine, largest_process_bytes, read_machine
-from marserve.torchserve.metrics import model_counters, read_samples
+from marserve.torchserve.metrics import Counters, model_counters, read_samples
 from marserve.torchserve.models import ModelVersion
 
 LOGGER = logging.getLogger(__name__)
 
-#: Seconds between two looks.
+#: Seconds between two samples.
 INTERVAL_S = 1.0
+#: Mean workers at work below which a model claims no cores.
+IDLE_BUSY = 0.1
+
+
+@dataclass(frozen=True)
+class ModelSample:
+    """A model at one moment."""
+
+    at_s: float
+    counters: Counters
+    listed: int
+    ready: int
+    pending: int
+
+
+class WatchedModel:
+    """What was seen of a model, as far back as decisions sample."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._last: ModelSample | None = None
+        self._changed_at_s = 0.0
+        #: What the number of workers was changed to here.
+        self._wanted: int | None = None
+        self._history: deque[Observation] = deque()
+
+    def add(self, now: ModelSample) -> None:
+        """Note one more sample; an interval that was much longer than usual, or none, is the caller's to avoid."""
+        if self._last is None:
+            self._changed_at_s = now.at_s
+        else:
+            if now.listed not in (self._last.listed, self._wanted):
+                self._changed_at_s = now.at_s  # by somebody else, whose choice is given its time as well
+            seconds = now.at_s - self._last.at_s
+            traffic = now.counters.since(self._last.counters)
+            self._history.append(Observation(now.at_s, seconds, traffic, now.listed, now.ready, now.pending))
+        self._last = now
+        oldest = now.at_s - self._rules.down_after_s - self._rules.up_after_s
+        while self._history and self._history[0].at_s < oldest:
+            self._history.popleft()
+
+    def forget(self) -> None:
+        """Begin anew: what comes next is another server, or another version."""
+        self._last = None
+        self._history.clear()
+
+    def decide(self, most: Capacity) -> Decision | None:
+        """How many workers there should be; None as long as too little was seen."""
+        return decide(self._history, self._changed_at_s, self._rules, most) if self._history else None
+
+    def changed(self, at_s: float, workers: int) -> None:
+        """Note that TorchServe was told to have ``workers``."""
+        self._changed_at_s = at_s
+        self._wanted = workers
+
+    @property
+    def claimed(self) -> int:
+        """Workers that keep other models from the cores: all of them, unless hardly anybody asks for this model."""
+        if self._last is None:
+            return 0
+        since = self._last.at_s - self._rules.down_after_s
+        busy = Traffic.over([seen for seen in self._history if seen.at_s > since]).busy
+        return self._last.listed if busy >= IDLE_BUSY else 0
 
 
 class Autoscaler:
@@ -48,7 +112,7 @@ class Autoscaler:
         self._is_away = False
 
     def step(self) -> None:
-        """One look at every model, and what follows from it."""
+        """One sample of every model, and what follows from it."""
         try:
             # Described before the counters are read: a queue that is seen was not answered yet.
             described = {model: self._management.describe(model) for model in self._models}
@@ -70,7 +134,9 @@ class Autoscaler:
                 self._served[name] = version.version
                 watched.forget()
             watched.add(
-                Look(now, model_counters(samples, name), len(version.workers), version.ready_workers, version.queued)
+                ModelSample(
+                    now, model_counters(samples, name), len(version.workers), version.ready_workers, version.queued
+                )
             )
         for name, version in described.items():
             self._act(name, version, machine)

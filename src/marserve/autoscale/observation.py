@@ -1,4 +1,4 @@
-"""What happened to one model between two looks at it."""
+"""What happened to one model between two samples of it."""
 
 from __future__ import annotations
 

@@ -1,19 +1,71 @@
-"""The decision itself: a pure function of what was observed, used by the service and by the simulation alike."""
+"""The decision: a pure function of what was observed, used by the service and by the simulation alike."""
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from marserve.autoscale.capacity import Capacity
-from marserve.autoscale.decision import Decision, Ground
 from marserve.autoscale.observation import Observation, Traffic
 from marserve.autoscale.rules import Rules
+from marserve.system.machine import Machine
 
 #: Parts into which the quiet time is divided to find its busiest.
 PARTS = 6
 #: Intervals are never exactly as long as they should be.
 TOLERANCE = 0.8
+
+
+class Ground(enum.Enum):
+    """Why a number of workers is chosen."""
+
+    WITHIN_TARGET = "within the target"
+    BOUNDS = "bounds"
+    STARTING = "not all workers are ready"
+    JUDGING = "requests wait, for a short time so far"
+    WAITING = "requests wait"
+    DRAINING = "the queue drains"
+    LIMITED = "no more are allowed"
+    QUIET = "quiet"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How many workers there should be."""
+
+    workers: int
+    ground: Ground
+    #: For a person: the figures that led to it.
+    reason: str
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """The most workers of a model, and what it is that sets the limit."""
+
+    workers: int
+    limit: str
+
+
+def capacity(
+    machine: Machine, *, workers: int, threads: int, claimed_by_others: int, bytes_per_worker: int
+) -> Capacity:
+    """The most workers that a model with ``workers`` of ``threads`` each may have.
+
+    ``claimed_by_others`` are workers of other models that are at work. ``bytes_per_worker`` is what the largest worker
+    takes; pages that workers share count as if each had its own, which errs on the safe side.
+    """
+    by_cores = max(1, machine.cores // threads - claimed_by_others)
+    by_memory = workers + machine.spare_bytes // max(1, bytes_per_worker)
+    if by_memory < by_cores:
+        return Capacity(
+            by_memory,
+            f"{machine.available_bytes / 1e9:.1f} GB of memory are left, of which {machine.reserve_bytes / 1e9:.1f} GB "
+            f"stay free, and a worker takes {bytes_per_worker / 1e9:.2f} GB",
+        )
+    others = f", {claimed_by_others} of them taken by other models" if claimed_by_others else ""
+    return Capacity(by_cores, f"{machine.cores} cores{others}")
 
 
 def decide(history: Sequence[Observation], changed_at_s: float, rules: Rules, most: Capacity) -> Decision:

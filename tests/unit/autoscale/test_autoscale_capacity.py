@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from marserve.autoscale.capacity import capacity
+from marserve.autoscale.policy import capacity
 from marserve.system.machine import Machine
 
 GB = 1_000_000_000

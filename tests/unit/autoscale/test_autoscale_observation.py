@@ -1,8 +1,8 @@
-"""From TorchServe's counters to what happened between two looks."""
+"""From TorchServe's counters to what happened between two samples."""
 
 from __future__ import annotations
 
-from marserve.autoscale.model import Look, WatchedModel
+from marserve.autoscale.autoscaler import ModelSample, WatchedModel
 from marserve.autoscale.observation import Observation, Traffic
 from marserve.autoscale.rules import Rules
 from marserve.torchserve.metrics import Counters, model_counters, read_samples
@@ -61,6 +61,6 @@ def test_nothing_that_happened_is_no_wait() -> None:
 def test_an_idle_model_claims_no_cores() -> None:
     idle, busy = WatchedModel(Rules(1, 4)), WatchedModel(Rules(1, 4))
     for second in range(5):
-        idle.add(Look(float(second), Counters(second, second, 0.0, second * 0.01), 3, 3, 0))
-        busy.add(Look(float(second), Counters(second, second, 0.0, second * 0.9), 3, 3, 0))
+        idle.add(ModelSample(float(second), Counters(second, second, 0.0, second * 0.01), 3, 3, 0))
+        busy.add(ModelSample(float(second), Counters(second, second, 0.0, second * 0.9), 3, 3, 0))
     assert (idle.claimed, busy.claimed) == (0, 3)

@@ -6,10 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from marserve.autoscale.capacity import Capacity
-from marserve.autoscale.decision import Ground
 from marserve.autoscale.observation import Observation
-from marserve.autoscale.policy import decide
+from marserve.autoscale.policy import Capacity, Ground, decide
 from marserve.autoscale.rules import Rules
 from marserve.torchserve.metrics import Counters
 
