@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import fields
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.e2e.serving import run
 from tests.support import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 #: A command and, where the README shows it, its answer.
 EXAMPLES = re.findall(r"```bash\n(curl .*?)```\n(?:\n```json\n(.*?)```)?", README, re.DOTALL)
 
@@ -47,3 +49,10 @@ def test_a_command_answers_what_the_readme_shows(served: ServedStack, command: s
     answer = asked_of(served, command)
     if shown:
         assert without_numbers(answer) == without_numbers(json.loads(shown))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_readmes_python_prints_the_label(served: ServedStack, program: str) -> None:
+    program = program.replace(f"127.0.0.1:{Ports.web_port}", f"127.0.0.1:{served.ports.web_port}")
+    done = run([sys.executable, "-c", program], served.environment)
+    assert (done.returncode, done.stdout) == (0, "Egyptian cat\n"), done.stderr
