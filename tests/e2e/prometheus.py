@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import yaml
 
 from marserve.stack.ports import Ports
 from marserve.system.ports import free_ports
+from marserve.system.waiting import wait_until
 from tests.support import REPOSITORY
 
 MONITORING = REPOSITORY / "deploy" / "monitoring"
@@ -37,10 +38,8 @@ class Prometheus:
 
     def wait_for(self, expression: str) -> list[dict[str, Any]]:
         """The same, once there are any."""
-        give_up = time.monotonic() + SOON_S
-        while not (found := self.query(expression)):
-            assert time.monotonic() < give_up, f"{expression} gives nothing"
-            time.sleep(0.5)
+        found = wait_until(lambda: self.query(expression), SOON_S, poll_s=0.5)
+        assert found, f"{expression} gives nothing"
         return found
 
 
@@ -57,7 +56,8 @@ def running_prometheus(directory: Path, ports: Ports, *, hasty: bool = False) ->
     log = directory / "prometheus.log"
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
         try:
-            _wait_until_ready(f"http://127.0.0.1:{port}/-/ready", process, log)
+            is_ready = partial(_answers, f"http://127.0.0.1:{port}/-/ready")
+            assert wait_until(is_ready, SOON_S, while_alive=lambda: process.poll() is None), log.read_text()
             yield Prometheus(f"http://127.0.0.1:{port}")
         finally:
             process.terminate()
@@ -81,14 +81,8 @@ def _configure(directory: Path, ports: Ports, hasty: bool) -> Path:
     return file
 
 
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    give_up = time.monotonic() + SOON_S
-    while True:
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < give_up, log.read_text()
-        try:
-            if requests.get(url, timeout=5).ok:
-                return
-        except requests.ConnectionError:
-            pass
-        time.sleep(0.1)
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.ConnectionError:
+        return False

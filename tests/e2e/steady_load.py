@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import requests
 
-from tests.e2e.serving import ANSWER_S, Stack
+from tests.e2e.serving import ANSWER_S, Stack, wait_for
 from tests.support import CAT, PHOTOS
 
 CLIENTS = 16
@@ -19,8 +18,6 @@ CLIENTS = 16
 PICTURES = [CAT, *sorted(PHOTOS.glob("*.JPEG"))[:50]]
 #: What the labels of the second version begin with, so that an answer tells which version really gave it.
 SECOND = "second "
-#: Seconds for what takes TorchServe longest: giving up a worker, or having it back.
-PATIENCE_S = 40.0
 
 
 @dataclass
@@ -62,7 +59,7 @@ class SteadyLoad:
     def wait_for(self, answers: int) -> None:
         """Return after so many more answers, and as many that were asked for before."""
         enough = self.answered + len(self.failures) + 2 * answers
-        wait_until(lambda: self.answered + len(self.failures) >= enough)
+        wait_for(lambda: self.answered + len(self.failures) >= enough)
 
     def _send(self, client: int) -> None:
         with requests.Session() as session:
@@ -105,11 +102,3 @@ def label_of(answer: requests.Response) -> str:
     """The first label."""
     label: str = answer.json()["predictions"][0]["label"]
     return label
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Return when ``condition`` holds, which must come in time."""
-    give_up = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < give_up, "it did not come to that in time"
-        time.sleep(0.1)

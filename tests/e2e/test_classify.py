@@ -13,7 +13,7 @@ import pytest
 from marserve.client.errors import Refused
 from marserve.client.inference import InferenceClient
 from marserve.client.management import ManagementClient
-from tests.e2e.conftest import ServedStack
+from tests.e2e.serving import Stack
 from tests.support import CAT
 
 PICTURES = 300
@@ -36,7 +36,7 @@ def results(file: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", ["results.jsonl", "results.csv"])
 def test_a_folder_run_that_is_killed_goes_on_to_exactly_one_result_a_picture(
-    served: ServedStack, folder: Path, tmp_path: Path, name: str
+    served: Stack, folder: Path, tmp_path: Path, name: str
 ) -> None:
     file = tmp_path / name
     command = [sys.executable, "-m", "marserve", "classify", str(folder), "--output", str(file)]
@@ -60,7 +60,7 @@ def test_a_folder_run_that_is_killed_goes_on_to_exactly_one_result_a_picture(
     assert after[: len(before) - 1] == before[:-1]  # all but the last, which may have been cut off, were kept
 
 
-def test_both_levels_give_the_same_answer_and_the_tokens_are_found(served: ServedStack) -> None:
+def test_both_levels_give_the_same_answer_and_the_tokens_are_found(served: Stack) -> None:
     key_file = served.run_directory.key_file
     with (
         InferenceClient.for_web(served.web, model="resnet18") as web,
@@ -77,7 +77,7 @@ def test_both_levels_give_the_same_answer_and_the_tokens_are_found(served: Serve
     assert (caught.value.status, caught.value.type) == (415, "UnsupportedImage")
 
 
-def test_models_are_listed_described_and_scaled(served: ServedStack) -> None:
+def test_models_are_listed_described_and_scaled(served: Stack) -> None:
     with ManagementClient(served.management, key_file=served.run_directory.key_file) as management:
         assert set(management.list_models()) == {"resnet18", "efficientnet_lite0"}
         described = management.describe("efficientnet_lite0", customized=True)

@@ -17,14 +17,12 @@ import psutil
 import pytest
 from safetensors.numpy import load
 
-from marserve.stack.run_directory import remove_tree
 from tests.e2e.prometheus import running_prometheus
-from tests.e2e.serving import ANSWER_S, Stack, stack_on_free_ports
-from tests.e2e.steady_load import CLIENTS, SECOND, SteadyLoad, wait_until
+from tests.e2e.serving import ANSWER_S, SERVE, SharedStack, Stack, shared_stack, wait_for
+from tests.e2e.steady_load import CLIENTS, SECOND, SteadyLoad
 from tests.support import REPOSITORY
 
 MODEL = "resnet18"
-SERVE = ("--detach", "--weights", "untrained", "--precision", "f32", "--workers", "1", "--model-api")
 #: Seconds that the changes of workers and versions are spread over at least: STEADY_LOAD_S=300 makes it a long run.
 STEADY_LOAD_S = float(os.environ.get("STEADY_LOAD_S", "0"))
 
@@ -32,16 +30,16 @@ Edit = Callable[[dict[str, bytes]], None]
 
 
 @pytest.fixture(scope="module")
-def operated() -> Iterator[Stack]:
+def taking_archives(request: pytest.FixtureRequest) -> Iterator[SharedStack]:
     """A stack of this module's own, that takes new archives; ResNet18 has seeded weights."""
-    stack = stack_on_free_ports()
-    try:
-        started = stack.run("serve", *SERVE)
-        assert started.returncode == 0, f"{started.stdout}\n{started.stderr}\n{stack.logs()}"
+    with shared_stack(request, *SERVE, "--workers", "1", "--model-api") as stack:
         yield stack
-    finally:
-        stack.run("stop")
-        remove_tree(stack.run_directory.path)
+
+
+@pytest.fixture
+def operated(taking_archives: SharedStack) -> Stack:
+    """It, as it was started: the first version is the default, with one worker."""
+    return taking_archives.as_started()
 
 
 def test_no_request_fails_while_workers_and_versions_change(operated: Stack, tmp_path: Path) -> None:
@@ -130,7 +128,7 @@ def test_an_interrupted_deployment_leaves_nothing_behind(operated: Stack, tmp_pa
     ) as deploy:
         assert deploy.stdout is not None
         assert deploy.stdout.readline().startswith("Registering")
-        wait_until(lambda: bool(worker_states(operated, "4.0")))
+        wait_for(lambda: bool(worker_states(operated, "4.0")))
         deploy.send_signal(signal.SIGINT)
         assert "Undoing" in deploy.stdout.read()
         assert deploy.wait(ANSWER_S) == 128 + signal.SIGINT
@@ -154,7 +152,7 @@ def test_a_worker_that_was_given_up_is_shown_and_brought_back(operated: Stack, t
     needed.rename(needed.with_suffix(".away"))
     psutil.Process(operated.worker_pids(MODEL)[0]).kill()
     with running_prometheus(tmp_path, operated.ports, hasty=True) as prometheus:
-        wait_until(lambda: worker_states(operated, "3.0") == ["dead"])
+        wait_for(lambda: worker_states(operated, "3.0") == ["dead"])
         returncode, status, _ = manage(operated, "status")
         assert returncode == 1
         assert any("marserve recover" in problem for problem in status["problems"])
@@ -163,7 +161,7 @@ def test_a_worker_that_was_given_up_is_shown_and_brought_back(operated: Stack, t
         returncode, _, complaint = manage(operated, "recover", "--yes")
         assert returncode == 1
         assert "description.json of the archive cannot be used" in complaint
-        wait_until(lambda: worker_states(operated, "3.0") == ["dead"])
+        wait_for(lambda: worker_states(operated, "3.0") == ["dead"])
         needed.with_suffix(".away").rename(needed)
         recovered = done(operated, "recover", "--yes")["recovered"]
         assert [(one["model"], one["version"], one["workers"]) for one in recovered] == [(MODEL, "3.0", 1)]
@@ -203,7 +201,6 @@ def test_logs_of_all_services_come_merged(operated: Stack) -> None:
     assert times == sorted(times)
 
 
-# The last one, since it leaves no stack.
 def test_a_stop_under_load_answers_all_that_was_accepted(operated: Stack) -> None:
     with SteadyLoad(operated).running() as load:
         stopped = operated.run("stop")
@@ -255,4 +252,4 @@ def worker_states(stack: Stack, version: str) -> list[str]:
 
 def wait_for_workers(stack: Stack, count: int) -> None:
     """Return when so many workers of the first version are ready."""
-    wait_until(lambda: worker_states(stack, "1.0") == ["ready"] * count)
+    wait_for(lambda: worker_states(stack, "1.0") == ["ready"] * count)

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from marserve.stack.ports import Ports
-from tests.e2e.conftest import ServedStack
-from tests.e2e.serving import run
+from tests.e2e.serving import Stack, run
 from tests.support import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -21,7 +20,7 @@ PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 EXAMPLES = re.findall(r"```bash\n(curl .*?)```\n(?:\n```json\n(.*?)```)?", README, re.DOTALL)
 
 
-def asked_of(stack: ServedStack, command: str) -> Any:
+def asked_of(stack: Stack, command: str) -> Any:
     """What the command of the README answers, sent to ``stack`` instead of to the default ports."""
     for field in fields(Ports):
         command = command.replace(f"127.0.0.1:{field.default}", f"127.0.0.1:{getattr(stack.ports, field.name)}")
@@ -45,7 +44,7 @@ def test_there_are_examples_with_answers() -> None:
 
 @pytest.mark.needs("curl")
 @pytest.mark.parametrize(("command", "shown"), EXAMPLES)
-def test_a_command_answers_what_the_readme_shows(served: ServedStack, command: str, shown: str) -> None:
+def test_a_command_answers_what_the_readme_shows(served: Stack, command: str, shown: str) -> None:
     answer = asked_of(served, command)
     if shown:
         assert without_numbers(answer) == without_numbers(json.loads(shown))

@@ -16,8 +16,7 @@ import requests
 
 from marserve.system.ports import LOOPBACK
 from marserve.torchserve.key_file import Kind
-from tests.e2e.conftest import SERVE, ServedStack
-from tests.e2e.serving import ANSWER_S, run
+from tests.e2e.serving import ANSWER_S, SERVE, Stack, run, wait_for
 from tests.support import CAT
 
 JPEG = CAT.read_bytes()
@@ -27,7 +26,7 @@ DEMONSTRATION = "efficientnet_lite0"
 
 
 @pytest.mark.needs("curl")
-def test_the_printed_curl_line_works_as_it_stands(served: ServedStack) -> None:
+def test_the_printed_curl_line_works_as_it_stands(served: Stack) -> None:
     line = next(line for line in served.announcement.splitlines() if line.startswith("Try it:"))
     command = line.removeprefix("Try it:").strip()
     done = run(["bash", "-c", f"{command} --silent --show-error --write-out '\\n%{{http_code}}'"], served.environment)
@@ -36,16 +35,16 @@ def test_the_printed_curl_line_works_as_it_stands(served: ServedStack) -> None:
     assert "cat" in json.loads(body)[0]["label"]
 
 
-def test_starting_twice_says_so_and_changes_nothing(served: ServedStack) -> None:
+def test_starting_twice_says_so_and_changes_nothing(served: Stack) -> None:
     before = {process.pid for process in served.processes()}
-    again = served.run("serve", *SERVE)
+    again = served.run("serve", "--detach", *SERVE)
     assert again.returncode == 0
     assert f"Already running on web port {served.ports.web_port}" in again.stdout
     assert {process.pid for process in served.processes()} == before
 
 
 @pytest.mark.parametrize("kind", ["inference", "management"])
-def test_the_token_script_prints_a_token_that_is_taken(served: ServedStack, kind: Kind) -> None:
+def test_the_token_script_prints_a_token_that_is_taken(served: Stack, kind: Kind) -> None:
     printed = served.run("token", kind)
     assert (printed.returncode, printed.stderr) == (0, "")
     assert served.authorization(kind) == {"Authorization": f"Bearer {printed.stdout.strip()}"}
@@ -56,7 +55,7 @@ def test_the_token_script_prints_a_token_that_is_taken(served: ServedStack, kind
     [({}, 400), ({"Authorization": "Bearer wrong"}, 400), ({"Authorization": "nonsense"}, 400)],
     ids=["none", "wrong", "malformed"],
 )
-def test_a_token_is_needed(served: ServedStack, headers: dict[str, str], status: int) -> None:
+def test_a_token_is_needed(served: Stack, headers: dict[str, str], status: int) -> None:
     for url in (f"{served.inference}/predictions/resnet18", f"{served.management}/models"):
         method = "POST" if "predictions" in url else "GET"
         assert requests.request(method, url, headers=headers, data=JPEG, timeout=ANSWER_S).status_code in (401, status)
@@ -74,7 +73,7 @@ def test_a_token_is_needed(served: ServedStack, headers: dict[str, str], status:
         pytest.param({"data": JPEG, "headers": {"explain": "True"}}, id="explain-header"),
     ],
 )
-def test_every_form_of_a_request_gets_the_same_true_labels(served: ServedStack, request_: dict[str, Any]) -> None:
+def test_every_form_of_a_request_gets_the_same_true_labels(served: Stack, request_: dict[str, Any]) -> None:
     answer = served.predict(DEMONSTRATION, **request_)
     assert answer.status_code == 200, answer.text
     assert answer.headers["Content-Type"].startswith("application/json")
@@ -83,7 +82,7 @@ def test_every_form_of_a_request_gets_the_same_true_labels(served: ServedStack, 
     assert (best["class_id"], best["wnid"], best["label"]) == (285, "n02124075", "Egyptian cat")
 
 
-def test_instances_are_answered_by_a_list(served: ServedStack) -> None:
+def test_instances_are_answered_by_a_list(served: Stack) -> None:
     answer = served.predict(json={"instances": [{"b64": BASE64}, {"b64": BASE64}], "top_k": 3})
     assert answer.status_code == 200, answer.text
     first, second = answer.json()
@@ -92,7 +91,7 @@ def test_instances_are_answered_by_a_list(served: ServedStack) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 7, 1000])
-def test_x_top_k_chooses_how_many_predictions_there_are(served: ServedStack, count: int) -> None:
+def test_x_top_k_chooses_how_many_predictions_there_are(served: Stack, count: int) -> None:
     predictions = served.predict(data=JPEG, headers={"X-Top-K": str(count)}).json()["predictions"]
     assert len(predictions) == count
 
@@ -109,14 +108,14 @@ def test_x_top_k_chooses_how_many_predictions_there_are(served: ServedStack, cou
     ],
 )
 def test_errors_have_their_status_and_the_one_shape(
-    served: ServedStack, request_: dict[str, Any], status: int, kind: str
+    served: Stack, request_: dict[str, Any], status: int, kind: str
 ) -> None:
     answer = served.predict(**request_)
     assert answer.json() == {"code": status, "type": kind, "message": answer.json()["message"]}
     assert answer.status_code == status
 
 
-def test_an_explanation_adds_the_map_of_the_first_class(served: ServedStack) -> None:
+def test_an_explanation_adds_the_map_of_the_first_class(served: Stack) -> None:
     answer = served.predict(endpoint="explanations")
     assert answer.status_code == 200, answer.text
     content = answer.json()
@@ -124,7 +123,7 @@ def test_an_explanation_adds_the_map_of_the_first_class(served: ServedStack) -> 
     assert [len(row) for row in content["explanation"]["map"]] == [7] * 7
 
 
-def test_the_management_api_describes_what_is_served(served: ServedStack) -> None:
+def test_the_management_api_describes_what_is_served(served: Stack) -> None:
     url = f"{served.management}/models/{DEMONSTRATION}?customized=true"
     answer = requests.get(url, headers=served.authorization("management"), timeout=ANSWER_S)
     description = answer.json()[0]["customizedMetadata"]
@@ -133,7 +132,7 @@ def test_the_management_api_describes_what_is_served(served: ServedStack) -> Non
     assert description["weights"]["trained"] is True
 
 
-def test_bad_pictures_sent_together_with_good_ones_leave_these_untouched(served: ServedStack) -> None:
+def test_bad_pictures_sent_together_with_good_ones_leave_these_untouched(served: Stack) -> None:
     expected = served.predict().json()["predictions"]
     headers = served.authorization() | {"Content-Type": "image/jpeg"}
     bodies = [JPEG, TRUNCATED, JPEG, b"", JPEG, b"just text", JPEG, JPEG]
@@ -152,16 +151,24 @@ def test_bad_pictures_sent_together_with_good_ones_leave_these_untouched(served:
                         assert found == alone | {"probability": pytest.approx(alone["probability"], abs=1e-6)}
 
 
-def test_metrics_are_in_prometheus_format(served: ServedStack) -> None:
+def test_metrics_are_in_prometheus_format(served: Stack) -> None:
     served.predict()
     text = requests.get(served.metrics, timeout=ANSWER_S).text
     counts = [line for line in text.splitlines() if line.startswith("ts_inference_requests_total{")]
     assert any('model_name="resnet18"' in line and float(line.split()[-1]) >= 1 for line in counts), text
 
 
-def test_answered_requests_are_not_logged_by_the_worker_and_refused_ones_without_content(served: ServedStack) -> None:
+def test_answered_requests_are_not_logged_by_the_worker_and_refused_ones_without_content(served: Stack) -> None:
     model_log = served.run_directory.logs / "model_log.log"
-    before = model_log.read_text(encoding="utf-8")
+    before = ""
+
+    def is_quiet() -> bool:
+        """Whether what earlier requests have logged has come."""
+        nonlocal before
+        earlier, before = before, model_log.read_text(encoding="utf-8")
+        return before == earlier
+
+    wait_for(is_quiet)
     for _ in range(5):
         assert served.predict().status_code == 200
     assert model_log.read_text(encoding="utf-8") == before
@@ -171,14 +178,14 @@ def test_answered_requests_are_not_logged_by_the_worker_and_refused_ones_without
     assert marker not in served.logs()
 
 
-def test_nothing_listens_anywhere_but_on_loopback(served: ServedStack) -> None:
+def test_nothing_listens_anywhere_but_on_loopback(served: Stack) -> None:
     connections = [connection for process in served.processes() for connection in process.net_connections(kind="inet")]
     listening = {connection.laddr for connection in connections if connection.status == psutil.CONN_LISTEN}
     assert {address.port for address in listening} >= {served.ports.web_port, served.ports.inference_port}
     assert {address.ip.removeprefix("::ffff:") for address in listening} == {LOOPBACK}
 
 
-def test_a_worker_on_the_cpu_never_loads_torch(served: ServedStack) -> None:
+def test_a_worker_on_the_cpu_never_loads_torch(served: Stack) -> None:
     assert served.predict().status_code == 200
     for pid in served.worker_pids("resnet18"):
         libraries = {Path(mapped.path).name for mapped in psutil.Process(pid).memory_maps()}
@@ -186,7 +193,7 @@ def test_a_worker_on_the_cpu_never_loads_torch(served: ServedStack) -> None:
         assert not any(name.startswith("libtorch") for name in libraries)
 
 
-def test_a_killed_worker_is_replaced_without_a_restart_of_the_server(served: ServedStack) -> None:
+def test_a_killed_worker_is_replaced_without_a_restart_of_the_server(served: Stack) -> None:
     server = served.state().processes[0].pid
     killed = served.worker_pids("resnet18")
     for pid in killed:

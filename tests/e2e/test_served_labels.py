@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.conftest import ServedStack
+from tests.e2e.serving import Stack
 from tests.photographs import reference_classes, true_class
 from tests.support import PHOTOS
 
 
 @pytest.mark.needs("photographs")
-def test_top_1_equals_the_reference_and_is_right(served: ServedStack) -> None:
+def test_top_1_equals_the_reference_and_is_right(served: Stack) -> None:
     photographs = sorted(PHOTOS.glob("*.JPEG"))
     assert len(photographs) == 200
     found = []

@@ -7,7 +7,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import sysconfig
 import time
+import venv
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,17 +18,18 @@ import psutil
 import pytest
 import requests
 
+from marserve.setup.environment import clone_lock
 from marserve.setup.java import find_java
+from marserve.setup.stamps import write_stamps
 from marserve.stack.lifecycle import using_temp
-from marserve.stack.run_directory import remove_tree
 from marserve.system.ports import LOOPBACK, free_ports
 from marserve.system.processes import record, running
-from tests.e2e.conftest import ServedStack
+from tests.e2e import serving
 from tests.e2e.serving import ANSWER_S, START_S, Stack, run, stack_on_free_ports
 from tests.support import CAT, REPOSITORY
 
 #: The least that a start takes to serve the archives that ``served`` has built.
-SERVE = ("--weights", "untrained", "--precision", "f32", "--workers", "1")
+SERVE = (*serving.SERVE, "--workers", "1")
 #: Seconds for everything to end.
 STOP_S = 90
 
@@ -36,12 +39,11 @@ def another() -> Iterator[Stack]:
     """Ports for a stack beside ``served``; whatever a failed test leaves of it is stopped."""
     stack = stack_on_free_ports()
     yield stack
-    stack.run("stop")
-    remove_tree(stack.run_directory.path)
+    stack.end()
 
 
 @pytest.mark.parametrize("way", ["SIGINT", "SIGTERM", "stop"])
-def test_a_stack_in_the_foreground_ends_whole_and_alone(served: ServedStack, another: Stack, way: str) -> None:
+def test_a_stack_in_the_foreground_ends_whole_and_alone(served: Stack, another: Stack, way: str) -> None:
     beside = {process.pid for process in served.processes()}
     command = [str(REPOSITORY / "scripts" / "serve"), *SERVE]
     with subprocess.Popen(command, env=another.environment, stdout=subprocess.PIPE, text=True) as serve:
@@ -74,20 +76,24 @@ def test_stopping_what_does_not_run_says_so(another: Stack) -> None:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A copy of the project that a test may break; it shares the installed packages."""
+def project(another: Stack, tmp_path: Path) -> Iterator[Path]:
+    """A copy of the project that a test may break; its environment adds the packages of this one."""
     copy = tmp_path / "project"
     for name in ("config", "examples", "handler", "scripts", "src"):
         shutil.copytree(REPOSITORY / name, copy / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "requirements.lock"):
         shutil.copy(REPOSITORY / name, copy)
     (copy / "model_store").mkdir()
-    (copy / ".venv").symlink_to(REPOSITORY / ".venv")
-    return copy
+    venv.create(copy / ".venv", symlinks=True)
+    (packages,) = (copy / ".venv").glob("lib/python*/site-packages")
+    (packages / "project.pth").write_text(f"{copy / 'src'}\n{sysconfig.get_path('purelib')}\n")
+    write_stamps(copy / ".venv", "serve", clone_lock(copy))
+    yield copy
+    run([str(copy / "scripts" / "stop")], another.environment)
 
 
 def test_a_worker_that_cannot_start_ends_the_start_with_its_reason(
-    served: ServedStack, another: Stack, project: Path
+    served: Stack, another: Stack, project: Path
 ) -> None:
     """An archive that was changed after its check, so that only the worker finds it out."""
     for archive in served.run_directory.model_store.glob("*.mar"):
@@ -134,7 +140,7 @@ def test_wrong_arguments_are_refused(another: Stack, arguments: tuple[str, ...])
     assert not another.run_directory.path.exists()
 
 
-def test_an_archive_alone_is_served_by_a_stock_torchserve(served: ServedStack, tmp_path: Path) -> None:
+def test_an_archive_alone_is_served_by_a_stock_torchserve(served: Stack, tmp_path: Path) -> None:
     shutil.copy(served.run_directory.model_store / "resnet18.mar", tmp_path)
     names = ("inference", "management", "metrics", "grpc_inference", "grpc_management")
     ports = dict(zip(names, free_ports(len(names)), strict=True))

@@ -7,13 +7,10 @@ import contextlib
 import http.client
 import io
 import json
-import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -24,73 +21,42 @@ import requests
 from PIL import Image
 
 from marserve.system.ports import free_ports
+from tests.e2e.serving import SERVE, SharedStack, Stack, shared_stack, wait_for
 from tests.support import CAT, REPOSITORY
 
 #: The deadline of a request, as the stack of these tests is configured, and how much later an answer may be seen here.
 DEADLINE_S = 5
 SLACK_S = 5
 QUEUE = 64
-PORT_VARIABLES = (
-    "MARSERVE_WEB_PORT",
-    "MARSERVE_INFERENCE_PORT",
-    "MARSERVE_MANAGEMENT_PORT",
-    "MARSERVE_METRICS_PORT",
-    "MARSERVE_GRPC_INFERENCE_PORT",
-    "MARSERVE_GRPC_MANAGEMENT_PORT",
-)
-
-
-@dataclass(frozen=True)
-class Stack:
-    """A running stack."""
-
-    environment: dict[str, str]
-
-    @property
-    def directory(self) -> Path:
-        return REPOSITORY / ".run" / self.environment["MARSERVE_WEB_PORT"]
-
-    @property
-    def host(self) -> str:
-        return f"127.0.0.1:{self.environment['MARSERVE_WEB_PORT']}"
-
-    def url(self, path: str) -> str:
-        return f"http://{self.host}{path}"
-
-    def process(self, name: str) -> psutil.Process:
-        """The process of a service by its name in the state file."""
-        state = json.loads((self.directory / "state.json").read_text(encoding="utf-8"))
-        return next(psutil.Process(entry["pid"]) for entry in state["processes"] if entry["name"] == name)
-
-    def workers(self) -> list[psutil.Process]:
-        return [
-            child for child in self.process("TorchServe").children() if "model_service_worker" in str(child.cmdline())
-        ]
-
-    def readiness(self) -> int:
-        return requests.get(self.url("/readyz"), timeout=DEADLINE_S).status_code
-
-    def wait_for_readiness(self, status: int, within_s: float, meanwhile: Callable[[], None] = lambda: None) -> None:
-        give_up = time.monotonic() + within_s
-        while self.readiness() != status:
-            meanwhile()
-            assert time.monotonic() < give_up, f"/readyz is not {status} after {within_s} s"
-            time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    ports = {name: str(port) for name, port in zip(PORT_VARIABLES, free_ports(len(PORT_VARIABLES)), strict=True)}
+def impatient(request: pytest.FixtureRequest) -> Iterator[SharedStack]:
+    """A stack of this module's own, with a short deadline and a short queue."""
     settings = {"MARSERVE_REQUEST_DEADLINE_S": str(DEADLINE_S), "MARSERVE_MAX_IN_FLIGHT": str(QUEUE)}
-    environment = {**os.environ, **ports, **settings}
-    arguments = ["--detach", "--precision", "f32", "--workers", "1"]
-    started = subprocess.run(
-        [REPOSITORY / "scripts" / "serve", *arguments], env=environment, capture_output=True, text=True, check=False
-    )
-    assert started.returncode == 0, started.stdout + started.stderr
-    running = Stack(environment)
-    yield running
-    subprocess.run([REPOSITORY / "scripts" / "stop"], env=environment, capture_output=True, check=True)
+    with shared_stack(request, *SERVE, "--workers", "1", **settings) as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(impatient: SharedStack) -> Stack:
+    """It, as it was started."""
+    return impatient.as_started()
+
+
+def workers(stack: Stack) -> list[psutil.Process]:
+    children = stack.process("TorchServe").children()
+    return [child for child in children if "model_service_worker" in str(child.cmdline())]
+
+
+def wait_for_readiness(
+    stack: Stack, status: int, within_s: float, meanwhile: Callable[[], None] = lambda: None
+) -> None:
+    def is_reached() -> bool:
+        meanwhile()
+        return stack.readiness() == status
+
+    wait_for(is_reached, within_s)
 
 
 def encode(seed: int) -> bytes:
@@ -103,7 +69,7 @@ def encode(seed: int) -> bytes:
 
 def test_the_tutorials_client_gets_labels_with_confidences(stack: Stack) -> None:
     with CAT.open("rb") as picture:
-        answer = requests.post(stack.url("/predict"), files={"file": picture}, timeout=60)
+        answer = requests.post(f"{stack.web}/predict", files={"file": picture}, timeout=60)
     assert answer.status_code == 200
     predictions = answer.json()
     assert [sorted(prediction) for prediction in predictions] == [["confidence", "label"]] * 3
@@ -115,23 +81,23 @@ def test_the_tutorials_client_gets_labels_with_confidences(stack: Stack) -> None
 
 
 def test_the_tutorials_client_is_told_that_the_file_is_missing(stack: Stack) -> None:
-    answer = requests.post(stack.url("/predict"), files={}, timeout=60)
+    answer = requests.post(f"{stack.web}/predict", files={}, timeout=60)
     assert answer.status_code == 400
     assert answer.json()["error"]
     assert answer.json()["type"] == "InvalidRequest"
 
 
 def test_a_raw_body_and_a_form_get_the_same_answer(stack: Stack) -> None:
-    raw = requests.post(stack.url("/predict?top_k=7"), data=CAT.read_bytes(), timeout=60)
-    form = requests.post(stack.url("/predict?top_k=7"), files={"picture": CAT.read_bytes()}, timeout=60)
+    raw = requests.post(f"{stack.web}/predict?top_k=7", data=CAT.read_bytes(), timeout=60)
+    form = requests.post(f"{stack.web}/predict?top_k=7", files={"picture": CAT.read_bytes()}, timeout=60)
     assert raw.json() == form.json()
     assert len(raw.json()) == 7
 
 
 def test_a_repeated_picture_comes_from_the_cache_with_the_same_content(stack: Stack) -> None:
     picture = encode(1)
-    first = requests.post(stack.url("/classify"), data=picture, timeout=60)
-    again = requests.post(stack.url("/classify"), data=picture, timeout=60)
+    first = requests.post(f"{stack.web}/classify", data=picture, timeout=60)
+    again = requests.post(f"{stack.web}/classify", data=picture, timeout=60)
     assert (first.headers["X-Cache"], again.headers["X-Cache"]) == ("miss", "hit")
     assert first.json()["predictions"] == again.json()["predictions"]
     assert again.headers["X-Model"] == again.json()["model"]
@@ -148,16 +114,16 @@ def test_a_repeated_picture_comes_from_the_cache_with_the_same_content(stack: St
     ],
 )
 def test_what_is_no_picture_gets_its_own_error(stack: Stack, body: bytes, status: int, kind: str) -> None:
-    answer = requests.post(stack.url("/classify"), data=body, timeout=60)
+    answer = requests.post(f"{stack.web}/classify", data=body, timeout=60)
     assert (answer.status_code, answer.json()["code"], answer.json()["type"]) == (status, status, kind)
 
 
 def test_an_explanation_is_a_map_and_a_picture_of_it(stack: Stack) -> None:
-    answer = requests.post(stack.url("/explain?model=resnet18"), data=CAT.read_bytes(), timeout=60)
+    answer = requests.post(f"{stack.web}/explain?model=resnet18", data=CAT.read_bytes(), timeout=60)
     explanation = answer.json()["explanation"]
     assert np.shape(explanation["map"]) == (7, 7)
     assert explanation["class_id"] == answer.json()["predictions"][0]["class_id"]
-    drawn = requests.post(stack.url("/explain?model=resnet18&format=png"), data=CAT.read_bytes(), timeout=60)
+    drawn = requests.post(f"{stack.web}/explain?model=resnet18&format=png", data=CAT.read_bytes(), timeout=60)
     heat_map = Image.open(io.BytesIO(drawn.content))
     assert (heat_map.format, heat_map.size, heat_map.mode) == ("PNG", (224, 224), "RGBA")
     # Where the map is strongest, the picture is the least transparent.
@@ -167,7 +133,7 @@ def test_an_explanation_is_a_map_and_a_picture_of_it(stack: Stack) -> None:
 
 
 def test_models_are_listed_with_what_their_answers_are_worth(stack: Stack) -> None:
-    listed = requests.get(stack.url("/models"), timeout=60).json()
+    listed = requests.get(f"{stack.web}/models", timeout=60).json()
     names = [model["name"] for model in listed["models"]]
     assert "resnet18" in names
     assert listed["default"] in names
@@ -178,7 +144,7 @@ def test_models_are_listed_with_what_their_answers_are_worth(stack: Stack) -> No
 def test_tritons_own_client_classifies_photographs(stack: Stack, shape: str) -> None:
     from tritonclient.http import InferenceServerClient, InferInput
 
-    with contextlib.closing(InferenceServerClient(stack.host)) as client:
+    with contextlib.closing(InferenceServerClient(stack.web.removeprefix("http://"))) as client:
         assert client.is_server_live()
         assert client.is_server_ready()
         assert client.is_model_ready("resnet18")
@@ -191,7 +157,9 @@ def test_tritons_own_client_classifies_photographs(stack: Stack, shape: str) -> 
         tensors = {output["name"]: result.as_numpy(output["name"]) for output in metadata["outputs"]}
     assert all(len(values) == 2 for values in tensors.values())
     expected = [
-        requests.post(stack.url("/classify?model=resnet18"), data=picture, timeout=60).json()["predictions"][0]["label"]
+        requests.post(f"{stack.web}/classify?model=resnet18", data=picture, timeout=60).json()["predictions"][0][
+            "label"
+        ]
         for picture in pictures.ravel()
     ]
     labels = next(values for values in tensors.values() if values.dtype == np.object_)
@@ -211,14 +179,14 @@ def test_tritons_own_client_classifies_photographs(stack: Stack, shape: str) -> 
 )
 def test_torchserves_own_addresses_are_not_reachable(stack: Stack, path: str) -> None:
     for method in ("GET", "POST", "PUT", "DELETE"):
-        answer = requests.request(method, stack.url(path), timeout=60)
+        answer = requests.request(method, f"{stack.web}{path}", timeout=60)
         assert answer.status_code in (404, 405), method
         assert sorted(answer.json()) == ["code", "message", "type"]
 
 
 def test_under_overload_everybody_gets_the_own_answer_or_503(stack: Stack) -> None:
     pictures = [encode(1000 + index) for index in range(40)]
-    url = stack.url("/classify?top_k=3&model=resnet18")
+    url = f"{stack.web}/classify?top_k=3&model=resnet18"
     expected = [requests.post(url, data=picture, timeout=60).json()["predictions"] for picture in pictures]
     assert len({json.dumps(answer) for answer in expected}) == len(pictures)
 
@@ -248,37 +216,28 @@ def test_under_overload_everybody_gets_the_own_answer_or_503(stack: Stack) -> No
 
 def ask_until_answered(stack: Stack, seed: int) -> int:
     """The status of one request, which must come within its deadline."""
-    return requests.post(stack.url("/classify"), data=encode(seed), timeout=DEADLINE_S + SLACK_S).status_code
+    return requests.post(f"{stack.web}/classify", data=encode(seed), timeout=DEADLINE_S + SLACK_S).status_code
 
 
 def test_a_killed_worker_is_noticed_and_gets_over(stack: Stack) -> None:
-    stack.wait_for_readiness(200, within_s=60)
-    for worker in stack.workers():
+    for worker in workers(stack):
         worker.kill()
     assert ask_until_answered(stack, 5000) in (200, 503, 504)
-    stack.wait_for_readiness(503, within_s=10)
-    stack.wait_for_readiness(200, within_s=60)
+    wait_for_readiness(stack, 503, within_s=10)
+    wait_for_readiness(stack, 200, within_s=60)
     assert ask_until_answered(stack, 5001) == 200
 
 
 def test_a_frozen_torchserve_is_noticed_and_gets_over(stack: Stack) -> None:
-    stack.wait_for_readiness(200, within_s=60)
     frozen = stack.process("TorchServe")
     frozen.suspend()
     try:
         assert ask_until_answered(stack, 5100) in (503, 504)
-        stack.wait_for_readiness(503, within_s=10)
+        wait_for_readiness(stack, 503, within_s=10)
     finally:
         frozen.resume()
-    stack.wait_for_readiness(200, within_s=60)
+    wait_for_readiness(stack, 200, within_s=60)
     assert ask_until_answered(stack, 5101) == 200
-
-
-def wait_until(condition: Callable[[], bool], within_s: float) -> None:
-    give_up = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < give_up, f"It did not come about within {within_s} s"
-        time.sleep(0.1)
 
 
 def answers_ok(url: str) -> bool:
@@ -297,14 +256,13 @@ def another_web_service(stack: Stack, **settings: str) -> Iterator[tuple[subproc
     with subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as process:
         try:
             url = f"http://127.0.0.1:{port}"
-            wait_until(lambda: answers_ok(f"{url}/readyz"), within_s=30)
+            wait_for(lambda: answers_ok(f"{url}/readyz"), within_s=30)
             yield process, url
         finally:
             process.terminate()
 
 
 def test_a_web_service_that_is_stopped_finishes_what_it_has_begun(stack: Stack) -> None:
-    stack.wait_for_readiness(200, within_s=60)
     picture = CAT.read_bytes()
     with another_web_service(stack) as (process, url):
         with contextlib.closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)) as connection:
@@ -312,9 +270,9 @@ def test_a_web_service_that_is_stopped_finishes_what_it_has_begun(stack: Stack) 
             connection.putheader("Content-Length", str(len(picture)))
             connection.endheaders(picture[:1000])
             at_work = "web_requests_in_flight 1.0"
-            wait_until(lambda: at_work in requests.get(f"{url}/metrics", timeout=DEADLINE_S).text, within_s=30)
+            wait_for(lambda: at_work in requests.get(f"{url}/metrics", timeout=DEADLINE_S).text, within_s=30)
             process.terminate()
-            wait_until(lambda: not answers_ok(f"{url}/healthz"), within_s=30)
+            wait_for(lambda: not answers_ok(f"{url}/healthz"), within_s=30)
             connection.send(picture[1000:])
             answer = connection.getresponse()
             assert (answer.status, len(json.load(answer))) == (200, 3)
@@ -323,7 +281,6 @@ def test_a_web_service_that_is_stopped_finishes_what_it_has_begun(stack: Stack) 
 
 @pytest.mark.needs("redis-server")
 def test_results_in_redis_are_shared_and_nobody_waits_for_one_that_is_gone(stack: Stack, tmp_path: Path) -> None:
-    stack.wait_for_readiness(200, within_s=60)
     port = free_ports(1)[0]
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
     cache = {"MARSERVE_CACHE_URL": f"redis://127.0.0.1:{port}/0"}
@@ -334,7 +291,7 @@ def test_results_in_redis_are_shared_and_nobody_waits_for_one_that_is_gone(stack
 
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as redis:
         try:
-            wait_until(lambda: listens(port), within_s=30)
+            wait_for(lambda: listens(port), within_s=30)
             with another_web_service(stack, **cache) as (_, one), another_web_service(stack, **cache) as (_, two):
                 assert ask(one, 6000) == (200, "miss")
                 assert ask(two, 6000) == (200, "hit")
@@ -352,9 +309,8 @@ def listens(port: int) -> bool:
 
 
 def test_nothing_that_the_openapi_document_allows_makes_a_server_error(stack: Stack) -> None:
-    stack.wait_for_readiness(200, within_s=60)
     command = [
-        str(Path(sys.executable).with_name("schemathesis")), "run", stack.url("/openapi.json"),
+        str(Path(sys.executable).with_name("schemathesis")), "run", f"{stack.web}/openapi.json",
         "--checks", "not_a_server_error", "--phases", "examples,coverage,fuzzing", "--max-examples", "15",
         "--seed", "1", "--generation-database", "none", "--request-timeout", str(DEADLINE_S + SLACK_S),
     ]  # fmt: skip
@@ -362,14 +318,12 @@ def test_nothing_that_the_openapi_document_allows_makes_a_server_error(stack: St
     assert found.returncode == 0, found.stdout[-5000:] + found.stderr[-2000:]
 
 
-# The last one, since it leaves the stack without a TorchServe.
 def test_a_stopped_torchserve_is_noticed_and_another_one_in_its_place_is_used(stack: Stack) -> None:
-    stack.wait_for_readiness(200, within_s=60)
     torchserve = stack.process("TorchServe")
     command, environment, directory = torchserve.cmdline(), torchserve.environ(), torchserve.cwd()
     torchserve.terminate()
     assert ask_until_answered(stack, 5200) in (503, 504)
-    stack.wait_for_readiness(503, within_s=10)
+    wait_for_readiness(stack, 503, within_s=10)
     torchserve.wait(30)
     started: list[subprocess.Popen[bytes]] = []
 
@@ -379,7 +333,7 @@ def test_a_stopped_torchserve_is_noticed_and_another_one_in_its_place_is_used(st
             started.append(subprocess.Popen(command, env=environment, cwd=directory, stdout=subprocess.DEVNULL))
 
     try:
-        stack.wait_for_readiness(200, within_s=90, meanwhile=start_as_a_supervisor_does)
+        wait_for_readiness(stack, 200, within_s=90, meanwhile=start_as_a_supervisor_does)
         assert ask_until_answered(stack, 5201) == 200
     finally:
         for process in started:

@@ -30,7 +30,7 @@ TIMEOUT_MS = 20_000
 expect.set_options(timeout=TIMEOUT_MS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def web_url(served: Stack) -> str:
     return served.web
 

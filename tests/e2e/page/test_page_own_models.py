@@ -10,7 +10,6 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
-from marserve.stack.run_directory import remove_tree
 from tests.e2e.page.browsing import OpenPage
 from tests.e2e.serving import ANSWER_S, Stack, run, stack_on_free_ports
 from tests.patterns import CLASSES, picture, write_finetuned_network
@@ -38,13 +37,9 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         assert built.returncode == 0, built.stderr
     archives = [str(directory / f"{name}.mar") for name in ("patterns", "mobile")]
     try:
-        started = stack.run("serve", "--detach", "--workers", "1", "--archive", *archives)
-        assert started.returncode == 0, f"{started.stdout}\n{started.stderr}\n{stack.logs()}"
-        yield stack
+        yield stack.started("--workers", "1", "--archive", *archives)
     finally:
-        stopped = stack.run("stop")
-        remove_tree(stack.run_directory.path)
-    assert stopped.returncode == 0, stopped.stderr
+        stack.end()
 
 
 @pytest.fixture(scope="module")
