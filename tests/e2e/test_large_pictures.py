@@ -11,9 +11,7 @@ import pytest
 import requests
 from PIL import Image
 
-from marserve.stack.run_directory import remove_tree
-from tests.e2e.conftest import SERVE, ServedStack
-from tests.e2e.serving import ANSWER_S, Stack, stack_on_free_ports
+from tests.e2e.serving import ANSWER_S, SERVE, SharedStack, Stack, shared_stack, stack_on_free_ports
 
 
 @pytest.fixture(scope="module")
@@ -27,16 +25,16 @@ def picture() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def generous() -> Iterator[Stack]:
+def generous_stack(request: pytest.FixtureRequest) -> Iterator[SharedStack]:
     """A stack that takes pictures of 25 MB."""
-    stack = stack_on_free_ports()
-    started = stack.run("serve", *SERVE, MARSERVE_MAX_IMAGE_BYTES="25000000", MARSERVE_MAX_IN_FLIGHT="16")
-    try:
-        assert started.returncode == 0, f"{started.stdout}\n{started.stderr}\n{stack.logs()}"
+    settings = {"MARSERVE_MAX_IMAGE_BYTES": "25000000", "MARSERVE_MAX_IN_FLIGHT": "16"}
+    with shared_stack(request, *SERVE, **settings) as stack:
         yield stack
-    finally:
-        stack.run("stop")
-        remove_tree(stack.run_directory.path)
+
+
+@pytest.fixture
+def generous(generous_stack: SharedStack) -> Stack:
+    return generous_stack.as_started()
 
 
 def encoded(picture: bytes) -> str:
@@ -62,7 +60,7 @@ def test_beyond_the_raised_limit_the_answer_is_413_at_both_levels(generous: Stac
         assert (answer.status_code, answer.json()["type"]) == (413, "ImageTooLarge")
 
 
-def test_without_it_the_answer_is_413_and_names_the_limit(served: ServedStack, picture: bytes) -> None:
+def test_without_it_the_answer_is_413_and_names_the_limit(served: Stack, picture: bytes) -> None:
     for answer in (
         requests.post(f"{served.web}/predict", files={"file": picture}, timeout=ANSWER_S),
         served.predict(data=picture),
