@@ -51,7 +51,7 @@ def test_a_command_answers_what_the_readme_shows(served: Stack, command: str, sh
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_the_readmes_python_prints_the_label(served: ServedStack, program: str) -> None:
+def test_the_readmes_python_prints_the_label(served: Stack, program: str) -> None:
     program = program.replace(f"127.0.0.1:{Ports.web_port}", f"127.0.0.1:{served.ports.web_port}")
     done = run([sys.executable, "-c", program], served.environment)
     assert (done.returncode, done.stdout) == (0, "Egyptian cat\n"), done.stderr
