@@ -1,8 +1,9 @@
-"""Asking one server over HTTP: connections that are kept, credentials, repetition within a deadline."""
+"""HTTP requests to one server: connections that are kept, credentials, retries within a deadline."""
 
 from __future__ import annotations
 
 import ipaddress
+import random
 import threading
 import time
 from collections.abc import Mapping
@@ -12,14 +13,28 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from marserve.client.backoff import Backoff
 from marserve.client.credentials import Credentials
-from marserve.client.errors import ClientError, DeadlineExceeded, ServerOverloaded, Unreachable, error_of
+from marserve.client.errors import ClientError, ServerOverloaded, TimedOut, Unreachable, error_of
 
 #: Seconds for a connection to be made; a lost packet is sent again after 1 and 3 s.
 CONNECT_S = 4.0
 #: Seconds that must be left for another attempt: the failure before it tells more than a deadline missed by then.
 SHORTEST_ATTEMPT_S = 0.1
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Exponential, with jitter, so that clients that failed together do not come back together."""
+
+    #: Seconds before the first retry, at most.
+    first_s: float = 0.1
+    #: Seconds between two attempts, at most, unless the server says more.
+    longest_s: float = 5.0
+
+    def delay_s(self, attempt: int, retry_after_s: float | None = None) -> float:
+        """Seconds to wait after ``attempt`` failures; never less than the server says."""
+        spread = min(self.longest_s, self.first_s * 2.0 ** min(attempt - 1, 30))
+        return (retry_after_s or 0.0) + spread * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 
 @dataclass(frozen=True)
@@ -52,11 +67,11 @@ class Connection:
         self._proxies, self._verify, self._cert = proxies, settings["verify"] or False, settings["cert"]
 
     def close(self) -> None:
-        """Close the connections; whoever waits to ask again stops waiting and fails."""
+        """Close the connections; whoever waits for a retry stops waiting and fails."""
         self._closed.set()
         self._adapter.close()
 
-    def ask(
+    def request(
         self,
         method: str,
         path: str,
@@ -64,27 +79,27 @@ class Connection:
         deadline_s: float,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-        repeat: bool = True,
+        retry: bool = True,
     ) -> Reply:
         """The answer, if its status is below 400.
 
-        With ``repeat``, 503 and failed connections are asked again until ``deadline_s`` seconds have passed since the
-        call; no other status is. Raises ClientError.
+        With ``retry``, 503 and failed connections are retried until ``deadline_s`` seconds have passed since the call;
+        no other status is. Raises ClientError.
         """
         give_up = time.monotonic() + deadline_s
         attempt = 0
         while True:
             attempt += 1
             try:
-                return self._ask_with_valid_credentials(method, path, headers or {}, body, give_up)
+                return self._send_with_valid_credentials(method, path, headers or {}, body, give_up)
             except (ServerOverloaded, Unreachable) as exc:
-                if not repeat:
+                if not retry:
                     raise
                 delay = self._backoff.delay_s(attempt, exc.retry_after_s if isinstance(exc, ServerOverloaded) else None)
                 if time.monotonic() + delay + SHORTEST_ATTEMPT_S > give_up or self._closed.wait(delay):
                     raise
 
-    def _ask_with_valid_credentials(
+    def _send_with_valid_credentials(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, give_up: float
     ) -> Reply:
         shown = self._credentials.headers()
@@ -100,7 +115,7 @@ class Connection:
     ) -> requests.Response:
         left = give_up - time.monotonic()
         if left <= 0:
-            raise DeadlineExceeded(f"{self.url} did not answer in time.")
+            raise TimedOut(f"{self.url} did not answer in time.")
         request = requests.PreparedRequest()
         request.method = method
         request.url = self.url + path
@@ -117,13 +132,13 @@ class Connection:
             )
             response.content  # noqa: B018 - read to its end here, where failures are translated
         except requests.exceptions.ReadTimeout as exc:
-            raise DeadlineExceeded(f"{self.url} did not answer within the deadline.") from exc
+            raise TimedOut(f"{self.url} did not answer within the deadline.") from exc
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as exc:
             raise Unreachable(
                 f"{self.url} cannot be reached, or broke the connection: is the service running?"
             ) from exc
         except requests.RequestException as exc:
-            raise ClientError(f"{self.url} cannot be asked: {exc}") from exc
+            raise ClientError(f"The request to {self.url} cannot be sent: {exc}") from exc
         return response
 
 

@@ -1,4 +1,17 @@
-"""The client's one error family; what a server says about a failure is in ``status``, ``type`` and ``message``."""
+"""The errors that the client raises: one family, so that ``except ClientError`` catches whatever a call can fail with.
+
+ClientError
+├── PictureUnreadable      the picture's file cannot be read; nothing was sent
+├── CredentialsMissing     TorchServe's token can be neither read nor renewed; nothing was sent
+├── Unreachable            no connection, or it broke, until the deadline: start the service, or try later
+├── TimedOut               no answer before the deadline: try later, or with a longer one
+├── InvalidAnswer          an answer that is none of this service's: look at the address
+├── Refused                status 400 to 499: change the request as the message says; 429: send fewer of them
+├── ServerOverloaded       status 503, until the deadline: try later, after ``retry_after_s`` seconds at least
+└── ServerFailed           any other status from 500 on: the server's log says more
+
+What a server says about a failure is in ``status``, ``type`` and ``message``. A wrong address raises ValueError.
+"""
 # ruff: noqa: N818 - the names say what happened
 
 from __future__ import annotations
@@ -33,7 +46,7 @@ class Unreachable(ClientError):
     """No connection to the server could be made, or it broke, until the deadline."""
 
 
-class DeadlineExceeded(ClientError):
+class TimedOut(ClientError):
     """The server did not answer before the deadline."""
 
 
@@ -42,11 +55,11 @@ class CredentialsMissing(ClientError):
 
 
 class InvalidAnswer(ClientError):
-    """The server answered something that this client does not understand; it is another kind of server, perhaps."""
+    """The server answered something that this client does not understand."""
 
 
 class Refused(ClientError):
-    """A status from 400 to 499: asking the same again will not help."""
+    """A status from 400 to 499."""
 
 
 class ServerFailed(ClientError):
@@ -65,7 +78,7 @@ class ServerOverloaded(ClientError):
         retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message, status=status, type=type)
-        #: Seconds that the server asked to wait.
+        #: Seconds that the server says to wait.
         self.retry_after_s = retry_after_s
 
 

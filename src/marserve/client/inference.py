@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote, urlencode
 
-from marserve.client.backoff import Backoff
-from marserve.client.connection import Connection
+from marserve.client.connection import Backoff, Connection
 from marserve.client.credentials import ApiKey, KeyFileToken
-from marserve.client.endpoints import Endpoint, TorchServeEndpoint, WebEndpoint
 from marserve.client.errors import ClientError, PictureUnreadable
 from marserve.client.parallel import run_in_parallel
 from marserve.client.predictions import Classification, parse_classification
@@ -18,16 +18,50 @@ from marserve.client.predictions import Classification, parse_classification
 #: A picture: its bytes, an open file, or where its file is.
 Picture = bytes | BinaryIO | str | os.PathLike[str]
 
-#: Pictures that are asked about at once: enough to fill a few workers' batches, few enough not to fill the queue.
+#: The body as it is: no form around it, which both ends would have to build and search.
+RAW = {"Content-Type": "application/octet-stream", "Accept": "application/json"}
+#: Pictures that are sent at once: enough to fill a few workers' batches, few enough not to fill the queue.
 PARALLEL = 32
-#: Seconds for one picture, repetitions included.
+#: Seconds for one picture, retries included.
 DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True)
+class WebEndpoint:
+    """/classify and /explain of the web service."""
+
+    #: None: the service's default model.
+    model: str | None = None
+    #: The version that answers, where it is known beforehand.
+    version: str | None = None
+
+    def target(self, *, top_k: int, explain: bool) -> tuple[str, dict[str, str]]:
+        """Path and headers of a request."""
+        query = {"top_k": str(top_k)} | ({} if self.model is None else {"model": self.model})
+        return f"/{'explain' if explain else 'classify'}?{urlencode(query)}", RAW
+
+
+@dataclass(frozen=True)
+class TorchServeEndpoint:
+    """/predictions and /explanations of TorchServe."""
+
+    model: str
+    #: None: the default version.
+    version: str | None = None
+
+    def target(self, *, top_k: int, explain: bool) -> tuple[str, dict[str, str]]:
+        """Path and headers of a request; TorchServe ignores queries."""
+        names = [self.model] if self.version is None else [self.model, self.version]
+        path = "/".join(["/explanations" if explain else "/predictions", *(quote(name, safe="") for name in names)])
+        return path, {**RAW, "X-Top-K": str(top_k)}
 
 
 class InferenceClient:
     """Classifies pictures; may be shared by threads. Close it, or use it in ``with``."""
 
-    def __init__(self, connection: Connection, endpoint: Endpoint, *, deadline_s: float = DEADLINE_S) -> None:
+    def __init__(
+        self, connection: Connection, endpoint: WebEndpoint | TorchServeEndpoint, *, deadline_s: float = DEADLINE_S
+    ) -> None:
         """Where ``for_web`` and ``for_torchserve`` do not fit."""
         self._connection = connection
         self._endpoint = endpoint
@@ -73,10 +107,11 @@ class InferenceClient:
         self, picture: Picture, *, top_k: int = 5, explain: bool = False, deadline_s: float | None = None
     ) -> Classification:
         """The ``top_k`` most probable classes of one picture; 1 to 1000. Raises ClientError."""
-        reply = self._connection.ask(
+        path, headers = self._endpoint.target(top_k=top_k, explain=explain)
+        reply = self._connection.request(
             "POST",
-            self._endpoint.path(top_k=top_k, explain=explain),
-            headers=self._endpoint.headers(top_k=top_k),
+            path,
+            headers=headers,
             body=_read(picture),
             deadline_s=self._deadline_s if deadline_s is None else deadline_s,
         )
@@ -94,16 +129,16 @@ class InferenceClient:
         ``pictures`` is read as it is needed, and need not end. Whoever stops early leaves no request behind.
         """
 
-        def ask(picture: Picture) -> Classification | ClientError:
+        def classify(picture: Picture) -> Classification | ClientError:
             try:
                 return self.classify(picture, top_k=top_k)
             except ClientError as exc:
                 return exc
 
-        return run_in_parallel(ask, pictures, parallel=parallel, in_order=in_order)
+        return run_in_parallel(classify, pictures, parallel=parallel, in_order=in_order)
 
     def close(self) -> None:
-        """Close the connections; calls that wait to ask again fail at once."""
+        """Close the connections; calls that wait for a retry fail at once."""
         self._connection.close()
 
     def __enter__(self) -> InferenceClient:

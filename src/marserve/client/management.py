@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from marserve.client.backoff import Backoff
-from marserve.client.connection import Connection
+from marserve.client.connection import Backoff, Connection
 from marserve.client.credentials import ApiKey, KeyFileToken
-from marserve.client.errors import DeadlineExceeded, InvalidAnswer, Refused, ServerFailed
+from marserve.client.errors import InvalidAnswer, Refused, ServerFailed, TimedOut
 from marserve.system.waiting import wait_until
 from marserve.torchserve.models import (
     MALFORMED,
@@ -34,7 +33,7 @@ POLL_S = 0.25
 
 
 class ManagementClient:
-    """Each method raises ClientError. Questions are repeated while TorchServe is not there; steps are tried once."""
+    """Each method raises ClientError. What reads is retried while TorchServe is not there, what changes is not."""
 
     def __init__(
         self, url: str, *, key_file: Path | None = None, deadline_s: float = DEADLINE_S, backoff: Backoff | None = None
@@ -115,7 +114,7 @@ class ManagementClient:
     def wait_until_ready(
         self, model: str, version: str | None = None, *, workers: int = 1, deadline_s: float = WORKERS_DEADLINE_S
     ) -> ModelVersion:
-        """The version, once ``workers`` of its workers are ready. Raises DeadlineExceeded."""
+        """The version, once ``workers`` of its workers are ready. Raises TimedOut."""
         seen = ""
 
         def ready() -> ModelVersion | None:
@@ -126,7 +125,7 @@ class ManagementClient:
                 if exc.status != 404:
                     raise
                 seen = "is not registered"
-            except (ServerFailed, DeadlineExceeded) as exc:  # while it starts or is busy
+            except (ServerFailed, TimedOut) as exc:  # while it starts or is busy
                 seen = f"cannot be described: {exc}"
             else:
                 if described.ready_workers >= workers:
@@ -137,7 +136,7 @@ class ManagementClient:
         found = wait_until(ready, deadline_s, poll_s=POLL_S)
         if found is None:
             name = model if version is None else f"{model} {version}"
-            raise DeadlineExceeded(f"After {deadline_s:g} s {name} {seen}; TorchServe's log tells why.")
+            raise TimedOut(f"After {deadline_s:g} s {name} {seen}; TorchServe's log tells why.")
         return found
 
     def close(self) -> None:
@@ -153,7 +152,7 @@ class ManagementClient:
     def _answer(self, question: Question[Result]) -> Result:
         path = next(question)
         while True:
-            content = _parse(self._connection.ask("GET", path, deadline_s=self._deadline_s).body)
+            content = _parse(self._connection.request("GET", path, deadline_s=self._deadline_s).body)
             try:
                 path = question.send(content)
             except StopIteration as done:
@@ -165,7 +164,7 @@ class ManagementClient:
                 ) from exc
 
     def _step(self, method: str, path: str, deadline_s: float) -> str:
-        content = _parse(self._connection.ask(method, path, deadline_s=deadline_s, repeat=False).body)
+        content = _parse(self._connection.request(method, path, deadline_s=deadline_s, retry=False).body)
         return str(content.get("status", "")) if isinstance(content, dict) else ""
 
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from marserve.client.backoff import Backoff
+from marserve.client.connection import Backoff
 from marserve.client.errors import (
     ClientError,
-    DeadlineExceeded,
     InvalidAnswer,
     PictureUnreadable,
     Refused,
     ServerFailed,
     ServerOverloaded,
+    TimedOut,
     Unreachable,
 )
 from marserve.client.inference import InferenceClient, Picture
@@ -132,7 +132,7 @@ def test_overload_ends_with_the_deadline(server: FakeServer) -> None:
 
 def test_no_answer_ends_with_the_deadline_and_is_not_repeated(server: FakeServer) -> None:
     server.answers = [Answer(content=classification(), after_s=3)]
-    with web_client(server, deadline_s=0.3) as client, pytest.raises(DeadlineExceeded):
+    with web_client(server, deadline_s=0.3) as client, pytest.raises(TimedOut):
         client.classify(b"picture")
     assert len(server.requests) == 1
 
@@ -206,3 +206,10 @@ def test_what_is_sent_to_this_machine_needs_no_proxy(
     for url in (server.url, server.url.replace("127.0.0.1", "localhost")):
         with InferenceClient.for_web(url, deadline_s=2.0, backoff=SOON) as client:
             assert client.classify(b"picture").predictions[0].label == "tabby"
+
+
+def test_a_proxy_is_used_for_other_machines(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", server.url)
+    with InferenceClient.for_web("http://classifier.example:5000", deadline_s=5) as client:
+        client.classify(b"picture")
+    assert server.requests[0].path.startswith("http://classifier.example:5000/classify")

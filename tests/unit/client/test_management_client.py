@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from marserve.client.backoff import Backoff
-from marserve.client.errors import DeadlineExceeded, InvalidAnswer, Refused, ServerOverloaded
+from marserve.client.connection import Backoff
+from marserve.client.errors import InvalidAnswer, Refused, ServerOverloaded, TimedOut
 from marserve.client.management import ManagementClient
 from tests.unit.fake_server import Answer, FakeServer, error
 
@@ -119,7 +119,7 @@ def test_what_never_gets_ready_ends_with_the_deadline_and_the_reason(
     server: FakeServer, answer: Answer, reason: str
 ) -> None:
     server.answers = [answer]
-    with management(server) as client, pytest.raises(DeadlineExceeded, match=reason):
+    with management(server) as client, pytest.raises(TimedOut, match=reason):
         client.wait_until_ready("resnet18", deadline_s=0.5)
 
 
