@@ -18,8 +18,8 @@ def test_the_script_is_there(script: str) -> None:
     assert (REPOSITORY / script).is_file()
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"scripts/manage\.py (\w+)", DOCUMENT))))
-def test_manage_knows_the_command(command: str) -> None:
-    manage = [sys.executable, str(REPOSITORY / "scripts" / "manage.py"), command, "--help"]
-    finished = subprocess.run(manage, capture_output=True, text=True, timeout=60, check=False)
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"scripts/marserve (\w+)", DOCUMENT))))
+def test_the_command_is_there(command: str) -> None:
+    help_of = [sys.executable, "-m", "marserve", command, "--help"]
+    finished = subprocess.run(help_of, capture_output=True, text=True, timeout=60, check=False)
     assert finished.returncode == 0, finished.stderr
