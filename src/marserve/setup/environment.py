@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import importlib.util
+import hashlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from marserve.errors import MarserveError
 from marserve.paths import CLONE, RUN
-from marserve.setup import stamps, wheel_index
-from marserve.setup.pip import TAIL_LINES, pip_install
+from marserve.setup import pip
 from marserve.system.locks import locked
 from marserve.system.processes import child
 from marserve.terminal import complain
 
 #: ``pip install --group`` exists since 25.1; one version for everybody.
 PIP = "pip==26.3"
-#: What each group has pip install beside the project itself: its extras, and a group of pyproject.toml.
-GROUPS: dict[str, tuple[str, Sequence[str]]] = {
-    "client": (".", ()),
-    "serve": (".[serve]", ()),
-    "int8": (".[serve,int8]", ()),
-    "bench": (".[serve,int8]", ("--group", "bench")),
-    "dev": (".[serve,int8]", ("--group", "dev")),
+#: What pip installs for each group: the project with extras, and a group of pyproject.toml. Each includes those before.
+GROUPS: dict[str, Sequence[str]] = {
+    "client": ("--editable", "."),
+    "serve": ("--editable", ".[serve]"),
+    "int8": ("--editable", ".[serve,int8]"),
+    "bench": ("--group", "bench", "--editable", ".[serve,int8]"),
+    "dev": ("--group", "dev", "--editable", ".[serve,int8]"),
 }
-#: A module of each extra, which tells whether it is installed.
-MODULE_OF = {"serve": "openvino", "int8": "nncf"}
+#: A module that tells whether an extra is installed where there is no clone.
+MODULE_OF = {"client": "requests", "serve": "openvino", "int8": "nncf"}
 
 
 def ensure(group: str) -> Path:
     """The Python that has the packages of ``group``; in a clone they are installed where missing or outdated."""
     if CLONE is None:
-        if group in MODULE_OF and importlib.util.find_spec(MODULE_OF[group]) is None:
+        if group not in MODULE_OF:
+            raise MarserveError(f"Group {group!r} is for work on a clone, and this is an installed package.")
+        if find_spec(MODULE_OF[group]) is None:
             raise MarserveError(f'This needs more packages: pip install "marserve[{group}]"')
         return Path(sys.executable)
     environment = Environment(CLONE)
@@ -70,7 +73,7 @@ class Environment:
                 self._install(group, lock)
 
     def _is_ready(self, group: str, lock: str) -> bool:
-        return stamps.is_current(self._directory, group, lock) and not self._unfinished.exists()
+        return is_current(self._directory, group, lock) and not self._unfinished.exists()
 
     def _install(self, group: str, lock: str) -> None:
         self._log.write_text("", encoding="utf-8")
@@ -81,27 +84,26 @@ class Environment:
         complain(
             f"Installing the packages of group '{group}' (once; some minutes on a slow line; log: {self._log}) ..."
         )
-        torch = wheel_index.pinned_torch(lock)
-        if wheel_index.wants_cpu_builds() and wheel_index.answers(wheel_index.CPU_INDEX):
-            arguments = ["--progress-bar", "raw", "--index-url", wheel_index.CPU_INDEX, *torch]
+        torch = pip.pinned_torch(lock)
+        if pip.wants_cpu_builds() and pip.answers(pip.CPU_INDEX):
+            arguments = ["--progress-bar", "raw", "--index-url", pip.CPU_INDEX, *torch]
             try:
                 self._pip(arguments, "Installing torch for the CPU")
             except MarserveError:
-                complain(f"  {wheel_index.CPU_INDEX} cannot give {' '.join(torch)}; taking the usual builds.")
+                complain(f"  {pip.CPU_INDEX} cannot give {' '.join(torch)}; taking the usual builds.")
         constraint = ["--progress-bar", "raw", "--constraint", "requirements.lock"]
         # First, so that the project itself is built with what is locked too.
         self._pip([*constraint, "hatchling", "editables"], "Installing the build tool")
-        project, more = GROUPS[group]
-        self._pip([*constraint, *more, "--no-build-isolation", "--editable", project], "Installing packages")
-        stamps.write_stamps(self._directory, group, lock)
+        self._pip([*constraint, "--no-build-isolation", *GROUPS[group]], "Installing packages")
+        write_stamps(self._directory, group, lock)
         self._unfinished.unlink()
 
     def _pip(self, arguments: Sequence[str], step: str) -> None:
-        pip_install(self.python, arguments, log_file=self._log, step=step, cwd=self._clone)
+        pip.pip_install(self.python, arguments, log_file=self._log, step=step, cwd=self._clone)
 
     def _create(self) -> None:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
+        if find_spec("venv") is None or find_spec("ensurepip") is None:
             raise MarserveError(
                 f"{sys.executable} (Python {version}) cannot make a virtual environment: it lacks venv or ensurepip.\n"
                 f"  Debian, Ubuntu:  apt-get install python{version}-venv"
@@ -113,7 +115,7 @@ class Environment:
         with child(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
             output = process.stdout.read() if process.stdout else ""
         if process.returncode:
-            shown = "\n".join(f"  {line}" for line in output.splitlines()[-TAIL_LINES:])
+            shown = "\n".join(f"  {line}" for line in output.splitlines()[-pip.TAIL_LINES :])
             raise MarserveError(f"Creating {self._directory} failed:\n{shown}")
 
 
@@ -124,7 +126,39 @@ def clone_lock(clone: Path) -> str:
 
 def _works(python: Path) -> bool:
     """Whether there is an environment that runs, is new enough and has pip."""
-    if not stamps.venv_version(python.parent.parent):
+    if not venv_version(python.parent.parent):
         return False
     check = "import sys, pip; sys.exit(sys.version_info < (3, 10))"
     return subprocess.run([python, "-c", check], capture_output=True, check=False).returncode == 0
+
+
+def venv_version(venv: Path) -> str:
+    """Python version that ``venv`` was made with, such as 3.11.7; empty where there is no usable environment."""
+    try:
+        settings = (venv / "pyvenv.cfg").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    match = re.search(r"^version(?:_info)? = (\S+)", settings, re.MULTILINE)
+    return match.group(1) if match and (venv / "bin" / "python").exists() else ""
+
+
+def is_current(venv: Path, group: str, lock: str) -> bool:
+    """Whether ``group`` was installed completely, with the pins of today and the Python that is there."""
+    try:
+        return _stamp(venv, group).read_text(encoding="ascii") == _digest(venv, lock)
+    except OSError:
+        return False
+
+
+def write_stamps(venv: Path, group: str, lock: str) -> None:
+    """Note that ``group``, and what it includes, is installed completely."""
+    for name in list(GROUPS)[: list(GROUPS).index(group) + 1]:
+        _stamp(venv, name).write_text(_digest(venv, lock), encoding="ascii")
+
+
+def _stamp(venv: Path, group: str) -> Path:
+    return venv / f"installed-{group}.stamp"
+
+
+def _digest(venv: Path, lock: str) -> str:
+    return hashlib.sha256(f"{venv_version(venv)}\n{lock}".encode()).hexdigest()

