@@ -18,9 +18,8 @@ import psutil
 import pytest
 import requests
 
-from marserve.setup.environment import clone_lock
+from marserve.setup.environment import clone_lock, write_stamps
 from marserve.setup.java import find_java
-from marserve.setup.stamps import write_stamps
 from marserve.stack.lifecycle import using_temp
 from marserve.system.ports import LOOPBACK, free_ports
 from marserve.system.processes import record, running
