@@ -15,7 +15,7 @@ from bench.errors import BenchError, CandidateError, InstallationError
 from bench.in_process import measure_in_process
 from bench.machine import describe_machine
 from bench.measurements import Journal, Summary, read_records
-from bench.options import Options, chooses, parse_options
+from bench.options import BenchOptions, chooses, parse_options
 from bench.our_server import OurServer
 from bench.peer_files import read_peers
 from bench.peer_server import PeerServer, peer_version
@@ -40,7 +40,7 @@ def main() -> int:
     return _bench(options, sys.argv[1:])
 
 
-def _bench(options: Options, arguments: Sequence[str]) -> int:
+def _bench(options: BenchOptions, arguments: Sequence[str]) -> int:
     assert options.photographs is not None  # noqa: S101 - the command line was checked
     wrk_program()
     photographs = read_photographs(options.photographs)
@@ -68,7 +68,7 @@ def _bench(options: Options, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _measure(workspace: Workspace, options: Options, sets: dict[str, PictureSet], journal: Journal) -> None:
+def _measure(workspace: Workspace, options: BenchOptions, sets: dict[str, PictureSet], journal: Journal) -> None:
     expected = expected_answers(workspace.photographs, workspace.weights)
     # Without ours in the run the peers may still want its engine.
     ours, archives = prepare_ours(our_servers(workspace, options), journal)
@@ -82,12 +82,12 @@ def _measure(workspace: Workspace, options: Options, sets: dict[str, PictureSet]
             campaign.run_round(candidates, round_number)
 
 
-def our_servers(workspace: Workspace, options: Options) -> list[OurServer]:
+def our_servers(workspace: Workspace, options: BenchOptions) -> list[OurServer]:
     """One for each precision."""
     return [OurServer(precision, workspace) for precision in options.precisions]
 
 
-def peer_servers(workspace: Workspace, options: Options, archives: dict[str, Path]) -> list[PeerServer]:
+def peer_servers(workspace: Workspace, options: BenchOptions, archives: dict[str, Path]) -> list[PeerServer]:
     """The chosen variants of the chosen peers; those with our engine once for each requested precision."""
     servers = []
     for peer in read_peers():
@@ -141,7 +141,7 @@ def _leave_out(server: OurServer | PeerServer, reason: BenchError, journal: Jour
     journal.add("left out", candidate=server.key, title=server.title, reason=str(reason))
 
 
-def _announce(candidates: Sequence[Candidate], options: Options) -> None:
+def _announce(candidates: Sequence[Candidate], options: BenchOptions) -> None:
     minutes = estimate_s(candidates, options) / 60
     rounds = "1 round" if options.rounds == 1 else f"{options.rounds} rounds"
     say(f"{rounds} of {len(candidates)} servers: about {minutes:.0f} minutes, and once the peers' installation.")

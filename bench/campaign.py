@@ -13,7 +13,7 @@ from bench import server_process
 from bench.candidate import Candidate, RunningServer, measured_keys
 from bench.errors import BenchError, CandidateError
 from bench.measurements import Journal
-from bench.options import COMPARED_AT, Options
+from bench.options import COMPARED_AT, BenchOptions
 from bench.pictures import LARGE, LARGE_CLIENTS, PHOTOGRAPHS, PictureSet
 from bench.reference import Expected
 from bench.target import Target, send, send_picture
@@ -44,7 +44,7 @@ class Step:
     clients: int
 
 
-def steps_of(key: str, options: Options) -> list[Step]:
+def steps_of(key: str, options: BenchOptions) -> list[Step]:
     """What is measured at the level ``key`` of a server."""
     clients = options.clients if options.wants_curve(key) else (COMPARED_AT,)
     # The most telling first: a visit that breaks off has it.
@@ -62,7 +62,7 @@ def visiting_order(candidates: Sequence[Candidate], round_number: int) -> list[C
     return order
 
 
-def estimate_s(candidates: Iterable[Candidate], options: Options) -> float:
+def estimate_s(candidates: Iterable[Candidate], options: BenchOptions) -> float:
     """Seconds that the whole run takes, set-up of the peers' environments apart."""
     total = 0.0
     for candidate in candidates if "servers" in options.parts else []:
@@ -80,7 +80,7 @@ class Campaign:
     def __init__(
         self,
         journal: Journal,
-        options: Options,
+        options: BenchOptions,
         picture_sets: Mapping[str, PictureSet],
         expected: Sequence[Expected],
         scratch: Path,

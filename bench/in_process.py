@@ -19,7 +19,7 @@ from typing import Any
 from bench import REPOSITORY
 from bench.errors import BenchError
 from bench.measurements import Journal
-from bench.options import Options
+from bench.options import BenchOptions
 from marserve.handler.resnet18.cpu import usable_cores
 from marserve.handler.resnet18.engines.factory import MOST_THREADS
 from marserve.terminal import say
@@ -41,7 +41,7 @@ class Limit:
 
 
 def measure_in_process(
-    archives: Mapping[str, Path], photographs: Path, journal: Journal, options: Options, round_number: int
+    archives: Mapping[str, Path], photographs: Path, journal: Journal, options: BenchOptions, round_number: int
 ) -> None:
     """One round, for every precision there is an unpacked archive of. Raises BenchError where a process fails."""
     cores = usable_cores()

@@ -17,7 +17,7 @@ from bench.options import COMPARED_AT
 from bench.pictures import LARGE, PHOTOGRAPHS
 
 Record = dict[str, Any]
-#: The fields that tell one measurement from another.
+#: The fields that identify a measurement.
 _IDENTITY = ("kind", "candidate", "pictures", "round", "clients")
 
 

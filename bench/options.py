@@ -47,7 +47,7 @@ STARTED_IN = "BENCH_STARTED_IN"
 
 
 @dataclass(frozen=True)
-class Options:
+class BenchOptions:
     """What ``scripts/bench`` was given."""
 
     photographs: Path | None
@@ -84,7 +84,7 @@ class Options:
         return any(chooses(word, key) for word in self.large)
 
 
-def parse_options(arguments: Sequence[str]) -> Options:
+def parse_options(arguments: Sequence[str]) -> BenchOptions:
     """Read the command line; wrong arguments end the process with status 2 and say what is right."""
     parser = argparse.ArgumentParser(
         prog="./scripts/bench",
@@ -135,11 +135,11 @@ def parse_options(arguments: Sequence[str]) -> Options:
     if values["quick"]:
         values |= {"seconds": 2.0, "warm_up_s": 1.0, "rounds": 1, "clients": (1, 32)}
     if values["photographs"] is None and values["report_only"] is None:
-        parser.error("--photographs DIR is required: a directory of real, varied JPEG files (--help tells more)")
+        parser.error("--photographs DIR is required: a directory of real, varied JPEG files (see --help)")
     if values["rounds"] < 1 or values["seconds"] < 1:
         parser.error("--rounds and --seconds are 1 at least")
     values["only"] = tuple("torchserve_stock" if name == "stock" else name for name in values["only"])
-    return Options(**values)
+    return BenchOptions(**values)
 
 
 def chooses(pattern: str, key: str) -> bool:

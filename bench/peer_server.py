@@ -172,7 +172,7 @@ def _install(directory: Path, requirements: Path, title: str, lent: Sequence[Pat
         done = subprocess.run([interpreter, "-m", "venv", directory], capture_output=True, text=True, check=False)
         if done.returncode:
             raise MarserveError(f"{directory} cannot be made: {done.stdout}{done.stderr}")
-    # Appended to the path, so that the peer's own packages come first; there before pip looks what is installed.
+    # Appended to the path, so that the peer's own packages come first; there before pip reads what is installed.
     paths = "".join(f"{path}\n" for path in lent)
     (_site_packages(directory) / "base.pth").write_text(paths, encoding="utf-8")
     log = ENVIRONMENTS / f"{directory.name}.log"

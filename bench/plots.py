@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 STYLE = Path(__file__).with_name("style.mplstyle")
 #: By what a server runs: eager torch with default threads, with one thread, our engine in it, this project.
 COLORS = {"recipe": "#9aa5b1", "one thread": "#627d98", "our engine": "#e6a23c", "this project": "#1f7a4d"}
-#: Lines of a curve plot; more cannot be told apart.
+#: Lines of a curve plot; more cannot be distinguished.
 MOST_CURVES = 8
 
 

@@ -79,7 +79,7 @@ def network_namespace(name: str) -> Iterator[str]:
     """Make the namespace ``name`` and remove it in the end. Raises CandidateError where that is not allowed."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         raise CandidateError(
-            "It listens on all interfaces whatever it is told, so it is only run in a network namespace of its own, "
+            "It listens on all interfaces whatever its settings say: it is only run in a network namespace of its own, "
             "which takes root and the program ip (Debian: apt-get install iproute2)."
         )
     subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)  # noqa: S607 - wherever it is

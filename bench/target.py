@@ -77,9 +77,8 @@ class Target:
     path: str
     body: BodyFormat
     headers: dict[str, str] = field(default_factory=dict)
-    host: str = "127.0.0.1"
     namespace: str | None = None
-    #: Answers 200 to a GET once the server works; None: only a picture tells.
+    #: Answers 200 to a GET once the server works; None: only an answer to a picture shows it.
     ready: str | None = None
 
 
@@ -95,7 +94,7 @@ def send(
     """One request to the server of ``target``; None where nobody answers properly in time."""
 
     def send_here() -> LocalReply | None:
-        return request(method, target.port, path, body=body, headers=headers, timeout_s=timeout_s, host=target.host)
+        return request(method, target.port, path, body=body, headers=headers, timeout_s=timeout_s)
 
     if target.namespace is None:
         return send_here()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.target import Target
+from marserve.system.ports import LOOPBACK
 
 SCRIPT = Path(__file__).with_name("load.lua")
 #: Seconds after which wrk counts a request as timed out; at 256 clients a slow server takes several for each.
@@ -82,7 +83,7 @@ def run_wrk(target: Target, requests: Path, clients: int, seconds: float, first:
     command = [
         *(["ip", "netns", "exec", target.namespace] if target.namespace else []),
         wrk_program(), "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", f"--timeout={TIMEOUT_S}s",
-        "-s", str(SCRIPT), f"http://{target.host}:{target.port}/", "--", str(requests), str(first),
+        "-s", str(SCRIPT), f"http://{LOOPBACK}:{target.port}/", "--", str(requests), str(first),
     ]  # fmt: skip
     before = _children_cpu_s()
     try:

@@ -15,7 +15,7 @@ from bench import campaign, server_process
 from bench.campaign import Campaign
 from bench.candidate import RunningServer
 from bench.measurements import Journal
-from bench.options import Options, parse_options
+from bench.options import BenchOptions, parse_options
 from bench.pictures import PHOTOGRAPHS, PictureSet
 from bench.reference import Expected
 from bench.server_process import marked, started_process
@@ -67,7 +67,7 @@ class SmallServer:
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> Options:
+def options(tmp_path: Path) -> BenchOptions:
     return parse_options(
         [
             "--photographs",
@@ -86,13 +86,13 @@ def options(tmp_path: Path) -> Options:
     )
 
 
-def campaign_of(journal: Journal, options: Options, scratch: Path) -> Campaign:
+def campaign_of(journal: Journal, options: BenchOptions, scratch: Path) -> Campaign:
     pictures = PictureSet(PHOTOGRAPHS, tuple(b"\xff\xd8" + bytes([number]) for number in range(20)))
     expected = [Expected(b"\xff\xd8", 0, ("tench", "n01440764"))]
     return Campaign(journal, options, {PHOTOGRAPHS: pictures}, expected, scratch)
 
 
-def test_visit_notes_start_memory_and_load_and_leaves_nothing_running(tmp_path: Path, options: Options) -> None:
+def test_visit_notes_start_memory_and_load_and_leaves_nothing_running(tmp_path: Path, options: BenchOptions) -> None:
     journal = Journal(tmp_path / "measurements.jsonl")
     server = SmallServer(tmp_path)
     campaign_of(journal, options, tmp_path / "requests").run_round([server], 1)
@@ -103,7 +103,7 @@ def test_visit_notes_start_memory_and_load_and_leaves_nothing_running(tmp_path: 
     assert server_process.members(server.marks[0]) == []
 
 
-def test_resumed_run_measures_only_what_is_missing(tmp_path: Path, options: Options) -> None:
+def test_resumed_run_measures_only_what_is_missing(tmp_path: Path, options: BenchOptions) -> None:
     file = tmp_path / "measurements.jsonl"
     server = SmallServer(tmp_path)
     campaign_of(Journal(file), options, tmp_path / "requests").run_round([server], 1)
@@ -119,7 +119,7 @@ def test_resumed_run_measures_only_what_is_missing(tmp_path: Path, options: Opti
     [("goldfish", SERVER, "tench"), ("tench", "print('no such module')", "did not start")],
 )
 def test_server_that_does_not_do_its_work_is_left_out_once_with_the_reason(
-    tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch, label: str, program: str, reason: str
+    tmp_path: Path, options: BenchOptions, monkeypatch: pytest.MonkeyPatch, label: str, program: str, reason: str
 ) -> None:
     monkeypatch.setattr(campaign, "START_S", 20)
     journal = Journal(tmp_path / "measurements.jsonl")

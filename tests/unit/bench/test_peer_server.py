@@ -1,4 +1,4 @@
-"""A peer is started as its peer.toml says, in its own network where it asks for that."""
+"""A peer is started as its peer.toml says, in its own network where it says so."""
 
 from __future__ import annotations
 
