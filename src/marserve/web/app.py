@@ -28,7 +28,7 @@ from marserve.web.readiness import Readiness
 from marserve.web.routes import ROUTERS, mount_files
 from marserve.web.services import Services
 from marserve.web.settings import WebSettings
-from marserve.web.upstream.connection import Connection
+from marserve.web.upstream.connection import UpstreamConnection
 from marserve.web.upstream.inference import Inference
 from marserve.web.upstream.management import Management
 from marserve.web.upstream.tokens import KeyFileTokens, NoTokens, TokenSource
@@ -84,22 +84,23 @@ def create_app(settings: WebSettings) -> FastAPI:
 @asynccontextmanager
 async def _run_services(settings: WebSettings, metrics: Metrics, stopping: Event) -> AsyncIterator[Services]:
     async with AsyncExitStack() as stack:
-        inference_connection = await stack.enter_async_context(
-            Connection(settings.inference_url, "inference", max_connections=settings.max_in_flight)
-        )
-        management_connection = await stack.enter_async_context(
-            Connection(settings.management_url, "management", max_connections=MANAGEMENT_CONNECTIONS)
-        )
-        management = Management(management_connection, MANAGEMENT_TIMEOUT_S)
         tokens: TokenSource = NoTokens()
         background: list[Coroutine[Any, Any, None]] = []
         if settings.key_file is not None:
-            key_file_tokens = KeyFileTokens(settings.key_file, management.renew_token)
-            background.append(key_file_tokens.keep_fresh())
-            tokens = key_file_tokens
-        management.tokens = tokens
+            tokens = KeyFileTokens(
+                settings.key_file,
+                lambda step: management_connection.renew_token(step, timeout_s=MANAGEMENT_TIMEOUT_S),
+            )
+            background.append(tokens.keep_fresh())
+        inference_connection = await stack.enter_async_context(
+            UpstreamConnection(settings.inference_url, "inference", tokens, max_connections=settings.max_in_flight)
+        )
+        management_connection = await stack.enter_async_context(
+            UpstreamConnection(settings.management_url, "management", tokens, max_connections=MANAGEMENT_CONNECTIONS)
+        )
+        management = Management(management_connection, MANAGEMENT_TIMEOUT_S)
         catalogue = Catalogue(management, settings.default_model)
-        inference = Inference(inference_connection, tokens, metrics)
+        inference = Inference(inference_connection, metrics)
         metrics.registry.register(WorkerMetrics(catalogue))
         readiness = Readiness(catalogue, inference, metrics, stopping)
         background += [catalogue.keep_current(), readiness.keep_probing()]

@@ -8,7 +8,7 @@ import time
 
 from marserve.torchserve.models import ModelVersion
 from marserve.web.errors import ModelUnavailable, UnknownModel
-from marserve.web.models import Description, ServedModel
+from marserve.web.models import ArchiveDescription, ServedModel
 from marserve.web.upstream.connection import UpstreamError
 from marserve.web.upstream.management import Management
 
@@ -33,7 +33,7 @@ class Catalogue:
         self._default_model = default_model
         self._versions: dict[_Key, ModelVersion] = {}
         #: The description of each version, and the workers that were READY when it was last known to be right.
-        self._descriptions: dict[_Key, tuple[Description, frozenset[int]]] = {}
+        self._descriptions: dict[_Key, tuple[ArchiveDescription, frozenset[int]]] = {}
         self._describing: dict[_Key, asyncio.Task[None]] = {}
         self._refreshed = float("-inf")
         self._was_reached = True
@@ -104,7 +104,7 @@ class Catalogue:
         return None
 
     def _join(self, version: ModelVersion) -> ServedModel:
-        description, _ = self._descriptions.get((version.model, version.version), (Description(), frozenset()))
+        description, _ = self._descriptions.get((version.model, version.version), (ArchiveDescription(), frozenset()))
         return ServedModel(version, description, self._is_confirmed(version))
 
     def _is_confirmed(self, version: ModelVersion) -> bool:
@@ -113,7 +113,7 @@ class Catalogue:
         As long as TorchServe runs a version, its archive is the same and its workers come and go one by one; after a
         restart, or a new registration, all workers are new ones, and so may be the archive.
         """
-        _, workers = self._descriptions.get((version.model, version.version), (Description(), frozenset()))
+        _, workers = self._descriptions.get((version.model, version.version), (ArchiveDescription(), frozenset()))
         return not workers.isdisjoint(version.ready_pids)
 
     def _confirm_or_describe(self, version: ModelVersion) -> None:
@@ -128,7 +128,7 @@ class Catalogue:
     async def _describe(self, version: ModelVersion) -> None:
         key = (version.model, version.version)
         try:
-            description = Description.read(await self._management.describe(*key, DESCRIBE_TIMEOUT_S))
+            description = ArchiveDescription.read(await self._management.describe(*key, DESCRIBE_TIMEOUT_S))
         except UpstreamError as exc:
             logger.warning("%s %s did not describe itself: %s", *key, exc)
             return

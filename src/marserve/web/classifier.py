@@ -16,8 +16,7 @@ from marserve.web.metrics import Metrics
 from marserve.web.models import ServedModel
 from marserve.web.protection.pixels import check_pixels
 from marserve.web.readiness import Readiness
-from marserve.web.upstream.failures import ModelGone
-from marserve.web.upstream.inference import Inference
+from marserve.web.upstream.inference import Inference, ModelGone
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ DEMONSTRATION_ARCHITECTURE = "efficientnet_lite0"
 
 
 @dataclass(frozen=True)
-class Description:
+class ArchiveDescription:
     """What an archive says about itself."""
 
     architecture: str | None = None
@@ -27,7 +27,7 @@ class Description:
     inputs_sha256: str | None = None
 
     @classmethod
-    def read(cls, content: Mapping[str, Any]) -> Description:
+    def read(cls, content: Mapping[str, Any]) -> ArchiveDescription:
         """What can be read; an archive that is not one of ours may describe itself in any way, or not at all."""
         weights = content.get("weights")
         trained = weights.get("trained") if isinstance(weights, dict) else None
@@ -46,7 +46,7 @@ class ServedModel:
 
     reported: ModelVersion
     #: Empty until the archive has been asked.
-    description: Description
+    description: ArchiveDescription
     #: False while workers are at work that have not been asked: their archive may be another one than the described.
     is_confirmed: bool
 

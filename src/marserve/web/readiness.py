@@ -13,8 +13,7 @@ from marserve.web.errors import WebError
 from marserve.web.metrics import Metrics
 from marserve.web.models import ServedModel
 from marserve.web.png import encode_png
-from marserve.web.upstream.failures import ModelGone
-from marserve.web.upstream.inference import Inference
+from marserve.web.upstream.inference import Inference, ModelGone
 
 logger = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""Everything that knows how TorchServe talks: its tokens, its errors, its two APIs."""
+"""TorchServe behind the web service: connections, tokens in an event loop, and both APIs as far as they are used."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from types import TracebackType
 
 import aiohttp
 import anyio
 
-from marserve.torchserve.key_file import Kind, is_refusal
+from marserve.torchserve.key_file import Kind, Renew, is_refusal
 from marserve.web.upstream.tokens import TokenSource
 
 #: Seconds that an idle connection is kept; TorchServe itself never closes one that it has not answered with an error.
@@ -27,6 +26,10 @@ class TorchServeUnreachable(UpstreamError):  # noqa: N818
     """Nothing listens there, or the connection broke, a second one included."""
 
 
+class _ConnectionBroken(TorchServeUnreachable):
+    """A connection that had been made was of no use."""
+
+
 class TorchServeTimeout(UpstreamError):  # noqa: N818
     """No answer in time: TorchServe never gives up a request whose worker is dead."""
 
@@ -36,22 +39,23 @@ class TorchServeGarbage(UpstreamError):  # noqa: N818
 
 
 @dataclass(frozen=True)
-class Reply:
+class UpstreamReply:
     """An answer of TorchServe."""
 
     status: int
     body: bytes
 
 
-class Connection:
+class UpstreamConnection:
     """One API of TorchServe. Use as an async context manager."""
 
-    def __init__(self, base_url: str, kind: Kind, *, max_connections: int) -> None:
+    def __init__(self, base_url: str, kind: Kind, tokens: TokenSource, *, max_connections: int) -> None:
         self._base_url = base_url
         self._kind = kind
+        self._tokens = tokens
         self._max_connections = max_connections
 
-    async def __aenter__(self) -> Connection:
+    async def __aenter__(self) -> UpstreamConnection:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=KEEP_ALIVE_S),
             timeout=aiohttp.ClientTimeout(total=None),
@@ -61,42 +65,44 @@ class Connection:
         )
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         await self._session.close()
 
-    async def ask(
+    async def request(
         self,
         method: str,
         path: str,
         *,
-        tokens: TokenSource,
         timeout_s: float,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Reply:
-        """Ask once; once more with a new token where the token was refused.
-
-        Raises UpstreamError.
-        """
+    ) -> UpstreamReply:
+        """Send a request, and once more with a new token where the token was refused. Raises UpstreamError."""
         try:
             with anyio.fail_after(timeout_s):
-                token = tokens.current(self._kind)
-                reply = await self._ask(method, path, body, headers, token)
+                token = self._tokens.current(self._kind)
+                reply = await self._send(method, path, body, headers, token)
                 if is_refusal(reply.status, reply.body):
-                    await tokens.replace(self._kind, token)
-                    renewed = tokens.current(self._kind)
+                    await self._tokens.replace(self._kind, token)
+                    renewed = self._tokens.current(self._kind)
                     if renewed != token:
-                        reply = await self._ask(method, path, body, headers, renewed)
+                        reply = await self._send(method, path, body, headers, renewed)
                 return reply
         except TimeoutError as exc:
             raise TorchServeTimeout(f"no answer within {timeout_s:g} s") from exc
 
-    async def _ask(
+    async def renew_token(self, step: Renew, *, timeout_s: float) -> int | None:
+        """Have the management API write a new token into the key file; the status, None for no answer."""
+        try:
+            with anyio.fail_after(timeout_s):
+                return (await self._send("GET", step.path, None, None, step.api_key)).status
+        except (UpstreamError, TimeoutError):
+            return None
+
+    async def _send(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None, token: str | None
-    ) -> Reply:
-        """Ask, and once more where a connection broke: it may have been closed just as it was taken out of the pool.
+    ) -> UpstreamReply:
+        """Once more where a connection broke: it may have been closed just as it was taken out of the pool.
 
         That repeats a request which TorchServe had begun to work on, which is harmless: none of ours changes anything.
         """
@@ -105,23 +111,20 @@ class Connection:
             sent["Authorization"] = f"Bearer {token}"
         try:
             return await self._exchange(method, path, body, sent)
-        except aiohttp.ClientConnectorError as exc:
-            raise TorchServeUnreachable(str(exc)) from exc
-        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
-            pass
-        except aiohttp.ClientError as exc:
-            raise TorchServeGarbage(str(exc)) from exc
-        try:
+        except _ConnectionBroken:
             return await self._exchange(method, path, body, sent)
-        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as exc:
-            raise TorchServeUnreachable(str(exc) or type(exc).__name__) from exc
-        except aiohttp.ClientError as exc:
-            raise TorchServeGarbage(str(exc)) from exc
 
-    async def _exchange(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+    async def _exchange(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> UpstreamReply:
         # As a file: a large picture is then sent piece by piece, with the event loop free in between. It is not copied.
         data = None if body is None else BytesIO(body)
-        async with self._session.request(
-            method, self._base_url + path, data=data, headers=headers, allow_redirects=False
-        ) as response:
-            return Reply(response.status, await response.read())
+        try:
+            async with self._session.request(
+                method, self._base_url + path, data=data, headers=headers, allow_redirects=False
+            ) as response:
+                return UpstreamReply(response.status, await response.read())
+        except aiohttp.ClientConnectorError as exc:
+            raise TorchServeUnreachable(str(exc)) from exc
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as exc:
+            raise _ConnectionBroken(str(exc) or type(exc).__name__) from exc
+        except aiohttp.ClientError as exc:
+            raise TorchServeGarbage(str(exc)) from exc

@@ -1,18 +1,33 @@
-"""TorchServe's inference API: one picture in, its predictions out."""
+"""TorchServe's inference API: one picture in, its predictions out, or one of this service's errors."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
+import re
 import time
 from urllib.parse import quote
 
-from marserve.web.errors import DeadlineExceeded, HandlerRefused, InferenceFailed, ModelUnavailable
+from marserve.torchserve.key_file import REFUSED_TOKEN
+from marserve.web.errors import (
+    DeadlineExceeded,
+    HandlerRefused,
+    ImageTooLarge,
+    InferenceFailed,
+    ModelUnavailable,
+    Overloaded,
+    WebError,
+)
 from marserve.web.metrics import Metrics
-from marserve.web.upstream.connection import Connection, TorchServeGarbage, TorchServeTimeout, TorchServeUnreachable
-from marserve.web.upstream.failures import WorkerDied, to_error
-from marserve.web.upstream.tokens import TokenSource
+from marserve.web.upstream.connection import (
+    TorchServeGarbage,
+    TorchServeTimeout,
+    TorchServeUnreachable,
+    UpstreamConnection,
+    UpstreamReply,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -22,12 +37,28 @@ logger = logging.getLogger(__name__)
 PAUSES_S = (0.0, 0.0, 0.2, 0.4)
 
 
+#: TorchServe names its errors after Java's classes, our handler after what is wrong.
+JAVA_NAME = re.compile(r".*(Exception|Error|Throwable)")
+HANDLER_NAME = re.compile(r"[A-Z][A-Za-z]{1,40}")
+#: No message of the handler is longer.
+MAX_MESSAGE_LENGTH = 1000
+
+WORKER_DIED = "Worker died."
+
+
+class ModelGone(Exception):  # noqa: N818
+    """TorchServe does not serve this model, or this version of it."""
+
+
+class WorkerDied(Exception):  # noqa: N818
+    """The worker ended while it worked on this request; it is restarted."""
+
+
 class Inference:
     """Predictions and explanations of pictures."""
 
-    def __init__(self, connection: Connection, tokens: TokenSource, metrics: Metrics) -> None:
+    def __init__(self, connection: UpstreamConnection, metrics: Metrics) -> None:
         self._connection = connection
-        self._tokens = tokens
         self._metrics = metrics
 
     async def classify(
@@ -44,15 +75,13 @@ class Inference:
         for pause_s in PAUSES_S:
             await asyncio.sleep(pause_s)
             with contextlib.suppress(WorkerDied):
-                return await self._ask(path, picture, headers, max(give_up - time.monotonic(), 0))
+                return await self._send(path, picture, headers, max(give_up - time.monotonic(), 0))
         raise ModelUnavailable("The model's worker ended while it worked on this picture: try again in a few seconds.")
 
-    async def _ask(self, path: str, picture: bytes, headers: dict[str, str], timeout_s: float) -> bytes:
+    async def _send(self, path: str, picture: bytes, headers: dict[str, str], timeout_s: float) -> bytes:
         started = time.perf_counter()
         try:
-            reply = await self._connection.ask(
-                "POST", path, tokens=self._tokens, timeout_s=timeout_s, body=picture, headers=headers
-            )
+            reply = await self._connection.request("POST", path, timeout_s=timeout_s, body=picture, headers=headers)
         except TorchServeUnreachable as exc:
             self._metrics.upstream_errors.labels("unreachable").inc()
             logger.debug("TorchServe cannot be reached: %s", exc)  # the catalogue says so once
@@ -69,7 +98,42 @@ class Inference:
         self._metrics.upstream_seconds.observe(time.perf_counter() - started)
         if reply.status == 200:
             return reply.body
-        error = to_error(reply)
+        error = error_of(reply)
         if not isinstance(error, HandlerRefused):
             self._metrics.upstream_errors.labels(type(error).__name__).inc()
         raise error
+
+
+def error_of(reply: UpstreamReply) -> WebError | ModelGone | WorkerDied:
+    """What an answer with another status than 200 means, without TorchServe's Java text and paths."""
+    content = _read(reply.body)
+    kind, message = content.get("type"), content.get("message")
+    if isinstance(kind, str) and isinstance(message, str) and _is_from_handler(kind):
+        return HandlerRefused(reply.status, kind, message[:MAX_MESSAGE_LENGTH])
+    if reply.status == 404:
+        return ModelGone()
+    if message == WORKER_DIED:
+        return WorkerDied()
+    if reply.status == 413:
+        return ImageTooLarge("The picture has more bytes than TorchServe takes: send a smaller one.")
+    if kind == "ServiceUnavailableException":  # its text speaks of missing workers for a full queue as well
+        return Overloaded("More requests are waiting than can be answered soon: try again in a moment.")
+    if kind == REFUSED_TOKEN:
+        return ModelUnavailable("The model server's tokens have just changed: try again in a few seconds.")
+    if reply.status == 507:
+        return ModelUnavailable(
+            "The model's worker ran out of memory and is being restarted: try again in a few seconds."
+        )
+    return InferenceFailed("The model server failed on this request: try again, or with another picture.")
+
+
+def _is_from_handler(kind: str) -> bool:
+    return HANDLER_NAME.fullmatch(kind) is not None and JAVA_NAME.fullmatch(kind) is None
+
+
+def _read(body: bytes) -> dict[str, object]:
+    try:
+        content = json.loads(body)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}

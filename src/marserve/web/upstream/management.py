@@ -6,10 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from marserve.torchserve.key_file import Kind, Renew
 from marserve.torchserve.models import MALFORMED, ModelVersion, Question, every_version, one_version
-from marserve.web.upstream.connection import Connection, UpstreamError
-from marserve.web.upstream.tokens import NoTokens, TokenSource
+from marserve.web.upstream.connection import UpstreamConnection, UpstreamError
 
 Result = TypeVar("Result")
 
@@ -18,23 +16,12 @@ class ManagementError(UpstreamError):
     """An answer that is no list of models; one of a model that has just gone, for example."""
 
 
-class _ApiKey(NoTokens):
-    """The key that fetches tokens takes a token's place in that one call."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def current(self, kind: Kind) -> str | None:  # noqa: ARG002
-        return self._key
-
-
 class Management:
-    """Reads what TorchServe serves. Methods that read raise UpstreamError."""
+    """Reads what TorchServe serves. Methods raise UpstreamError."""
 
-    def __init__(self, connection: Connection, timeout_s: float) -> None:
+    def __init__(self, connection: UpstreamConnection, timeout_s: float) -> None:
         self._connection = connection
         self._timeout_s = timeout_s
-        self.tokens: TokenSource = NoTokens()
 
     async def list_versions(self) -> list[ModelVersion]:
         """All versions of all models."""
@@ -45,20 +32,10 @@ class Management:
         described = await self._answer(one_version(name, version, customized=True), timeout_s)
         return described.description or {}
 
-    async def renew_token(self, step: Renew) -> int | None:
-        """Have TorchServe write a new token into its key file; the answer's status, None for no answer."""
-        try:
-            reply = await self._connection.ask(
-                "GET", step.path, tokens=_ApiKey(step.api_key), timeout_s=self._timeout_s
-            )
-        except UpstreamError:
-            return None
-        return reply.status
-
     async def _answer(self, question: Question[Result], timeout_s: float) -> Result:
         path = next(question)
         while True:
-            reply = await self._connection.ask("GET", path, tokens=self.tokens, timeout_s=timeout_s)
+            reply = await self._connection.request("GET", path, timeout_s=timeout_s)
             if reply.status != 200:
                 raise ManagementError(f"status {reply.status} for {path}")
             try:
