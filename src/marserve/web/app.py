@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from marserve.web.cache.factory import create_cache
+from marserve.web.cache import create_cache
 from marserve.web.catalogue import Catalogue
 from marserve.web.classifier import Classifier
 from marserve.web.error_responses import handle_errors
@@ -20,10 +20,7 @@ from marserve.web.metrics import Metrics
 from marserve.web.middleware.observation import Observation
 from marserve.web.middleware.security_headers import SecurityHeaders
 from marserve.web.openapi import DESCRIPTION, use_own_errors
-from marserve.web.protection.admission import Admission
-from marserve.web.protection.api_keys import ApiKeys
-from marserve.web.protection.guard import Guard
-from marserve.web.protection.rate_limit import RateLimit
+from marserve.web.protection import Admission, ApiKeys, Guard, RateLimit
 from marserve.web.readiness import Readiness
 from marserve.web.routes import ROUTERS, mount_files
 from marserve.web.services import Services

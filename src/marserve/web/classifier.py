@@ -8,13 +8,13 @@ from typing import Literal
 import anyio
 
 from marserve.web.answers import Answer, NotAnAnswer, parse_answer
-from marserve.web.cache.base import ResultCache, cache_key
+from marserve.web.cache import ResultCache, cache_key
 from marserve.web.catalogue import Catalogue
 from marserve.web.coalescing import Coalescing
 from marserve.web.errors import DeadlineExceeded, InferenceFailed, ModelUnavailable
 from marserve.web.metrics import Metrics
 from marserve.web.models import ServedModel
-from marserve.web.protection.pixels import check_pixels
+from marserve.web.protection import check_pixels
 from marserve.web.readiness import Readiness
 from marserve.web.upstream.inference import Inference, ModelGone
 

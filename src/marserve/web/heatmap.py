@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
-
-from marserve.web.png import encode_png
 
 #: Pixels of each side: what the network saw.
 SIDE = 224
@@ -14,39 +13,24 @@ MAX_ALPHA = 200
 STOPS = ((40, 60, 220), (30, 190, 220), (250, 220, 60), (230, 40, 30))
 
 
-def _colour(level: int) -> bytes:
+def render_heatmap(strengths: Sequence[Sequence[float]]) -> bytes:
+    """A PNG of SIDE x SIDE pixels, RGBA, from rows of values 0 to 1, interpolated bilinearly between cell centres."""
+    from PIL import Image  # not at start-up: the service decodes no picture, and few ask for this one
+
+    cells = Image.new("F", (len(strengths[0]), len(strengths)))
+    cells.putdata([min(max(value, 0.0), 1.0) * 255 for row in strengths for value in row])
+    # Half a step, because the conversion to bytes cuts off.
+    levels = cells.resize((SIDE, SIDE), Image.Resampling.BILINEAR).point(lambda level: level * 1 + 0.5).convert("L")
+    bands = [levels.point(table) for table in zip(*map(_colour, range(256)), strict=True)]
+    stream = io.BytesIO()
+    Image.merge("RGBA", bands).save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
+
+
+def _colour(level: int) -> list[int]:
+    """Red, green, blue and opacity of a ``level`` of 0 to 255."""
     position = level / 255 * (len(STOPS) - 1)
     lower = min(int(position), len(STOPS) - 2)
     share = position - lower
     colour = [round(a + (b - a) * share) for a, b in zip(STOPS[lower], STOPS[lower + 1], strict=True)]
-    return bytes([*colour, round(MAX_ALPHA * level / 255)])
-
-
-PALETTE = [_colour(level) for level in range(256)]
-
-
-def render_heatmap(strengths: Sequence[Sequence[float]]) -> bytes:
-    """A PNG of SIDE x SIDE pixels, RGBA, from rows of values 0 to 1, interpolated bilinearly between cell centres."""
-    levels = [[min(max(value, 0.0), 1.0) * 255 for value in row] for row in strengths]
-    across, down = _positions(len(levels[0])), _positions(len(levels))
-    wide = [_stretch(row, across) for row in levels]
-    columns = [_stretch(column, down) for column in zip(*wide, strict=True)]
-    pixels = b"".join([PALETTE[int(value + 0.5)] for row in zip(*columns, strict=True) for value in row])
-    return encode_png(SIDE, SIDE, pixels)
-
-
-def _positions(cells: int) -> list[tuple[int, int, float]]:
-    """For each pixel: the cells before and after it, and how far it is from the one to the other.
-
-    Cells keep their extent; outside the outermost centres the value is constant.
-    """
-    positions = []
-    for pixel in range(SIDE):
-        position = min(max((pixel + 0.5) * cells / SIDE - 0.5, 0.0), cells - 1.0)
-        before = int(position)
-        positions.append((before, min(before + 1, cells - 1), position - before))
-    return positions
-
-
-def _stretch(values: Sequence[float], positions: Sequence[tuple[int, int, float]]) -> list[float]:
-    return [values[before] + (values[after] - values[before]) * share for before, after, share in positions]
+    return [*colour, round(MAX_ALPHA * level / 255)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import time
 from functools import partial
@@ -12,7 +13,6 @@ from marserve.web.catalogue import Catalogue
 from marserve.web.errors import WebError
 from marserve.web.metrics import Metrics
 from marserve.web.models import ServedModel
-from marserve.web.png import encode_png
 from marserve.web.upstream.inference import Inference, ModelGone
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,9 @@ PROBE_TIMEOUT_S = 3.0
 SILENT_S = 8.0
 
 #: A grey square: real enough to be decoded and classified.
-PROBE_PICTURE = encode_png(8, 8, bytes([127, 127, 127, 255]) * 64)
+PROBE_PICTURE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mOsr69nwAaYGHCAwSkBAC3FAY1cxr/UAAAAAElFTkSuQmCC"
+)
 
 _Key = tuple[str, str]
 

@@ -9,8 +9,7 @@ from fastapi import Request
 from marserve.web.catalogue import Catalogue
 from marserve.web.classifier import Classifier
 from marserve.web.metrics import Metrics
-from marserve.web.protection.admission import Admission
-from marserve.web.protection.guard import Guard
+from marserve.web.protection import Admission, Guard
 from marserve.web.readiness import Readiness
 from marserve.web.settings import WebSettings
 

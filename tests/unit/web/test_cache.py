@@ -8,8 +8,7 @@ import itertools
 import pytest
 from aiohttp import web
 
-from marserve.web.cache.base import cache_key
-from marserve.web.cache.memory import OVERHEAD_BYTES, MemoryCache
+from marserve.web.cache import OVERHEAD_BYTES, MemoryCache, cache_key
 from marserve.web.metrics import Metrics
 from tests.unit.web.fake_torchserve import FakeTorchServe, java_error, predictions_for
 from tests.unit.web.service import Service, StartService, form, until

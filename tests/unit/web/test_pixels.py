@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from marserve.web.errors import ImageTooLarge
-from marserve.web.protection.pixels import check_pixels
+from marserve.web.protection import check_pixels
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import StartService
 

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
+from marserve.web import protection
 from marserve.web.errors import RateLimited
-from marserve.web.protection import rate_limit
-from marserve.web.protection.rate_limit import RateLimit, caller_of_address
+from marserve.web.protection import RateLimit, caller_of_address
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import StartService, form
 
@@ -184,7 +184,7 @@ def test_request_of_more_pictures_than_fit_is_not_refused_for_ever() -> None:
 
 
 def test_table_of_callers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate_limit, "MAX_CALLERS", 100)
+    monkeypatch.setattr(protection, "MAX_CALLERS", 100)
     limit = RateLimit(10)
     for caller in range(1000):
         limit.take(str(caller))

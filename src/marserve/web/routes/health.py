@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from marserve.web.errors import RETRY_RESTART_S
 from marserve.web.openapi import WITH_KEY
-from marserve.web.protection.guard import require_key
+from marserve.web.protection import require_key
 from marserve.web.schemas import Health
 from marserve.web.services import services_of
 

@@ -18,7 +18,7 @@ from marserve.web.oip.request import InferenceRequest, parse_inference_request
 from marserve.web.oip.response import encode_response, needed_top_k
 from marserve.web.openapi import COMMON, WITH_KEY, WITH_WORK
 from marserve.web.parameters import MAX_TOP_K
-from marserve.web.protection.guard import require_key, require_key_and_rate
+from marserve.web.protection import require_key, require_key_and_rate
 from marserve.web.readiness import PROBE_PICTURE
 from marserve.web.schemas import Error
 from marserve.web.services import Services, services_of

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
 from marserve.web.openapi import WITH_KEY
-from marserve.web.protection.guard import require_key
+from marserve.web.protection import require_key
 from marserve.web.schemas import Models
 from marserve.web.services import services_of
 

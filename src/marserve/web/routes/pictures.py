@@ -14,7 +14,7 @@ from marserve.web.classifier import Classified
 from marserve.web.heatmap import render_heatmap
 from marserve.web.openapi import PICTURE_BODY, WITH_WORK
 from marserve.web.parameters import ModelName, TopK
-from marserve.web.protection.guard import require_key_and_rate
+from marserve.web.protection import require_key_and_rate
 from marserve.web.schemas import Classification, ExplainedClassification, LabelledConfidence
 from marserve.web.services import services_of
 from marserve.web.uploads import read_picture

@@ -1,0 +1,145 @@
+"""Results of repeated pictures: in this process's memory, or in Redis, which several web services share."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from cachetools import TTLCache
+
+from marserve.web.metrics import Metrics
+from marserve.web.settings import WebSettings
+
+logger = logging.getLogger(__name__)
+
+#: Bytes that an entry costs in memory besides its body: its key, three objects more and places in three dictionaries.
+OVERHEAD_BYTES = 400
+
+#: Begins every key in Redis; changes with the meaning of what is stored, so that old and new services can share one.
+PREFIX = "torchserve-web:1:"
+#: Seconds for one answer of Redis; a recomputed result takes not much longer.
+TIMEOUT_S = 0.25
+#: Seconds without Redis after it failed, so that a dead one costs TIMEOUT_S once and not for every picture.
+PAUSE_S = 5.0
+
+
+class ResultCache(Protocol):
+    """Maps the key of a request to the body of its answer. No method raises: a broken cache is an empty one."""
+
+    async def get(self, key: str) -> bytes | None:
+        """The body stored under ``key``, unless it was never stored, has expired or had to make room."""
+
+    async def put(self, key: str, body: bytes) -> None:
+        """Keep ``body`` for a while."""
+
+    async def close(self) -> None:
+        """Give back what the cache holds open."""
+
+
+def create_cache(settings: WebSettings, metrics: Metrics) -> ResultCache:
+    if settings.cache_url is not None and settings.cache_max_entries:
+        return RedisCache(settings.cache_url, ttl_s=settings.cache_ttl_s, metrics=metrics)
+    return MemoryCache(
+        max_entries=settings.cache_max_entries,
+        max_bytes=settings.cache_max_bytes,
+        ttl_s=settings.cache_ttl_s,
+        metrics=metrics,
+    )
+
+
+def cache_key(picture: bytes, identity: str, *, top_k: int, explain: bool) -> str:
+    """A key that is only equal where the answer is; ``identity`` stands for the model, its version and its archive.
+
+    SHA-256 throughout: nobody can make a picture that gets another one's answer.
+    """
+    # The picture's digest has a fixed length, so that no choice of bytes can be mistaken for what follows.
+    request = hashlib.sha256(picture).digest() + f"{top_k}\n{explain}\n{identity}".encode()
+    return hashlib.sha256(request).hexdigest()
+
+
+class MemoryCache:
+    """Bounded in entries and bytes: what was not used for longest makes room. Entries expire."""
+
+    def __init__(
+        self,
+        *,
+        max_entries: int,
+        max_bytes: int,
+        ttl_s: float,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """With ``max_entries`` of 0 it keeps nothing."""
+        self._max_entries = max_entries
+        self._metrics = metrics
+        self._entries: TTLCache[str, bytes] = TTLCache(
+            max_bytes, ttl_s, timer=clock, getsizeof=lambda body: len(body) + OVERHEAD_BYTES
+        )
+
+    async def get(self, key: str) -> bytes | None:
+        """The body, which counts as used now."""
+        return self._entries.get(key)
+
+    async def put(self, key: str, body: bytes) -> None:
+        """Keep ``body``, unless it is larger than the whole cache may be."""
+        self._entries.pop(key, None)
+        if self._max_entries and self._entries.getsizeof(body) <= self._entries.maxsize:
+            if len(self._entries) >= self._max_entries:
+                self._entries.popitem()
+            self._entries[key] = body
+        self._metrics.cache_entries.set(len(self._entries))
+        self._metrics.cache_bytes.set(self._entries.currsize)
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+
+class RedisCache:
+    """Redis bounds the size itself (``maxmemory`` with an ``allkeys-lru`` policy) and expires the entries."""
+
+    def __init__(self, url: str, *, ttl_s: int, metrics: Metrics) -> None:
+        from redis.asyncio import Redis
+        from redis.exceptions import RedisError
+
+        #: What a Redis that is away, frozen, loading or full raises.
+        self._failures = (RedisError, OSError, TimeoutError)
+        self._redis: Redis = Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+        self._ttl_s = ttl_s
+        self._metrics = metrics
+        self._paused_until = float("-inf")
+
+    async def get(self, key: str) -> bytes | None:
+        """The body; None also where Redis fails."""
+        if self._is_paused:
+            return None
+        try:
+            body = await self._redis.get(PREFIX + key)
+        except self._failures as exc:
+            self._pause(exc)
+            return None
+        return body if isinstance(body, bytes) else None
+
+    async def put(self, key: str, body: bytes) -> None:
+        """Keep ``body``, if Redis works."""
+        if self._is_paused:
+            return
+        try:
+            await self._redis.set(PREFIX + key, body, ex=self._ttl_s)
+        except self._failures as exc:
+            self._pause(exc)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    @property
+    def _is_paused(self) -> bool:
+        return time.monotonic() < self._paused_until
+
+    def _pause(self, failure: BaseException) -> None:
+        self._paused_until = time.monotonic() + PAUSE_S
+        self._metrics.cache_errors.inc()
+        logger.warning("Redis failed, %g s without it: %s", PAUSE_S, type(failure).__name__)

@@ -1,1 +1,0 @@
-"""Answers to pictures that were asked about before."""

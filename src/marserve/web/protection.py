@@ -1,0 +1,171 @@
+"""What stands between the world and TorchServe: keys, rates, numbers and sizes."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import ipaddress
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import imagesize
+from starlette.datastructures import Headers
+from starlette.requests import Request
+
+from marserve.web.errors import ApiKeyRequired, ImageTooLarge, Overloaded, RateLimited
+from marserve.web.metrics import Metrics
+
+#: Callers that are remembered; then the one that was quiet for longest is forgotten, and may send as if it were new.
+MAX_CALLERS = 10_000
+#: One person has at least so many bits of IPv6 addresses to choose from.
+IPV6_PREFIX = 64
+
+
+class Guard:
+    """Checks keys and rates."""
+
+    def __init__(self, api_keys: ApiKeys, rate_limit: RateLimit, metrics: Metrics) -> None:
+        self._api_keys = api_keys
+        self._rate_limit = rate_limit
+        self._metrics = metrics
+
+    def check_key(self, request: Request) -> str:
+        """The caller. Raises ApiKeyRequired."""
+        if not self._api_keys.are_required:
+            return caller_of_address(request.client.host if request.client else "")
+        caller = self._api_keys.identify(request.headers)
+        if caller is None:
+            self._metrics.rejected.labels("key").inc()
+            raise ApiKeyRequired("This service needs an API key: send it as X-API-Key or as Authorization: Bearer.")
+        return caller
+
+    def charge(self, caller: str, pictures: int = 1) -> None:
+        """Count pictures of ``caller``. Raises RateLimited."""
+        try:
+            self._rate_limit.take(caller, pictures)
+        except RateLimited:
+            self._metrics.rejected.labels("rate").inc()
+            raise
+
+
+async def require_key(request: Request) -> None:
+    """For routes that read: the key."""
+    request.state.caller = request.app.state.services.guard.check_key(request)
+
+
+async def require_key_and_rate(request: Request) -> None:
+    """For routes that take a picture: the key and the rate."""
+    guard: Guard = request.app.state.services.guard
+    request.state.caller = guard.check_key(request)
+    guard.charge(request.state.caller)
+
+
+class ApiKeys:
+    """The keys of a service; without any, everybody may ask."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        # Digests have one length, so that a comparison does not tell that of a key.
+        self._digests = [_digest(key) for key in keys]
+
+    @property
+    def are_required(self) -> bool:
+        """Whether callers must show a key."""
+        return bool(self._digests)
+
+    def identify(self, headers: Headers) -> str | None:
+        """A name, which is not the key, for the caller with these headers; None for an unknown or missing key.
+
+        The time this takes does not depend on how much of a key is right: all are compared, and each in constant time.
+        """
+        shown = headers.get("x-api-key")
+        if shown is None:
+            scheme, _, credentials = headers.get("authorization", "").partition(" ")
+            shown = credentials.strip() if scheme.lower() == "bearer" else ""
+        digest = _digest(shown)
+        matches = [hmac.compare_digest(digest, known) for known in self._digests]
+        return digest.hex()[:16] if any(matches) else None
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+class RateLimit:
+    """A token bucket a caller: ``per_minute`` at once, refilled evenly. 0: no limit."""
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        #: Caller to what is left, and when that was so; quiet for longest first.
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Callers that are remembered."""
+        return len(self._buckets)
+
+    def take(self, caller: str, cost: int = 1) -> None:
+        """Count ``cost`` pictures. Raises RateLimited, with the seconds until there is enough."""
+        if not self._per_minute:
+            return
+        now = self._clock()
+        left, since = self._buckets.pop(caller, (float(self._per_minute), now))
+        left = min(left + (now - since) * self._per_minute / 60, self._per_minute)
+        # More than ever fits costs all there is: the request is not refused for ever.
+        cost = min(cost, self._per_minute)
+        is_allowed = left >= cost
+        self._buckets[caller] = (left - cost if is_allowed else left, now)
+        if len(self._buckets) > MAX_CALLERS:
+            self._buckets.popitem(last=False)
+        if not is_allowed:
+            wait_s = math.ceil((cost - left) * 60 / self._per_minute)
+            raise RateLimited(f"At most {self._per_minute} pictures a minute: try again in {wait_s} s.", wait_s)
+
+
+def caller_of_address(address: str) -> str:
+    """The caller behind an address: an IPv4 address, or the network of an IPv6 one."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:  # a Unix socket, or what a trusted proxy wrote
+        return address
+    if parsed.version == 4:
+        return address
+    return str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False))
+
+
+class Admission:
+    """Refuses at once what would only wait."""
+
+    def __init__(self, max_in_flight: int, metrics: Metrics) -> None:
+        self._max_in_flight = max_in_flight
+        self._metrics = metrics
+        self._in_flight = 0
+
+    @contextmanager
+    def admit(self) -> Iterator[None]:
+        """Count a request as at work. Raises Overloaded where there are too many."""
+        if self._in_flight >= self._max_in_flight:
+            self._metrics.rejected.labels("overload").inc()
+            raise Overloaded("More requests are at work than can be answered soon: try again in a moment.")
+        self._in_flight += 1
+        self._metrics.in_flight.set(self._in_flight)
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+            self._metrics.in_flight.set(self._in_flight)
+
+
+def check_pixels(picture: bytes, max_pixels: int) -> None:
+    """Raise ImageTooLarge for more than ``max_pixels``; nothing is decoded.
+
+    Where the header tells no size, the picture is left to the handler, which says what is wrong with it.
+    """
+    width, height = imagesize.get(io.BytesIO(picture))
+    if width > 0 and height > 0 and width * height > max_pixels:
+        raise ImageTooLarge(
+            f"The picture has {width * height:,} pixels, more than the {max_pixels:,} allowed: send a smaller one."
+        )

@@ -1,1 +1,0 @@
-"""What stands between the world and TorchServe: keys, rates, sizes and numbers."""
