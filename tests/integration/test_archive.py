@@ -24,7 +24,7 @@ from marserve.archive.weights.published import input_of
 from marserve.handler.resnet18.description import Description
 from marserve.handler.resnet18.errors import ConfigurationError
 from marserve.handler.resnet18.network import build_network
-from marserve.paths import CONFIG, HANDLER
+from marserve.paths import CONFIG, HANDLER, PACKAGE
 from tests.support import report
 
 BUILD = [sys.executable, "-m", "marserve", "build"]
@@ -125,6 +125,19 @@ def test_an_archive_is_built_again_only_when_its_inputs_changed(tmp_path: Path) 
     assert build(tiny(tmp_path, precision="f32"), report=report).description.precision == "f32"
     options.archive.write_bytes(b"damaged")
     assert build(options, report=report).rebuilt
+
+
+def test_the_digest_follows_the_code_wherever_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = tiny(tmp_path)
+    here = building.inputs_digest(options, None, b"", b"", None)
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(HANDLER, copy / "handler")
+    shutil.copytree(PACKAGE / "archive", copy / "archive")
+    monkeypatch.setattr(building, "HANDLER", copy / "handler")
+    monkeypatch.setattr(building, "PACKAGE", copy)
+    assert building.inputs_digest(options, None, b"", b"", None) == here
+    (copy / "archive" / "export.py").write_text("changed")
+    assert building.inputs_digest(options, None, b"", b"", None) != here
 
 
 def test_the_precision_asked_for_reaches_the_handler_with_the_comments_kept(tmp_path: Path) -> None:
@@ -233,12 +246,27 @@ def test_an_archive_that_answers_wrongly_is_not_written(tmp_path: Path, monkeypa
     assert [file.name for file in options.output.iterdir()] == ["tiny.mar"]
 
 
-def test_the_check_does_not_use_the_repositorys_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module that is missing from the archive must be missed, however many copies lie elsewhere."""
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("labels.py", None, r"No module named 'resnet18\.labels'"),
+        ("engines/torch_engine.py", "\ndel TorchEngine\n", r"cannot import name 'TorchEngine' from 'resnet18\."),
+    ],
+    ids=["missing", "broken for GPUs"],
+)
+def test_the_check_does_not_use_the_repositorys_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, content: str | None, reason: str
+) -> None:
+    """What is missing from the archive must be missed, however many copies lie elsewhere."""
     handler = tmp_path / "handler"
-    shutil.copytree(HANDLER, handler, ignore=shutil.ignore_patterns("__pycache__", "labels.py"))
+    shutil.copytree(HANDLER, handler, ignore=shutil.ignore_patterns("__pycache__"))
+    damaged = handler / "resnet18" / file
+    if content is None:
+        damaged.unlink()
+    else:
+        damaged.write_text(damaged.read_text() + content)
     monkeypatch.setattr(building, "HANDLER", handler)
-    with pytest.raises(ArchiveError, match=r"No module named 'resnet18\.labels'"):
+    with pytest.raises(ArchiveError, match=reason):
         build(tiny(tmp_path), report=report)
 
 

@@ -4,47 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 from pydantic import ValidationError
 
-from marserve.archive import verify
-from marserve.archive.answers import answer
 from marserve.archive.calibration import LEAST_PICTURES
 from marserve.archive.export import export_network
-from marserve.archive.inputs import inputs_digest, library_versions
 from marserve.archive.int8 import find_calibration, quantization_inputs, quantize_export
 from marserve.archive.options import BuildOptions
-from marserve.archive.package import package
+from marserve.archive.package import canonical_labels, package, read_model_config
+from marserve.archive.verify import find_fault
 from marserve.archive.weights import WeightsFile, load_state_dict, locate_weights
 from marserve.archive.weights.published import input_of, mirror_file, official_file
-from marserve.handler.resnet18.description import DESCRIPTION_FILE, Description, Preprocessing, WeightsOrigin
-from marserve.handler.resnet18.engines.openvino_engine import GRAPH_FILE
+from marserve.errors import MarserveError
+from marserve.handler.resnet18.description import DESCRIPTION_FILE, Description, WeightsOrigin
 from marserve.handler.resnet18.engines.torch_engine import WEIGHTS_FILE
 from marserve.handler.resnet18.errors import ConfigurationError
 from marserve.handler.resnet18.labels import LABELS_FILE, check_label_count, read_labels
 from marserve.handler.resnet18.network import as_classifier, build_network, find_pooled_head
 from marserve.handler.resnet18.settings import parse_model_config
-from marserve.paths import EXAMPLE_PICTURE, HANDLER
+from marserve.paths import HANDLER, PACKAGE
 from marserve.system.files import replace_by_copy
 
-if TYPE_CHECKING:
-    import torch
-
 Report = Callable[[str], None]
+#: Libraries whose version changes what is exported.
+LIBRARIES = ("openvino", "torch", "torchvision")
 
 
-class ArchiveError(Exception):
+class ArchiveError(MarserveError):
     """An archive that was built but does not work; nothing was written."""
 
 
@@ -80,8 +74,8 @@ def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) ->
     weights = locate_weights(options.architecture, options.weights, report=report)
     if options.weights is None and not weights.trained and current is not None:
         weights = _keep_published_weights(options, current, scratch, report) or weights
-    model_config = _model_config(options)
-    labels = _canonical_labels(options.labels)
+    model_config = read_model_config(options)
+    labels = canonical_labels(options.labels)
     precision = parse_model_config(yaml.safe_load(model_config)).handler.precision
     calibration = find_calibration(options, precision, report)
     int8_inputs = quantization_inputs(calibration, current) if precision == "int8" else None
@@ -138,7 +132,9 @@ def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) ->
     packed = scratch / "packed.mar"
     package(contents, handler, config, options.model_name, options.version, packed)
     report("Checking the archive in a process of its own ...")
-    _verify(packed, classifier, preprocessing, scratch, contents if quantization is not None else None)
+    fault = find_fault(packed, classifier, preprocessing, scratch, contents if quantization is not None else None)
+    if fault is not None:
+        raise ArchiveError(f"The archive fails its check, and was not written. {fault}")
     options.archive.parent.mkdir(parents=True, exist_ok=True)
     replace_by_copy(options.archive, packed, mode=0o644)
     return BuiltArchive(options.archive, True, description)
@@ -158,56 +154,34 @@ def _keep_published_weights(
     return WeightsFile(path, current.weights.source, current.weights.sha256, trained=True)
 
 
-def _model_config(options: BuildOptions) -> bytes:
-    """model-config.yaml with the precision asked for, its comments kept; checked."""
-    text = options.model_config.read_text(encoding="utf-8")
-    if options.precision is not None:
-        text, replaced = re.subn(r"(?m)^(\s+precision:).*$", rf"\1 {options.precision}", text)
-        if replaced != 1:
-            raise ConfigurationError(
-                f"{options.model_config.name} needs one line 'precision: auto' in its handler section for --precision."
-            )
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        raise ConfigurationError(f"{options.model_config.name} is not valid YAML: {exc}") from exc
-    parse_model_config(content)
-    return text.encode()
+def library_versions() -> dict[str, str]:
+    """The installed version of each library in LIBRARIES."""
+    return {name: metadata.version(name) for name in LIBRARIES}
 
 
-def _canonical_labels(file: Path) -> bytes:
-    """The labels in the form that TorchServe's own handlers read as well: {"0": ["n01440764", "tench"], ...}."""
-    labels = read_labels(file)
-    content = {str(i): label.name if label.wnid is None else [label.wnid, label.name] for i, label in enumerate(labels)}
-    return json.dumps(content, ensure_ascii=False, indent=0).encode()
+def inputs_digest(
+    options: BuildOptions,
+    weights_sha256: str | None,
+    model_config: bytes,
+    labels: bytes,
+    quantization: dict[str, str] | None,
+) -> str:
+    """SHA-256 over the code, the configuration, the labels, the weights and the versions that make an archive.
 
-
-def _verify(
-    packed: Path, classifier: torch.nn.Module, preprocessing: Preprocessing, scratch: Path, quantized: Path | None
-) -> None:
-    """Compare the archive's answer, in an isolated process, with that of ``classifier`` here.
-
-    An archive in int8 may differ from it by as much as was judged acceptable; it is compared with its own graph, in
-    directory ``quantized``, and what it carries for GPUs with ``classifier``.
+    ``quantization`` holds what only int8 depends on.
     """
-    import numpy as np
-    import torch
-    from PIL import Image
-
-    # A PNG that needs no resizing, only the crop: every decoder gets the same pixels from it, so that it is the network
-    # that is compared.
-    side, crop = preprocessing.resize_size, preprocessing.crop_size
-    with Image.open(EXAMPLE_PICTURE) as example:
-        picture = example.convert("RGB").resize((side, side))
-    picture.save(scratch / "picture.png")
-    margin = round((side - crop) / 2)
-    pixels = np.array(picture)[margin : margin + crop, margin : margin + crop]
-    with torch.inference_mode():
-        expected = classifier(torch.from_numpy(pixels)[None])[0][0].numpy()
-    served = expected if quantized is None else answer(quantized / GRAPH_FILE, pixels[None])[0]
-    np.savez(scratch / "expected.npz", torch=expected, served=served)
-    command = [sys.executable, "-I", verify.__file__, str(packed), "picture.png", "expected.npz"]
-    done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = done.stderr.strip().splitlines() or ["it ended without a message"]
-        raise ArchiveError(f"The archive fails its check, and was not written. {reason[-1]}")
+    digest = hashlib.sha256()
+    parts = {
+        "options": [options.architecture, options.model_name, options.version],
+        "libraries": library_versions(),
+        "weights": weights_sha256,
+        "quantization": quantization,
+    }
+    digest.update(json.dumps(parts, sort_keys=True).encode())
+    for content in (model_config, labels):
+        digest.update(hashlib.sha256(content).digest())
+    for directory in (HANDLER, PACKAGE / "archive"):
+        for file in sorted(directory.rglob("*.py")):
+            digest.update(f"{directory.name}/{file.relative_to(directory)}".encode())
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()

@@ -12,6 +12,7 @@ from marserve.archive.export import name_nodes
 from marserve.archive.options import BuildOptions
 from marserve.archive.quantization import PRESET, nncf_module
 from marserve.archive.quantization_search import search
+from marserve.errors import MarserveError
 from marserve.handler.resnet18.description import Description, Preprocessing, Quantization
 from marserve.handler.resnet18.engines.openvino_engine import GRAPH_FILE
 from marserve.handler.resnet18.errors import ConfigurationError
@@ -43,7 +44,7 @@ def quantization_inputs(files: list[CalibrationPicture] | None, current: Descrip
     return {"nncf": nncf, "pictures": pictures}
 
 
-class AccuracyError(Exception):
+class AccuracyError(MarserveError):
     """int8 changes too many answers; nothing was written."""
 
 

@@ -1,14 +1,23 @@
-"""A directory of files becomes a .mar whose bytes depend on those files alone."""
+"""What lies in an archive, and how it becomes a .mar whose bytes depend on that alone."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
+
+import yaml
+
+from marserve.archive.options import BuildOptions
+from marserve.errors import MarserveError
+from marserve.handler.resnet18.errors import ConfigurationError
+from marserve.handler.resnet18.labels import read_labels
+from marserve.handler.resnet18.settings import parse_model_config
 
 #: The earliest moment that a zip file can record; every entry gets it.
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -16,7 +25,7 @@ CREATED_ON = "01/01/1980 00:00:00"
 MANIFEST = "MAR-INF/MANIFEST.json"
 
 
-class PackagingError(Exception):
+class PackagingError(MarserveError):
     """torch-model-archiver failed; carries what it printed."""
 
 
@@ -52,3 +61,27 @@ def _write_reproducibly(packed: Path, destination: Path) -> None:
             entry = zipfile.ZipInfo(name, EPOCH)
             entry.external_attr = 0o644 << 16
             target.writestr(entry, content)
+
+
+def read_model_config(options: BuildOptions) -> bytes:
+    """model-config.yaml with the precision asked for, its comments kept; checked."""
+    text = options.model_config.read_text(encoding="utf-8")
+    if options.precision is not None:
+        text, replaced = re.subn(r"(?m)^(\s+precision:).*$", rf"\1 {options.precision}", text)
+        if replaced != 1:
+            raise ConfigurationError(
+                f"{options.model_config.name} needs one line 'precision: auto' in its handler section for --precision."
+            )
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        raise ConfigurationError(f"{options.model_config.name} is not valid YAML: {exc}") from exc
+    parse_model_config(content)
+    return text.encode()
+
+
+def canonical_labels(file: Path) -> bytes:
+    """The labels in the form that TorchServe's own handlers read as well: {"0": ["n01440764", "tench"], ...}."""
+    labels = read_labels(file)
+    content = {str(i): label.name if label.wnid is None else [label.wnid, label.name] for i, label in enumerate(labels)}
+    return json.dumps(content, ensure_ascii=False, indent=0).encode()

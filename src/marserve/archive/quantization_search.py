@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from marserve.archive.accuracy_guard import Accuracy, compare
 from marserve.archive.answers import answer
 from marserve.archive.calibration import Pictures
+from marserve.archive.export import layers_to_keep_precise
 from marserve.archive.layer_noise import noisiest_first
-from marserve.archive.precision import layers_to_keep_precise
 from marserve.archive.quantization import QuantizationPlan, quantize
 from marserve.handler.resnet18.engines.base import Pixels
 

@@ -1,7 +1,7 @@
 """Does an archive work by itself? Run as ``python -I verify.py ARCHIVE PICTURE EXPECTED``.
 
-It runs in a process of its own, isolated from the repository, and loads the archive with TorchServe's own model
-loader, as a worker does. PICTURE is a PNG, which every decoder reads alike, and EXPECTED (.npz) holds its
+As a script it runs in a process of its own, isolated from the repository, and loads the archive with TorchServe's own
+model loader, as a worker does. PICTURE is a PNG, which every decoder reads alike, and EXPECTED (.npz) holds its
 probabilities (classes,): ``torch``, by eager torch, and ``served``, the same again but for an archive in int8, where it
 is the answer of the graph that was judged. Exits with 1 and the reason as the last line on stderr when the archive
 fails.
@@ -11,20 +11,58 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from ts.context import RequestProcessor
 from ts.model_loader import ModelLoaderFactory
 
+if TYPE_CHECKING:  # what the script runs without: the package must not stand in for what the archive lacks
+    import torch
+
+    from marserve.handler.resnet18.description import Preprocessing
+
 #: Largest difference of a probability to the one expected that a good archive shows, by what it computes in.
 TOLERANCE = {"f32": 1e-5, "bf16": 0.05, "int8": 0.02}
+
+
+def find_fault(
+    archive: Path, classifier: torch.nn.Module, preprocessing: Preprocessing, scratch: Path, quantized: Path | None
+) -> str | None:
+    """Compare the archive's answer, in an isolated process, with that of ``classifier`` here; None where it is right.
+
+    An archive in int8 may differ from it by as much as was judged acceptable; it is compared with its own graph, in
+    directory ``quantized``, and what it carries for GPUs with ``classifier``.
+    """
+    import torch
+    from PIL import Image
+
+    from marserve.archive.answers import answer
+    from marserve.handler.resnet18.engines.openvino_engine import GRAPH_FILE
+    from marserve.paths import EXAMPLE_PICTURE
+
+    # A PNG that needs no resizing, only the crop: every decoder gets the same pixels from it, so that it is the network
+    # that is compared.
+    side, crop = preprocessing.resize_size, preprocessing.crop_size
+    with Image.open(EXAMPLE_PICTURE) as example:
+        picture = example.convert("RGB").resize((side, side))
+    picture.save(scratch / "picture.png")
+    margin = round((side - crop) / 2)
+    pixels = np.array(picture)[margin : margin + crop, margin : margin + crop]
+    with torch.inference_mode():
+        expected = classifier(torch.from_numpy(pixels)[None])[0][0].numpy()
+    served = expected if quantized is None else answer(quantized / GRAPH_FILE, pixels[None])[0]
+    np.savez(scratch / "expected.npz", torch=expected, served=served)
+    command = [sys.executable, "-I", __file__, str(archive), "picture.png", "expected.npz"]
+    done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
+    return (done.stderr.strip().splitlines() or ["It ended without a message."])[-1] if done.returncode else None
 
 
 def verify(archive: Path, picture: Path, expected: Mapping[str, NDArray[np.float32]]) -> None:
@@ -65,9 +103,9 @@ def _compare(found: NDArray[np.floating], expected: NDArray[np.float32], what: s
 def _check_torch_engine(unpacked: Path, picture: Path, expected: NDArray[np.float32]) -> None:
     """What the archive carries for GPUs, tried on the CPU."""
     # From the archive, which is on the path only now.
-    from marserve.handler.resnet18.description import Description
-    from marserve.handler.resnet18.engines.torch_engine import TorchEngine
-    from marserve.handler.resnet18.images import ImageDecoder, ImageLimits
+    from resnet18.description import Description
+    from resnet18.engines.torch_engine import TorchEngine
+    from resnet18.images import ImageDecoder, ImageLimits
 
     description = Description.read(unpacked)
     content = picture.read_bytes()

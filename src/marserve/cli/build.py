@@ -49,10 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from marserve.archive.build import ArchiveError, build
-    from marserve.archive.int8 import AccuracyError
+    from marserve.archive.build import build
     from marserve.archive.options import BuildOptions
-    from marserve.archive.package import PackagingError
     from marserve.handler.resnet18.errors import ConfigurationError
 
     given = {name: value for name, value in vars(options).items() if value is not None}
@@ -61,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         given["weights"] = str(given["weights"])
     try:
         built = build(BuildOptions(**given), force=force, report=complain)
-    except (ConfigurationError, ArchiveError, AccuracyError, PackagingError) as exc:
+    except ConfigurationError as exc:
         raise MarserveError(str(exc)) from exc
     if as_json:
         description = built.description.model_dump()
