@@ -271,16 +271,11 @@ def test_the_check_does_not_use_the_repositorys_code(
 
 
 def test_a_failing_build_says_why_in_one_line_and_exits_with_1(tmp_path: Path) -> None:
-    command = [
-        *BUILD,
-        "--weights",
-        str(tmp_path / "absent.pth"),
-        "--output",
-        str(tmp_path / "store"),
-    ]
+    (tmp_path / "notes.pth").write_text("no weights")
+    command = [*BUILD, "--weights", str(tmp_path / "notes.pth"), "--output", str(tmp_path / "store")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "absent.pth" in done.stderr
+    assert "notes.pth is in no known format" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "store").exists()
 
