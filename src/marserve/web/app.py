@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from marserve import __version__
 from marserve.web.cache import create_cache
 from marserve.web.catalogue import Catalogue
 from marserve.web.classifier import Classifier
@@ -51,7 +52,8 @@ def create_app(settings: WebSettings) -> FastAPI:
             yield
 
     app = FastAPI(
-        title="ResNet18 image classification",
+        title="Marserve: image classification",
+        version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,  # FastAPI's own page loads its scripts from elsewhere

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
+from marserve import __version__
 from tests.unit.web.service import Service
 
 pytestmark = pytest.mark.anyio
@@ -32,3 +34,8 @@ async def test_document_does_not_mention_fastapis_own_error(service: Service) ->
     document = (await service.get("/openapi.json")).body.decode()
     assert '"422"' not in document
     assert "HTTPValidationError" not in document
+
+
+async def test_the_document_has_the_products_one_version(service: Service) -> None:
+    document = json.loads((await service.get("/openapi.json")).body)
+    assert document["info"]["version"] == __version__
