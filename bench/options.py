@@ -17,9 +17,9 @@ EPILOG = """examples:
   ./scripts/bench --photographs ~/photographs
       everything: this project in f32, bf16 and int8, every peer in every variant, the limit of the machine
   ./scripts/bench --photographs ~/photographs --quick
-      one short round of everything; about half an hour, and once the peers' installation
+      one short round of everything; some 20 minutes, and once the peers' installation
   ./scripts/bench --photographs ~/photographs --quick --only ours
-      one short round of this project alone: about 5 minutes
+      one short round of this project alone: some 5 minutes
   ./scripts/bench --photographs ~/photographs --only ours,torchserve_stock,litserve --variants "1 thread,our engine"
       some servers, and of the peers only variants whose names contain one of these words
   ./scripts/bench --photographs ~/photographs --resume bench/results/2026-11-24-190000
