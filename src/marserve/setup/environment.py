@@ -85,7 +85,7 @@ class Environment:
             f"Installing the packages of group '{group}' (once; some minutes on a slow line; log: {self._log}) ..."
         )
         torch = pip.pinned_torch(lock)
-        if pip.wants_cpu_builds() and pip.answers(pip.CPU_INDEX):
+        if group != "client" and pip.wants_cpu_builds() and pip.answers(pip.CPU_INDEX):
             arguments = ["--progress-bar", "raw", "--index-url", pip.CPU_INDEX, *torch]
             try:
                 self._pip(arguments, "Installing torch for the CPU")

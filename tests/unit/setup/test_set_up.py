@@ -144,6 +144,10 @@ def test_an_index_that_cannot_give_torch_makes_the_usual_one_be_taken(
             raise MarserveError("no such version")
 
     monkeypatch.setattr(pip, "pip_install", pip_install)
+    clone.ensure("client")
+    assert not any("torch" in argument for arguments in asked for argument in arguments)
+    assert not is_current(tmp_path / ".venv", "serve", clone_lock(tmp_path))
+    asked.clear()
     clone.ensure("serve")
     assert "--index-url" in asked[1]
     assert asked[-1][-2:] == ["--editable", ".[serve]"]
