@@ -71,22 +71,22 @@ def read_description(archive: Path) -> Description | None:
 
 def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) -> BuiltArchive:
     current = read_description(options.archive)
-    weights = locate_weights(options.architecture, options.weights, report=report)
-    if options.weights is None and not weights.trained and current is not None:
-        weights = _keep_published_weights(options, current, scratch, report) or weights
     model_config = read_model_config(options)
     labels = canonical_labels(options.labels)
     precision = parse_model_config(yaml.safe_load(model_config)).handler.precision
     calibration = find_calibration(options, precision, report)
+    lacks_pictures = precision == "int8" and calibration is None
+    if lacks_pictures and (current is None or current.precision != precision):
+        raise _no_pictures(options)  # before weights are downloaded
+    weights = locate_weights(options.architecture, options.weights, report=report)
+    if options.weights is None and not weights.trained and current is not None:
+        weights = _keep_published_weights(options, current, scratch, report) or weights
     int8_inputs = quantization_inputs(calibration, current) if precision == "int8" else None
     digest = inputs_digest(options, weights.sha256, model_config, labels, int8_inputs)
     if current is not None and current.inputs_sha256 == digest and not force:
         return BuiltArchive(options.archive, False, current)
-    if precision == "int8" and calibration is None:
-        raise ConfigurationError(
-            f"{options.archive.name} must be built as int8: give --calibration DIR, a folder of {LEAST_PICTURES} or "
-            "more pictures like those to be classified."
-        )
+    if lacks_pictures:
+        raise _no_pictures(options)
 
     report(f"Building {options.archive.name}: {options.architecture} with weights from {weights.source} ...")
     loaded = load_state_dict(weights, options.architecture)
@@ -138,6 +138,13 @@ def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) ->
     options.archive.parent.mkdir(parents=True, exist_ok=True)
     replace_by_copy(options.archive, packed, mode=0o644)
     return BuiltArchive(options.archive, True, description)
+
+
+def _no_pictures(options: BuildOptions) -> ConfigurationError:
+    return ConfigurationError(
+        f"{options.archive.name} must be built as int8: give --calibration DIR, a folder of {LEAST_PICTURES} or more "
+        "pictures like those to be classified."
+    )
 
 
 def _keep_published_weights(

@@ -1,0 +1,20 @@
+"""What is refused before any work is done for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from marserve.archive import build as build_module
+from marserve.archive.build import build
+from marserve.archive.options import BuildOptions
+from marserve.handler.resnet18.errors import ConfigurationError
+
+
+def test_int8_without_pictures_is_refused_before_weights_are_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_module, "locate_weights", lambda *_, **__: pytest.fail("looked for weights"))
+    with pytest.raises(ConfigurationError, match=r"resnet18\.mar must be built as int8: give --calibration DIR"):
+        build(BuildOptions(precision="int8", output=tmp_path), report=lambda _: None)
