@@ -1,4 +1,9 @@
-"""``marserve COMMAND``: finds the command's module, reads its arguments and runs it."""
+"""``marserve COMMAND``: finds the command's module, reads its arguments and runs it.
+
+A command's module has its help as docstring, ``add_arguments(parser)``, ``run(options)``, which answers the exit
+status, and ``NEEDS``: the group of packages to go on with, None where the standard library is enough. It may have an
+``EPILOG`` for the help, with examples, and ``check(options)``, which is called before set-up.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, cast
+from types import ModuleType
 
 from marserve import __version__
 from marserve.arguments import Parser, UsageError, did_you_mean
@@ -36,21 +41,6 @@ COMMANDS = {
     "setup": "in a clone: install the packages of one group into .venv",
 }
 EXIT_STATUS = "exit status: 0 done; 1 it failed, and why is on standard error; 2 wrong arguments"
-
-
-class Command(Protocol):
-    """A command's module. Its docstring is the help; one with ``check(options)`` is checked before set-up."""
-
-    #: The group of packages to go on with; None: the standard library is enough.
-    NEEDS: str | None
-    #: The end of the help, where there are examples or more to say than ``EXIT_STATUS``.
-    EPILOG: str
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare its arguments."""
-
-    def run(self, options: argparse.Namespace) -> int:
-        """Do it; answers the exit status."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,8 +76,8 @@ def parser_of(name: str) -> Parser:
     return parser
 
 
-def _module(name: str) -> Command:
-    return cast("Command", importlib.import_module(f"marserve.cli.{name}"))
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"marserve.cli.{name}")
 
 
 def read(name: str, arguments: Sequence[str]) -> argparse.Namespace:
@@ -106,7 +96,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     if command.NEEDS is not None:
         continue_in_environment(command.NEEDS, name, arguments)
     with _usage_errors(parser_of(name)):
-        return command.run(options)
+        return int(command.run(options))
 
 
 @contextmanager
@@ -118,10 +108,8 @@ def _usage_errors(parser: Parser) -> Iterator[None]:
 
 
 def _overview() -> str:
-    lines = [f"  {name:<12}{summary}" for name, summary in COMMANDS.items()]
-    return as_here(
-        "\n".join(["usage: marserve COMMAND ...", "", *lines, "", "marserve COMMAND --help explains one; --version"])
-    )
+    commands = "\n".join(f"  {name:<12}{summary}" for name, summary in COMMANDS.items())
+    return as_here(f"usage: marserve COMMAND ...\n\n{commands}\n\nmarserve COMMAND --help explains one; --version")
 
 
 def _complete() -> None:
