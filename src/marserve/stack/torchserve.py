@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Mapping, Sequence
+from importlib.metadata import distribution
 from pathlib import Path
 
 from marserve.errors import MarserveError
@@ -92,7 +92,7 @@ def settings(
 
 def command(java: Path, vm_arguments: str, run_directory: RunDirectory, temp: Path) -> list[str]:
     """The command line that TorchServe's own launcher would use, with absolute paths."""
-    home = sysconfig.get_path("purelib")
+    home = distribution("torchserve").locate_file("")  # not always where this environment's own packages are
     return [
         str(java),
         *(argument for argument in vm_arguments.split() if not argument.startswith(LOG4J_CONFIG)),
