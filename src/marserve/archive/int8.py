@@ -6,12 +6,11 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-from marserve.archive.accuracy_guard import objection
+from marserve.archive.accuracy import objection
 from marserve.archive.calibration import CalibrationPicture, calibration_digest, calibration_pictures, split_pictures
 from marserve.archive.export import name_nodes
 from marserve.archive.options import BuildOptions
-from marserve.archive.quantization import PRESET, nncf_module
-from marserve.archive.quantization_search import search
+from marserve.archive.quantization import PRESET, nncf_module, search
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.description import Description, Preprocessing, Quantization
 from marserve.handler.resnet18.engines.openvino_engine import GRAPH_FILE

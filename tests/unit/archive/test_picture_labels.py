@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from marserve.archive.picture_labels import PictureLabels
+from marserve.archive.calibration import PictureLabels
 from marserve.handler.resnet18.labels import Label
 
 LABELS = [
