@@ -17,17 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from marserve.arguments import share, whole
-from marserve.cli.operating import (
-    EXIT_STATUS,
-    MOST_WORKERS,
-    add_common,
-    add_pictures,
-    confirm,
-    pictures,
-    print_result,
-    report,
-    running_stack,
-)
+from marserve.cli.operating import EXIT_STATUS, MOST_WORKERS, add_common, add_pictures, begin, pictures, print_result
 from marserve.paths import command
 
 NEEDS = "serve"
@@ -66,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from marserve.manage.deployment import ArchiveFile, Plan, deploy
 
-    stack = running_stack(options)
+    stack, confirm, report = begin(options)
     plan = Plan(
         model=options.model,
         archive=ArchiveFile.read(options.archive),
@@ -77,8 +67,8 @@ def run(options: argparse.Namespace) -> int:
         force=options.force,
     )
     if not options.yes and not sys.stdin.isatty():  # before any work is done for it
-        confirm(options)(f"{plan.model} {plan.archive.version} is to become the default.")
-    done = deploy(stack, plan, confirm=confirm(options), report=report(options))
+        confirm(f"{plan.model} {plan.archive.version} is to become the default.")
+    done = deploy(stack, plan, confirm=confirm, report=report)
     back = f" Back: {command(f'rollback {done.model}')}" if done.can_roll_back else ""
     text = f"{done.model} {done.version} answers now, with {done.workers} workers.{back}"
     return print_result(options, asdict(done), text)

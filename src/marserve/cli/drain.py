@@ -11,7 +11,7 @@ import argparse
 from dataclasses import asdict
 
 from marserve.arguments import real
-from marserve.cli.operating import EXIT_STATUS, add_common, confirm, print_result, report, running_stack
+from marserve.cli.operating import EXIT_STATUS, add_common, begin, print_result
 from marserve.paths import command
 
 NEEDS = "serve"
@@ -29,11 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from marserve.manage.draining import drain
 
-    stack = running_stack(options)
+    stack, confirm, report = begin(options)
     model, _, version = options.model.partition("/")
-    done = drain(
-        stack, model, version or None,
-        timeout_s=options.timeout, confirm=confirm(options), report=report(options),
-    )  # fmt: skip
+    done = drain(stack, model, version or None, timeout_s=options.timeout, confirm=confirm, report=report)
     back = command(f"scale {done.model} --version {done.version} --workers {done.workers_before}")
     return print_result(options, asdict(done), f"{done.model} {done.version} has no workers any more. Back: {back}")

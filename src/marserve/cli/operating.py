@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from marserve.stack.ports import Ports
 from marserve.terminal import complain, say
 
 if TYPE_CHECKING:
-    from marserve.manage.change import Confirm
+    from marserve.manage.change import Confirm, Report
     from marserve.manage.running_stack import RunningStack
 
 #: Beyond all sense, and below what TorchServe's socket names allow.
@@ -47,23 +46,13 @@ def web_port(options: argparse.Namespace) -> int:
     return options.port or Ports.from_environment().web_port
 
 
-def running_stack(options: argparse.Namespace) -> RunningStack:
-    """The stack that is meant. Raises MarserveError where it does not run."""
+def begin(options: argparse.Namespace) -> tuple[RunningStack, Confirm, Report]:
+    """The stack to change, who confirms a step, and where steps are reported. Raises MarserveError where none runs."""
+    from marserve.manage.change import always_yes, confirm_on_terminal
     from marserve.manage.running_stack import RunningStack
 
-    return RunningStack.find(web_port(options))
-
-
-def confirm(options: argparse.Namespace) -> Confirm:
-    """Who confirms a step."""
-    from marserve.manage.change import always_yes, confirm_on_terminal
-
-    return always_yes if options.yes else confirm_on_terminal
-
-
-def report(options: argparse.Namespace) -> Callable[[str], None]:
-    """Where steps are reported."""
-    return complain if options.json else say
+    stack = RunningStack.find(web_port(options))
+    return stack, always_yes if options.yes else confirm_on_terminal, complain if options.json else say
 
 
 def pictures(options: argparse.Namespace) -> list[Path]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from marserve.cli.operating import EXIT_STATUS, add_common, confirm, print_result, report, running_stack
+from marserve.cli.operating import EXIT_STATUS, add_common, begin, print_result
 
 NEEDS = "serve"
 EPILOG = EXIT_STATUS
@@ -23,5 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from marserve.manage.recovery import recover
 
-    done = recover(running_stack(options), confirm=confirm(options), report=report(options))
+    stack, confirm, report = begin(options)
+    done = recover(stack, confirm=confirm, report=report)
     return print_result(options, {"recovered": [asdict(one) for one in done]}, "")

@@ -9,16 +9,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from marserve.cli.operating import (
-    EXIT_STATUS,
-    add_common,
-    add_pictures,
-    confirm,
-    pictures,
-    print_result,
-    report,
-    running_stack,
-)
+from marserve.cli.operating import EXIT_STATUS, add_common, add_pictures, begin, pictures, print_result
 
 NEEDS = "serve"
 EPILOG = EXIT_STATUS
@@ -33,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from marserve.manage.rollback import roll_back
 
-    stack = running_stack(options)
-    done = roll_back(stack, options.model, pictures(options), confirm=confirm(options), report=report(options))
+    stack, confirm, report = begin(options)
+    done = roll_back(stack, options.model, pictures(options), confirm=confirm, report=report)
     text = f"{done.model} {done.version} answers again, with {done.workers} workers."
     return print_result(options, asdict(done), text)

@@ -10,7 +10,7 @@ import argparse
 from dataclasses import asdict
 
 from marserve.arguments import whole
-from marserve.cli.operating import EXIT_STATUS, MOST_WORKERS, add_common, confirm, print_result, report, running_stack
+from marserve.cli.operating import EXIT_STATUS, MOST_WORKERS, add_common, begin, print_result
 
 NEEDS = "serve"
 EPILOG = f"""examples:
@@ -31,8 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from marserve.manage.scaling import scale
 
-    done = scale(
-        running_stack(options), options.model, options.version, options.workers,
-        force=options.force, confirm=confirm(options), report=report(options),
-    )  # fmt: skip
+    stack, confirm, report = begin(options)
+    model, version, workers = options.model, options.version, options.workers
+    done = scale(stack, model, version, workers, force=options.force, confirm=confirm, report=report)
     return print_result(options, asdict(done), f"{done.model} {done.version} has {done.workers} workers.")

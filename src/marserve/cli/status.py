@@ -10,15 +10,11 @@ import argparse
 import json
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from marserve.arguments import real
-from marserve.cli.operating import add_common, running_stack
+from marserve.cli.operating import add_common, web_port
 from marserve.errors import StopRequestedError
 from marserve.terminal import say
-
-if TYPE_CHECKING:
-    from marserve.manage.status import Status
 
 NEEDS = "serve"
 EPILOG = """examples:
@@ -40,9 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from marserve.manage.status import read_status, sample_metrics
+    from marserve.manage.running_stack import RunningStack
+    from marserve.manage.status import read_status, render_status, sample_metrics
 
-    stack = running_stack(options)
+    stack = RunningStack.find(web_port(options))
     with stack.management() as management:
         before = sample_metrics(stack)
         while True:
@@ -54,19 +51,13 @@ def run(options: argparse.Namespace) -> int:
                 raise
             after = sample_metrics(stack)
             status = read_status(stack, management, before, after)
-            _show(status, options)
+            if options.json:
+                say(json.dumps(status.as_json()))
+            elif options.watch and sys.stdout.isatty():
+                lines = render_status(status).replace("\n", f"{CLEAR_LINE}\n")
+                say(f"{TOP_LEFT}{lines}{CLEAR_LINE}\n{CLEAR_BELOW}")
+            else:
+                say(render_status(status))
             if not options.watch:
                 return 1 if status.problems else 0
             before = after
-
-
-def _show(status: Status, options: argparse.Namespace) -> None:
-    from marserve.manage.status import render_status
-
-    if options.json:
-        say(json.dumps(status.as_json()))
-    elif options.watch and sys.stdout.isatty():
-        lines = render_status(status).replace("\n", f"{CLEAR_LINE}\n")
-        say(f"{TOP_LEFT}{lines}{CLEAR_LINE}\n{CLEAR_BELOW}")
-    else:
-        say(render_status(status))
