@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 class RequestError(Exception):
     """A request that cannot be answered; it never affects the other requests of its batch.
@@ -11,13 +9,18 @@ class RequestError(Exception):
     The message is sent to the caller, so it says what to do and holds no path and no content of the request.
     """
 
-    status: ClassVar[int] = 400
+    status: int = 400
     #: HTTP reason phrase: TorchServe writes it to the status line as it is, so it must stay plain ASCII.
-    phrase: ClassVar[str] = "Bad Request"
+    phrase: str = "Bad Request"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        #: Its name for programs, sent as ``type``.
+        self.kind = type(self).__name__
 
     def as_json(self) -> dict[str, object]:
         """The error shape of every level: ``{"code", "type", "message"}``."""
-        return {"code": self.status, "type": type(self).__name__, "message": str(self)}
+        return {"code": self.status, "type": self.kind, "message": str(self)}
 
 
 class InvalidRequest(RequestError):  # noqa: N818 - these names are sent to callers as the error's `type`

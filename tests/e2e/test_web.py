@@ -181,7 +181,7 @@ def test_torchserves_own_addresses_are_not_reachable(stack: Stack, path: str) ->
     for method in ("GET", "POST", "PUT", "DELETE"):
         answer = requests.request(method, f"{stack.web}{path}", timeout=60)
         assert answer.status_code in (404, 405), method
-        assert sorted(answer.json()) == ["code", "message", "type"]
+        assert sorted(answer.json()) == ["code", "error", "message", "type"]
 
 
 def test_under_overload_everybody_gets_the_own_answer_or_503(stack: Stack) -> None:

@@ -16,14 +16,12 @@ from marserve import __version__
 from marserve.web.cache import create_cache
 from marserve.web.catalogue import Catalogue
 from marserve.web.classifier import Classifier
-from marserve.web.error_responses import handle_errors
-from marserve.web.metrics import Metrics
-from marserve.web.middleware.observation import Observation
-from marserve.web.middleware.security_headers import SecurityHeaders
-from marserve.web.openapi import DESCRIPTION, use_own_errors
+from marserve.web.errors import handle_errors
+from marserve.web.metrics import WebMetrics
+from marserve.web.middleware import RequestObservation, SecurityHeaders
 from marserve.web.protection import Admission, ApiKeys, Guard, RateLimit
 from marserve.web.readiness import Readiness
-from marserve.web.routes import ROUTERS, mount_files
+from marserve.web.routes import health, inference_protocol, pages, pictures
 from marserve.web.services import Services
 from marserve.web.settings import WebSettings
 from marserve.web.upstream.connection import UpstreamConnection
@@ -43,7 +41,7 @@ EXPOSED_HEADERS = ["X-Request-ID", "X-Cache", "X-Model", "X-Model-Version", "X-W
 
 def create_app(settings: WebSettings) -> FastAPI:
     """The whole service; it talks to TorchServe from its start-up to its shutdown."""
-    metrics = Metrics()
+    metrics = WebMetrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -54,18 +52,17 @@ def create_app(settings: WebSettings) -> FastAPI:
     app = FastAPI(
         title="Marserve: image classification",
         version=__version__,
-        description=DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,  # FastAPI's own page loads its scripts from elsewhere
         redoc_url=None,
+        openapi_url=None,  # routes/pages.py has it, with the address that it was fetched from
     )
     #: Set, from a signal handler, when the process is about to end.
     app.state.stopping = Event()
-    for router in ROUTERS:
-        app.include_router(router)
-    mount_files(app)
+    for routes in (pictures, health, inference_protocol, pages):
+        app.include_router(routes.router)
+    pages.mount_files(app)
     handle_errors(app)
-    use_own_errors(app)
     # The last one added is outermost.
     if settings.cors_origins:
         app.add_middleware(
@@ -76,12 +73,12 @@ def create_app(settings: WebSettings) -> FastAPI:
             expose_headers=EXPOSED_HEADERS,
         )
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(Observation, metrics=metrics, stopping=app.state.stopping)
+    app.add_middleware(RequestObservation, metrics=metrics, stopping=app.state.stopping)
     return app
 
 
 @asynccontextmanager
-async def _run_services(settings: WebSettings, metrics: Metrics, stopping: Event) -> AsyncIterator[Services]:
+async def _run_services(settings: WebSettings, metrics: WebMetrics, stopping: Event) -> AsyncIterator[Services]:
     async with AsyncExitStack() as stack:
         tokens: TokenSource = NoTokens()
         background: list[Coroutine[Any, Any, None]] = []

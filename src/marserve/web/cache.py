@@ -10,7 +10,7 @@ from typing import Protocol
 
 from cachetools import TTLCache
 
-from marserve.web.metrics import Metrics
+from marserve.web.metrics import WebMetrics
 from marserve.web.settings import WebSettings
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class ResultCache(Protocol):
         """Give back what the cache holds open."""
 
 
-def create_cache(settings: WebSettings, metrics: Metrics) -> ResultCache:
+def create_cache(settings: WebSettings, metrics: WebMetrics) -> ResultCache:
     if settings.cache_url is not None and settings.cache_max_entries:
         return RedisCache(settings.cache_url, ttl_s=settings.cache_ttl_s, metrics=metrics)
     return MemoryCache(
@@ -69,7 +69,7 @@ class MemoryCache:
         max_entries: int,
         max_bytes: int,
         ttl_s: float,
-        metrics: Metrics,
+        metrics: WebMetrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """With ``max_entries`` of 0 it keeps nothing."""
@@ -100,7 +100,7 @@ class MemoryCache:
 class RedisCache:
     """Redis bounds the size itself (``maxmemory`` with an ``allkeys-lru`` policy) and expires the entries."""
 
-    def __init__(self, url: str, *, ttl_s: int, metrics: Metrics) -> None:
+    def __init__(self, url: str, *, ttl_s: int, metrics: WebMetrics) -> None:
         from redis.asyncio import Redis
         from redis.exceptions import RedisError
 

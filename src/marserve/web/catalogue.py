@@ -8,7 +8,7 @@ import time
 
 from marserve.torchserve.models import ModelVersion
 from marserve.web.errors import ModelUnavailable, UnknownModel
-from marserve.web.models import ArchiveDescription, ServedModel
+from marserve.web.models import ArchiveDescription, KnownModel
 from marserve.web.upstream.connection import UpstreamError
 from marserve.web.upstream.management import Management
 
@@ -43,11 +43,11 @@ class Catalogue:
         """Whether TorchServe has answered lately."""
         return time.monotonic() - self._refreshed < STALE_S
 
-    def models(self) -> list[ServedModel]:
+    def models(self) -> list[KnownModel]:
         """Every version of every model."""
         return [self._join(version) for version in self._versions.values()]
 
-    def default(self) -> ServedModel | None:
+    def default(self) -> KnownModel | None:
         """What answers where the caller names no model; the demonstration model where the right one is untrained."""
         candidates = [model for model in self.models() if model.reported.is_default]
         if not candidates:
@@ -57,7 +57,7 @@ class Catalogue:
             return next((model for model in candidates if model.weights == "demonstration"), preferred)
         return preferred
 
-    def find(self, name: str | None, version: str | None = None) -> ServedModel:
+    def find(self, name: str | None, version: str | None = None) -> KnownModel:
         """The model ``name``, the default one for None, in its default version or ``version``.
 
         Raises UnknownModel, or ModelUnavailable as long as no model has been seen at all.
@@ -97,15 +97,15 @@ class Catalogue:
         for version in versions:
             self._confirm_or_describe(version)
 
-    def _find(self, name: str, version: str | None) -> ServedModel | None:
+    def _find(self, name: str, version: str | None) -> KnownModel | None:
         for model in self.models():
             if model.name == name and (model.reported.is_default if version is None else model.version == version):
                 return model
         return None
 
-    def _join(self, version: ModelVersion) -> ServedModel:
+    def _join(self, version: ModelVersion) -> KnownModel:
         description, _ = self._descriptions.get((version.model, version.version), (ArchiveDescription(), frozenset()))
-        return ServedModel(version, description, self._is_confirmed(version))
+        return KnownModel(version, description, self._is_confirmed(version))
 
     def _is_confirmed(self, version: ModelVersion) -> bool:
         """Whether a worker from the time of the description is still there.

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 import anyio
+from pydantic import ValidationError
 
-from marserve.web.answers import Answer, NotAnAnswer, parse_answer
 from marserve.web.cache import ResultCache, cache_key
 from marserve.web.catalogue import Catalogue
 from marserve.web.coalescing import Coalescing
 from marserve.web.errors import DeadlineExceeded, InferenceFailed, ModelUnavailable
-from marserve.web.metrics import Metrics
-from marserve.web.models import ServedModel
+from marserve.web.metrics import WebMetrics
+from marserve.web.models import KnownModel
 from marserve.web.protection import check_pixels
 from marserve.web.readiness import Readiness
+from marserve.web.schemas import HandlerAnswer
 from marserve.web.upstream.inference import Inference, ModelGone
 
 
@@ -23,8 +24,8 @@ from marserve.web.upstream.inference import Inference, ModelGone
 class Classified:
     """An answer, and which model gave it."""
 
-    model: ServedModel
-    answer: Answer
+    model: KnownModel
+    answer: HandlerAnswer
     #: ``hit``: from the cache. ``miss`` also where an identical picture was being worked on.
     cache: Literal["hit", "miss"]
 
@@ -39,7 +40,7 @@ class Classifier:
         inference: Inference,
         readiness: Readiness,
         cache: ResultCache,
-        metrics: Metrics,
+        metrics: WebMetrics,
         deadline_s: float,
         max_image_pixels: int,
     ) -> None:
@@ -50,7 +51,7 @@ class Classifier:
         self._metrics = metrics
         self._deadline_s = deadline_s
         self._max_image_pixels = max_image_pixels
-        self._in_flight: Coalescing[Answer] = Coalescing()
+        self._in_flight: Coalescing[HandlerAnswer] = Coalescing()
 
     async def classify(
         self,
@@ -84,7 +85,7 @@ class Classifier:
             raise DeadlineExceeded("The model did not answer in time: try again in a few seconds.") from exc
 
     async def _classify(
-        self, served: ServedModel, picture: bytes, top_k: int, request_id: str, explain: bool
+        self, served: KnownModel, picture: bytes, top_k: int, request_id: str, explain: bool
     ) -> Classified:
         key = cache_key(picture, served.identity, top_k=top_k, explain=explain)
         if served.is_confirmed:
@@ -93,7 +94,7 @@ class Classifier:
                 self._metrics.cache.labels("hit").inc()
                 return Classified(served, answer, "hit")
 
-        async def compute() -> Answer:
+        async def compute() -> HandlerAnswer:
             body = await self._inference.classify(
                 served.name,
                 served.version,
@@ -112,16 +113,23 @@ class Classifier:
         self._metrics.cache.labels("coalesced" if self._in_flight.is_running(key) else "miss").inc()
         return Classified(served, await self._in_flight.run(key, compute), "miss")
 
-    async def _look_up(self, key: str, explain: bool) -> Answer | None:
+    async def _look_up(self, key: str, explain: bool) -> HandlerAnswer | None:
         body = await self._cache.get(key)
-        try:
-            return None if body is None else parse_answer(body, explain=explain)
-        except NotAnAnswer:  # something else wrote to Redis
-            return None
+        # None also where something else wrote to Redis.
+        return None if body is None else _parse(body, explain)
 
-    def _check(self, body: bytes, explain: bool) -> Answer:
-        try:
-            return parse_answer(body, explain=explain)
-        except NotAnAnswer as exc:
+    def _check(self, body: bytes, explain: bool) -> HandlerAnswer:
+        answer = _parse(body, explain)
+        if answer is None:
             self._metrics.upstream_errors.labels("garbage").inc()
-            raise InferenceFailed("The model server's answer cannot be understood: try again.") from exc
+            raise InferenceFailed("The model server's answer cannot be understood: try again.")
+        return answer
+
+
+def _parse(body: bytes, explain: bool) -> HandlerAnswer | None:
+    """The handler's answer, checked where it comes in, so that nothing after it meets garbage; None for that."""
+    try:
+        answer = HandlerAnswer.model_validate_json(body)
+    except ValidationError:
+        return None
+    return None if explain and answer.explanation is None else answer

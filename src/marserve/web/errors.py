@@ -1,60 +1,33 @@
-"""The one error family: each class is a failure that a caller can see, with its HTTP status and what to do about it.
+"""The failures that a caller of the web service can see, as answers of one shape.
 
-Their names are sent to callers as the error's ``type``.
+The handler's own (``InvalidImage``, ...) are used here as they are, so that an error has one name at both levels; those
+below are what only this service can say. Their names are sent to callers as the error's ``type``.
 """
 # ruff: noqa: N818
 
 from __future__ import annotations
 
-from typing import ClassVar
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
 
-#: Seconds after which it is worth while to ask again: a full queue empties quickly, a server takes longer to start.
+from marserve.handler.resnet18.errors import InvalidParameter, InvalidRequest, RequestError
+
+#: Seconds after which it is worth while to send again: a full queue empties quickly, a server takes longer to start.
 RETRY_BUSY_S = 1
 RETRY_RESTART_S = 5
 
 
-class WebError(Exception):
+class WebError(RequestError):
     """A request that is answered with an error. The message is sent to the caller and says what to do."""
 
-    status: ClassVar[int] = 500
     #: For the header Retry-After, in whole seconds.
     retry_after_s: int | None = None
-
-    @property
-    def code(self) -> int:
-        """The HTTP status."""
-        return self.status
-
-    @property
-    def type(self) -> str:
-        """The kind of error, for programs."""
-        return type(self).__name__
-
-    def as_json(self) -> dict[str, object]:
-        """The error shape of every level: ``{"code", "type", "message"}``."""
-        return {"code": self.code, "type": self.type, "message": str(self)}
 
     def headers(self) -> dict[str, str]:
         """Headers that the answer has besides."""
         return {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
-
-
-class InvalidRequest(WebError):
-    """No picture, several where one is expected, or a body of a form that is not understood."""
-
-    status = 400
-
-
-class InvalidParameter(WebError):
-    """A parameter with an impossible value."""
-
-    status = 400
-
-
-class InvalidImage(WebError):
-    """A picture without a single byte; all other damage is found by the handler."""
-
-    status = 400
 
 
 class ApiKeyRequired(WebError):
@@ -91,12 +64,6 @@ class UploadTimeout(WebError):
     status = 408
 
 
-class ImageTooLarge(WebError):
-    """More bytes or pixels than the settings allow."""
-
-    status = 413
-
-
 class UnsupportedEncoding(WebError):
     """A compressed body: pictures are compressed already."""
 
@@ -104,7 +71,7 @@ class UnsupportedEncoding(WebError):
 
 
 class RateLimited(WebError):
-    """This caller asks more often than it may."""
+    """This caller sends more than it may."""
 
     status = 429
 
@@ -149,17 +116,50 @@ class DeadlineExceeded(WebError):
 class HandlerRefused(WebError):
     """What the model's handler has to say about this picture, passed on as it is."""
 
-    def __init__(self, code: int, kind: str, message: str) -> None:
+    def __init__(self, status: int, kind: str, message: str) -> None:
         super().__init__(message)
-        self._code = code
-        self._kind = kind
+        self.status = status
+        self.kind = kind
 
-    @property
-    def code(self) -> int:
-        """The handler's status."""
-        return self._code
 
-    @property
-    def type(self) -> str:
-        """The handler's name for it."""
-        return self._kind
+def error_content(error: RequestError) -> dict[str, object]:
+    """``{"code", "type", "message", "error"}``: the shape of every level, and the message once more as ``error``, the
+    key of the Open Inference Protocol and of the tutorial's /predict.
+    """
+    return {**error.as_json(), "error": str(error)}
+
+
+def error_response(error: RequestError, headers: dict[str, str] | None = None) -> JSONResponse:
+    own = error.headers() if isinstance(error, WebError) else {}
+    return JSONResponse(error_content(error), error.status, {**(headers or {}), **own})
+
+
+def handle_errors(app: FastAPI) -> None:
+    """Have ``app`` answer its own errors, FastAPI's and Starlette's in one shape."""
+    app.add_exception_handler(RequestError, _answer_own_error)
+    app.add_exception_handler(RequestValidationError, _answer_validation_error)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+
+
+async def _answer_own_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)  # noqa: S101 - registered for nothing else
+    request.state.log["error"] = error.kind
+    return error_response(error)
+
+
+async def _answer_validation_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
+    # The value itself is left out: it would be repeated into pages and logs.
+    problems = [f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors()]
+    return error_response(InvalidParameter("; ".join(problems) + "."))
+
+
+async def _answer_http_exception(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
+    headers = dict(error.headers or {})
+    if error.status_code == 404:
+        return error_response(NotFound("There is nothing at this address; /docs lists what there is."), headers)
+    if error.status_code == 405:
+        allowed = headers.get("Allow", "GET")  # files come without this header
+        return error_response(MethodNotAllowed(f"Use {allowed} at this address; /docs lists what there is."), headers)
+    return error_response(InvalidRequest("The request cannot be understood; see /docs."), headers)

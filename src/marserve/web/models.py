@@ -41,7 +41,7 @@ class ArchiveDescription:
 
 
 @dataclass(frozen=True)
-class ServedModel:
+class KnownModel:
     """One version of a model with its description."""
 
     reported: ModelVersion

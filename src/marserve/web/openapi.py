@@ -2,37 +2,85 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from fastapi import FastAPI
 
-from marserve.web.schemas import Error
+from marserve.handler.resnet18.errors import (
+    ImageTooLarge,
+    InvalidParameter,
+    InvalidRequest,
+    RequestError,
+    UnsupportedImage,
+)
+from marserve.web.errors import (
+    ApiKeyRequired,
+    DeadlineExceeded,
+    InferenceFailed,
+    InternalError,
+    ModelUnavailable,
+    Overloaded,
+    RateLimited,
+    UnknownModel,
+    UploadTimeout,
+)
+from marserve.web.schemas import ErrorAnswer
 
-DESCRIPTION = """Send a picture, read what is on it.
+#: ``{base}`` is the address under which the document was fetched, so that its examples can be copied.
+DESCRIPTION = """Send a picture, read what is on it. [The page]({base}) does it by hand.
 
-    curl -F file=@examples/cat.jpg http://127.0.0.1:5000/predict
-    curl -T examples/cat.jpg "http://127.0.0.1:5000/classify?top_k=3" -X POST
+    curl -F file=@examples/cat.jpg {base}predict
+    curl -T examples/cat.jpg "{base}classify?top_k=3" -X POST
 
-Every failure is `{"code", "type", "message"}`; 429 and 503 have a `Retry-After`. Every answer has an `X-Request-ID`.
+Every failure is `{{"code", "type", "message", "error"}}`, `error` being the message again; 429 and 503 have a
+`Retry-After`. Every answer has an `X-Request-ID`.
 """
 
+Responses = dict[int | str, dict[str, Any]]
+
+
+def failures(reasons: dict[type[RequestError], str]) -> Responses:
+    """Responses that an endpoint documents, each with an error of its status as the example."""
+    return {
+        kind.status: {
+            "model": ErrorAnswer,
+            "description": reason,
+            "content": {
+                "application/json": {
+                    "example": {"code": kind.status, "type": kind.__name__, "message": reason, "error": reason}
+                }
+            },
+        }
+        for kind, reason in reasons.items()
+    }
+
+
 #: Responses of every endpoint.
-COMMON: dict[int | str, dict[str, Any]] = {400: {"model": Error, "description": "A parameter has an impossible value."}}
+COMMON = failures({InvalidParameter: "A parameter has an impossible value."})
 #: ... that needs a key where the service asks for one.
-WITH_KEY = {**COMMON, 401: {"model": Error, "description": "An API key is missing or unknown."}}
-#: ... that reads a body and asks TorchServe.
-WITH_WORK = {
+WITH_KEY = {**COMMON, **failures({ApiKeyRequired: "An API key is missing or unknown."})}
+#: ... that is about one model.
+WITH_MODEL = {
     **WITH_KEY,
-    400: {"model": Error, "description": "No picture, a damaged one, or a parameter with an impossible value."},
-    404: {"model": Error, "description": "No such model is served."},
-    408: {"model": Error, "description": "The body did not arrive in time."},
-    413: {"model": Error, "description": "Too many bytes or pixels."},
-    415: {"model": Error, "description": "Not a picture format that is read here."},
-    429: {"model": Error, "description": "This caller asks too often."},
-    500: {"model": Error, "description": "A bug; the log tells more under X-Request-ID."},
-    502: {"model": Error, "description": "TorchServe failed on this picture."},
-    503: {"model": Error, "description": "Overloaded, or TorchServe is being started."},
-    504: {"model": Error, "description": "No answer within the deadline."},
+    **failures({UnknownModel: "No such model is served.", ModelUnavailable: "TorchServe or the model is not ready."}),
+}
+#: ... that reads a body and sends a picture to TorchServe.
+WITH_WORK = {
+    **WITH_MODEL,
+    **failures(
+        {
+            InvalidRequest: "No picture, a damaged one, or a parameter with an impossible value.",
+            UploadTimeout: "The body did not arrive in time.",
+            ImageTooLarge: "Too many bytes or pixels.",
+            UnsupportedImage: "Not a picture format that is read here.",
+            RateLimited: "This caller sends too much.",
+            InternalError: "A bug; the log tells more under X-Request-ID.",
+            InferenceFailed: "TorchServe failed on this picture.",
+            Overloaded: "Overloaded, or TorchServe is being started.",
+            DeadlineExceeded: "No answer within the deadline.",
+        }
+    ),
 }
 
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
@@ -56,17 +104,16 @@ PICTURE_BODY: dict[str, Any] = {
 }
 
 
-def use_own_errors(app: FastAPI) -> None:
-    """Leave FastAPI's 422 out of the document: what it stands for is answered with 400 in our own shape."""
-    make = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = make()
-        for operations in document["paths"].values():
-            for operation in operations.values():
-                operation["responses"].pop("422", None)
-        for schema in ("HTTPValidationError", "ValidationError"):
-            document.get("components", {}).get("schemas", {}).pop(schema, None)
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
+def build_document(app: FastAPI, base: str) -> dict[str, Any]:
+    """The OpenAPI document of ``app`` as it is served under ``base``."""
+    document = copy.deepcopy(app.openapi())
+    document["info"]["description"] = DESCRIPTION.format(base=base)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            # FastAPI makes the summary of the function's name.
+            operation["summary"] = operation["description"].partition(":")[0].partition(". ")[0].rstrip(".")
+            # What FastAPI answers with 422 is answered with 400 here, in our own shape.
+            operation["responses"].pop("422", None)
+    for schema in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(schema, None)
+    return document

@@ -16,8 +16,9 @@ import imagesize
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from marserve.web.errors import ApiKeyRequired, ImageTooLarge, Overloaded, RateLimited
-from marserve.web.metrics import Metrics
+from marserve.handler.resnet18.errors import ImageTooLarge
+from marserve.web.errors import ApiKeyRequired, Overloaded, RateLimited
+from marserve.web.metrics import WebMetrics
 
 #: Callers that are remembered; then the one that was quiet for longest is forgotten, and may send as if it were new.
 MAX_CALLERS = 10_000
@@ -28,7 +29,7 @@ IPV6_PREFIX = 64
 class Guard:
     """Checks keys and rates."""
 
-    def __init__(self, api_keys: ApiKeys, rate_limit: RateLimit, metrics: Metrics) -> None:
+    def __init__(self, api_keys: ApiKeys, rate_limit: RateLimit, metrics: WebMetrics) -> None:
         self._api_keys = api_keys
         self._rate_limit = rate_limit
         self._metrics = metrics
@@ -52,20 +53,8 @@ class Guard:
             raise
 
 
-async def require_key(request: Request) -> None:
-    """For routes that read: the key."""
-    request.state.caller = request.app.state.services.guard.check_key(request)
-
-
-async def require_key_and_rate(request: Request) -> None:
-    """For routes that take a picture: the key and the rate."""
-    guard: Guard = request.app.state.services.guard
-    request.state.caller = guard.check_key(request)
-    guard.charge(request.state.caller)
-
-
 class ApiKeys:
-    """The keys of a service; without any, everybody may ask."""
+    """The keys of a service; without any, everybody may send."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         # Digests have one length, so that a comparison does not tell that of a key.
@@ -139,7 +128,7 @@ def caller_of_address(address: str) -> str:
 class Admission:
     """Refuses at once what would only wait."""
 
-    def __init__(self, max_in_flight: int, metrics: Metrics) -> None:
+    def __init__(self, max_in_flight: int, metrics: WebMetrics) -> None:
         self._max_in_flight = max_in_flight
         self._metrics = metrics
         self._in_flight = 0

@@ -9,10 +9,10 @@ import time
 from functools import partial
 from threading import Event
 
+from marserve.handler.resnet18.errors import RequestError
 from marserve.web.catalogue import Catalogue
-from marserve.web.errors import WebError
-from marserve.web.metrics import Metrics
-from marserve.web.models import ServedModel
+from marserve.web.metrics import WebMetrics
+from marserve.web.models import KnownModel
 from marserve.web.upstream.inference import Inference, ModelGone
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ _Key = tuple[str, str]
 class Readiness:
     """Knows for each model when it last answered, and asks it where nobody else does."""
 
-    def __init__(self, catalogue: Catalogue, inference: Inference, metrics: Metrics, stopping: Event) -> None:
+    def __init__(self, catalogue: Catalogue, inference: Inference, metrics: WebMetrics, stopping: Event) -> None:
         """``stopping`` is set when the process is about to end: a load balancer is to send no more requests then."""
         self._catalogue = catalogue
         self._inference = inference
@@ -52,7 +52,7 @@ class Readiness:
         """A picture was answered."""
         self._answered[name, version] = time.monotonic()
 
-    def is_ready(self, model: ServedModel) -> bool:
+    def is_ready(self, model: KnownModel) -> bool:
         """Whether this model answers."""
         return not self._reasons_of(model)
 
@@ -76,7 +76,7 @@ class Readiness:
             for task in self._probes.values():
                 task.cancel()
 
-    def _reasons_of(self, model: ServedModel) -> list[str]:
+    def _reasons_of(self, model: KnownModel) -> list[str]:
         reasons = []
         if not self._catalogue.is_current:
             reasons.append("TorchServe does not answer.")
@@ -86,7 +86,7 @@ class Readiness:
             reasons.append(f"{model.name} {model.version} has not answered a picture for {SILENT_S:g} s.")
         return reasons
 
-    def _silence(self, model: ServedModel) -> float:
+    def _silence(self, model: KnownModel) -> float:
         return time.monotonic() - self._answered.get((model.name, model.version), float("-inf"))
 
     def _probe_silent_models(self) -> None:
@@ -105,7 +105,7 @@ class Readiness:
             await self._inference.classify(
                 *key, PROBE_PICTURE, top_k=1, explain=False, request_id="readiness", timeout_s=PROBE_TIMEOUT_S
             )
-        except (ModelGone, WebError) as exc:
+        except (ModelGone, RequestError) as exc:
             logger.debug("%s %s did not answer the readiness probe: %s", *key, exc)
             await asyncio.sleep(PAUSE_S)
         else:

@@ -1,12 +1,57 @@
-"""The answers as /docs shows them. Endpoints write their JSON themselves; the tests hold it against these."""
+"""What is answered: these models read the handler's answers, write this service's, and describe them in /docs."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from marserve.web.models import Weights
+
+
+class _Strict(BaseModel):
+    """From the handler, or from Redis: a field of another type is an error and not converted."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class PredictedClass(_Strict):
+    """One class of /classify."""
+
+    class_id: int = Field(examples=[281])
+    wnid: str | None = Field(description="WordNet id, for ImageNet's classes.", examples=["n02123045"])
+    label: str = Field(examples=["tabby"])
+    probability: float = Field(examples=[0.8312])
+
+
+class CropShares(_Strict):
+    """The part of the upright picture that the network saw, in fractions of its width and height."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+class ActivationMap(_Strict):
+    """Where in the picture the network saw the class."""
+
+    class_id: int
+    map: list[list[float]] = Field(description="Rows from top to bottom, 0 to 1, over the crop.", min_length=1)
+    crop: CropShares
+
+    @model_validator(mode="after")
+    def _is_rectangle(self) -> ActivationMap:
+        if len({len(row) for row in self.map}) != 1:
+            raise ValueError("the map is no rectangle")
+        return self
+
+
+class HandlerAnswer(_Strict):
+    """What the handler says of one picture: classes, highest first, and an explanation where one was requested."""
+
+    predictions: list[PredictedClass]
+    explanation: ActivationMap | None = None
 
 
 class LabelledConfidence(BaseModel):
@@ -16,50 +61,24 @@ class LabelledConfidence(BaseModel):
     confidence: float = Field(ge=0, le=100, description="Percent, two decimals.", examples=[83.12])
 
 
-class Prediction(BaseModel):
-    """One class of /classify."""
-
-    class_id: int = Field(examples=[281])
-    wnid: str | None = Field(description="WordNet id, for ImageNet's classes.", examples=["n02123045"])
-    label: str = Field(examples=["tabby"])
-    probability: float = Field(examples=[0.8312])
-
-
-class Classification(BaseModel):
+class ClassifiedPicture(BaseModel):
     """The answer of /classify."""
 
     model: str = Field(examples=["resnet18"])
     version: str = Field(examples=["1.0"])
     weights: Weights
-    predictions: list[Prediction]
+    predictions: list[PredictedClass]
     cache: Literal["hit", "miss"]
     time_ms: float = Field(description="From the request's headers to this answer.", examples=[12.3])
 
 
-class Crop(BaseModel):
-    """The part of the upright picture that the network saw, in fractions of its width and height."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-
-class Explanation(BaseModel):
-    """Where in the picture the network saw the class."""
-
-    class_id: int
-    map: list[list[float]] = Field(description="Rows from top to bottom, 0 to 1, over the crop.")
-    crop: Crop
-
-
-class ExplainedClassification(Classification):
+class ExplainedPicture(ClassifiedPicture):
     """The answer of /explain."""
 
-    explanation: Explanation
+    explanation: ActivationMap
 
 
-class Model(BaseModel):
+class ListedModel(BaseModel):
     """One model of /models, in its default version."""
 
     name: str
@@ -72,30 +91,32 @@ class Model(BaseModel):
     ready: bool
 
 
-class Limits(BaseModel):
+class ListedLimits(BaseModel):
     """What a client can check before it sends anything."""
 
     max_image_bytes: int
+    max_image_pixels: int
 
 
-class Models(BaseModel):
+class ModelList(BaseModel):
     """The answer of /models."""
 
     default: str | None
-    models: list[Model]
-    limits: Limits
+    models: list[ListedModel]
+    limits: ListedLimits
 
 
-class Health(BaseModel):
+class HealthReport(BaseModel):
     """The answer of /healthz and /readyz."""
 
     status: Literal["ok", "unavailable"]
     reasons: list[str] = []
 
 
-class Error(BaseModel):
+class ErrorAnswer(BaseModel):
     """Every failure."""
 
-    code: int = Field(examples=[503])
-    type: str = Field(examples=["Overloaded"])
+    code: int = Field(description="The HTTP status.")
+    type: str = Field(description="The kind of error, for programs.")
     message: str = Field(description="What to do.")
+    error: str = Field(description="The message again, under the Open Inference Protocol's name for it.")

@@ -1,8 +1,9 @@
-"""One uvicorn process, which ends gracefully."""
+"""One uvicorn process: ends gracefully, and bears callers of all kinds."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import signal
 import socket
@@ -12,9 +13,11 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from marserve.handler.resnet18.errors import InvalidRequest
 from marserve.web.app import create_app
-from marserve.web.protocol import Protocol
+from marserve.web.errors import error_content
 from marserve.web.settings import WebSettings
 
 #: Seconds that an idle connection is kept: longer than load balancers keep theirs (60), which would otherwise send
@@ -22,42 +25,94 @@ from marserve.web.settings import WebSettings
 KEEP_ALIVE_S = 75
 #: Seconds beyond all deadlines for answers to be written.
 WRITE_S = 5
-#: Seconds between being deaf to new connections and closing those that wait for a request: one may be on its way.
+#: Seconds between accepting no more connections and closing those that wait for a request: one may be on its way.
 LINGER_S = 0.5
 
 
-class Server(uvicorn.Server):
-    """On SIGTERM or SIGINT: not ready at once, deaf after ``drain_s``, gone with exit status 0 when all is answered."""
+#: Seconds in which the headers of a request must have arrived, from the connection's opening or their first byte on:
+#: uvicorn itself would wait for ever, and each such connection costs a file descriptor.
+HEADERS_DEADLINE_S = 10.0
+
+
+class GracefulServer(uvicorn.Server):
+    """On SIGTERM or SIGINT: not ready at once; accepts no connections after ``drain_s``; ends with exit status 0 when
+    all is answered.
+    """
 
     def __init__(self, config: uvicorn.Config, *, drain_s: float, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_stop = on_stop
         self._drain_s = drain_s
-        self._deaf_at = math.inf
+        self._close_at = math.inf
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Begin to stop; a second signal ends the wait, and a second SIGINT everything.
 
         Unlike the one it overrides, this does not raise the signal again in the end, which would be exit status 143.
         """
-        if self._deaf_at < math.inf:
-            self._deaf_at = 0
+        if self._close_at < math.inf:
+            self._close_at = 0
             self.force_exit = self.should_exit and sig == signal.SIGINT
             return
-        self._deaf_at = time.monotonic() + self._drain_s
+        self._close_at = time.monotonic() + self._drain_s
         self._on_stop()
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second: whether to stop accepting connections now."""
-        self.should_exit = self.should_exit or time.monotonic() >= self._deaf_at
+        self.should_exit = self.should_exit or time.monotonic() >= self._close_at
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Called when it is to be deaf: what comes on a connection that was kept is still answered, and closes it."""
+        """Called when no more connections are accepted: what comes on a kept one is still answered, and closes it."""
         for server in self.servers:
             server.close()
         await asyncio.sleep(LINGER_S)
         await super().shutdown(sockets)
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """Gives up requests whose headers do not arrive, and answers what is no HTTP in the one error shape."""
+
+    _headers_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A caller has connected."""
+        super().connection_made(transport)
+        self._await_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request has arrived."""
+        super().on_message_begin()
+        if self._headers_timer is None:
+            self._await_headers()
+
+    def on_headers_complete(self) -> None:
+        """The headers of a request have arrived."""
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP."""
+        error = InvalidRequest(f"{msg} Send HTTP/1.1.")
+        body = json.dumps(error_content(error)).encode()
+        self.transport.write(
+            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
+            b"content-length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        self.transport.close()
+
+    def _await_headers(self) -> None:
+        self._headers_timer = self.loop.call_later(HEADERS_DEADLINE_S, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._headers_timer is not None:
+            self._headers_timer.cancel()
+            self._headers_timer = None
 
 
 def create_config(app: FastAPI, settings: WebSettings) -> uvicorn.Config:
@@ -70,7 +125,7 @@ def create_config(app: FastAPI, settings: WebSettings) -> uvicorn.Config:
         host=settings.web_host,
         port=settings.web_port,
         loop="uvloop",
-        http=Protocol,
+        http=PatientProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -86,4 +141,4 @@ def create_config(app: FastAPI, settings: WebSettings) -> uvicorn.Config:
 def serve(settings: WebSettings) -> None:
     """Serve until a signal comes."""
     app = create_app(settings)
-    Server(create_config(app, settings), drain_s=settings.drain_s, on_stop=app.state.stopping.set).run()
+    GracefulServer(create_config(app, settings), drain_s=settings.drain_s, on_stop=app.state.stopping.set).run()

@@ -1,4 +1,4 @@
-"""The parts that endpoints work with."""
+"""What the routes work with, and what a request must pass before anything of its body is read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi import Request
 
 from marserve.web.catalogue import Catalogue
 from marserve.web.classifier import Classifier
-from marserve.web.metrics import Metrics
+from marserve.web.metrics import WebMetrics
 from marserve.web.protection import Admission, Guard
 from marserve.web.readiness import Readiness
 from marserve.web.settings import WebSettings
@@ -19,7 +19,7 @@ class Services:
     """One of each, for one application."""
 
     settings: WebSettings
-    metrics: Metrics
+    metrics: WebMetrics
     guard: Guard
     admission: Admission
     catalogue: Catalogue
@@ -31,3 +31,15 @@ def services_of(request: Request) -> Services:
     """The services of the application that handles ``request``."""
     services: Services = request.app.state.services
     return services
+
+
+async def require_key(request: Request) -> None:
+    """For routes that read: the key."""
+    request.state.caller = services_of(request).guard.check_key(request)
+
+
+async def require_key_and_rate(request: Request) -> None:
+    """For routes that take a picture: the key and the rate."""
+    guard = services_of(request).guard
+    request.state.caller = guard.check_key(request)
+    guard.charge(request.state.caller)

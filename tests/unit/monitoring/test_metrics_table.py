@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from marserve.web.metrics import Metrics
+from marserve.web.metrics import WebMetrics
 from marserve.web.worker_metrics import WorkerMetrics
 from tests.support import REPOSITORY
 
@@ -28,7 +28,7 @@ def declared(section: str) -> dict[str, dict[str, Any]]:
 
 
 def web_metrics() -> set[str]:
-    metrics = Metrics()
+    metrics = WebMetrics()
     own = [family for family in metrics.registry.collect() if not family.name.startswith("process_")]
     names = {family.name + ("_total" if family.type == "counter" else "") for family in own}
     return names | {family.name for family in WorkerMetrics(None).describe()}  # type: ignore[arg-type]

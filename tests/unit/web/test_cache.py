@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from marserve.web.cache import OVERHEAD_BYTES, MemoryCache, cache_key
-from marserve.web.metrics import Metrics
+from marserve.web.metrics import WebMetrics
 from tests.unit.web.fake_torchserve import FakeTorchServe, java_error, predictions_for
 from tests.unit.web.service import Service, StartService, form, until
 
@@ -159,7 +159,7 @@ async def test_first_of_identical_requests_that_leaves_does_not_fail_the_others(
 def memory_cache(**options: float) -> tuple[MemoryCache, list[float]]:
     now = [0.0]
     chosen = {"max_entries": 100, "max_bytes": 10**6, "ttl_s": 10, **options}
-    return MemoryCache(metrics=Metrics(), clock=lambda: now[0], **chosen), now  # type: ignore[arg-type]
+    return MemoryCache(metrics=WebMetrics(), clock=lambda: now[0], **chosen), now  # type: ignore[arg-type]
 
 
 async def test_memory_is_bounded_in_entries_and_what_was_used_lately_stays() -> None:

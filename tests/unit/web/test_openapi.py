@@ -39,3 +39,29 @@ async def test_document_does_not_mention_fastapis_own_error(service: Service) ->
 async def test_the_document_has_the_products_one_version(service: Service) -> None:
     document = json.loads((await service.get("/openapi.json")).body)
     assert document["info"]["version"] == __version__
+
+
+async def test_examples_name_the_address_that_the_document_was_fetched_from(service: Service) -> None:
+    document = (await service.get("/openapi.json")).json
+    assert f"curl -F file=@examples/cat.jpg {service.url}/predict" in document["info"]["description"]
+
+
+async def test_document_has_a_summary_of_its_own_for_each_address(service: Service) -> None:
+    document = (await service.get("/openapi.json")).json
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    summaries = {operation["summary"] for operation in operations}
+    assert "The most probable classes, each with its confidence in percent" in summaries
+    assert not [summary for summary in summaries if " " not in summary]
+
+
+async def test_every_documented_failure_has_an_example_of_its_own_status(service: Service) -> None:
+    document = (await service.get("/openapi.json")).json
+    checked = 0
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                example = response.get("content", {}).get("application/json", {}).get("example")
+                if example is not None:
+                    assert str(example["code"]) == status
+                    checked += 1
+    assert checked > 50

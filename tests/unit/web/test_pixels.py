@@ -7,7 +7,7 @@ import io
 import pytest
 from PIL import Image
 
-from marserve.web.errors import ImageTooLarge
+from marserve.handler.resnet18.errors import ImageTooLarge
 from marserve.web.protection import check_pixels
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import StartService

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from marserve.web import protocol
+from marserve.web import server
 from tests.unit.web.service import Service
 
 pytestmark = pytest.mark.anyio
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "HEADERS_DEADLINE_S", 0.3)
+    monkeypatch.setattr(server, "HEADERS_DEADLINE_S", 0.3)
 
 
 async def talk(service: Service, *pieces: bytes) -> bytes:
@@ -68,15 +68,15 @@ async def test_what_is_no_http_is_answered_in_the_one_shape(service: Service) ->
 async def test_small_answers_are_not_delayed_by_nagle(service: Service) -> None:
     """uvicorn's sockets for several workers lack TCP_NODELAY, at some 40 ms a request; ours must have it."""
     seen = []
-    original = protocol.Protocol.connection_made
+    original = server.PatientProtocol.connection_made
 
-    def look(self: protocol.Protocol, transport: asyncio.Transport) -> None:
+    def look(self: server.PatientProtocol, transport: asyncio.Transport) -> None:
         connection = transport.get_extra_info("socket")
         seen.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         original(self, transport)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(protocol.Protocol, "connection_made", look)
+        patch.setattr(server.PatientProtocol, "connection_made", look)
         await talk(service, b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert seen
     assert all(seen)

@@ -102,7 +102,7 @@ async def test_failures_are_answered_in_one_shape_and_do_not_fail_the_next_reque
     torchserve.behaviour = behaviour
     reply = await service.post("/classify", b"picture")
     assert (reply.status, reply.json["code"], reply.json["type"]) == (status, status, kind)
-    assert set(reply.json) == {"code", "type", "message"}
+    assert set(reply.json) == {"code", "type", "message", "error"}
     assert "/" not in reply.json["message"]
     assert "org." not in reply.json["message"]
     assert ("Retry-After" in reply.headers) == (status in {503, 504})
@@ -128,7 +128,7 @@ async def test_what_the_handler_says_is_passed_on(
 
     torchserve.behaviour = refuse
     reply = await service.post("/classify", b"picture")
-    assert (reply.status, reply.json) == (status, error)
+    assert (reply.status, reply.json) == (status, {**error, "error": error["message"]})
     assert "Retry-After" not in reply.headers
     assert await service.metric('web_upstream_errors_total{kind="HandlerRefused"}') == 0
 

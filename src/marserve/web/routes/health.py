@@ -8,22 +8,25 @@ from starlette.responses import JSONResponse, Response
 
 from marserve.web.errors import RETRY_RESTART_S
 from marserve.web.openapi import WITH_KEY
-from marserve.web.protection import require_key
-from marserve.web.schemas import Health
-from marserve.web.services import services_of
+from marserve.web.schemas import HealthReport
+from marserve.web.services import require_key, services_of
 
-router = APIRouter(tags=["operation"])
+router = APIRouter(tags=["Operation"])
 
 
 @router.head("/healthz", include_in_schema=False)
-@router.get("/healthz", response_model=Health)
+@router.get("/healthz", response_model=HealthReport)
 async def healthz() -> Response:
-    """The process is up; it says nothing about TorchServe, since a restart of this process would not help that."""
+    """The process is up. It says nothing about TorchServe, since a restart of this process would not help that."""
     return JSONResponse({"status": "ok", "reasons": []})
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz", response_model=Health, responses={503: {"model": Health, "description": "Not ready, and why."}})
+@router.get(
+    "/readyz",
+    response_model=HealthReport,
+    responses={503: {"model": HealthReport, "description": "Not ready, and why."}},
+)
 async def readyz(request: Request) -> Response:
     """Pictures are being answered: a worker is READY, and a prediction succeeded lately."""
     reasons = services_of(request).readiness.reasons()

@@ -9,19 +9,25 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
-from marserve.web.answers import Answer
+from marserve.handler.resnet18.errors import InvalidImage, InvalidRequest, RequestError
+from marserve.handler.resnet18.requests import MAX_TOP_K
 from marserve.web.bodies import stream_body
-from marserve.web.errors import InvalidImage, InvalidRequest, ModelUnavailable, WebError
-from marserve.web.models import ServedModel
-from marserve.web.oip.metadata import SERVER, model_metadata
-from marserve.web.oip.request import InferenceRequest, parse_inference_request
-from marserve.web.oip.response import encode_response, needed_top_k
-from marserve.web.openapi import COMMON, WITH_KEY, WITH_WORK
-from marserve.web.parameters import MAX_TOP_K
-from marserve.web.protection import require_key, require_key_and_rate
+from marserve.web.errors import ModelUnavailable
+from marserve.web.models import KnownModel
+from marserve.web.oip import (
+    CLASS_ID,
+    INPUT,
+    LABEL,
+    PROBABILITIES,
+    InferenceRequest,
+    encode_response,
+    needed_top_k,
+    parse_inference_request,
+)
+from marserve.web.openapi import COMMON, WITH_MODEL, WITH_WORK, failures
 from marserve.web.readiness import PROBE_PICTURE
-from marserve.web.schemas import Error
-from marserve.web.services import Services, services_of
+from marserve.web.schemas import HandlerAnswer
+from marserve.web.services import Services, require_key, require_key_and_rate, services_of
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
 
@@ -35,8 +41,11 @@ VersionInPath = Annotated[str, Path(max_length=50, examples=["1.0"])]
 #: A grey square, in base64 as JSON needs it.
 EXAMPLE_PICTURE = base64.b64encode(PROBE_PICTURE).decode()
 
-NOT_READY: dict[int | str, dict[str, Any]] = {**COMMON, 503: {"model": Error, "description": "Not ready."}}
-WITH_MODEL = {**WITH_KEY, 404: {"model": Error, "description": "No such model is served."}, 503: NOT_READY[503]}
+SERVER: dict[str, Any] = {
+    "name": "torchserve-resnet18",
+    "version": "1",
+    "extensions": ["binary_tensor_data", "classification"],
+}
 INFERENCE_BODY = {
     "requestBody": {
         "required": True,
@@ -57,7 +66,7 @@ INFERENCE_BODY = {
 
 @router.get("", responses=COMMON)
 async def server() -> dict[str, Any]:
-    """About the server."""
+    """The server's name and what it can do."""
     return SERVER
 
 
@@ -67,9 +76,9 @@ async def live() -> dict[str, bool]:
     return {"live": True}
 
 
-@router.get("/health/ready", responses=NOT_READY)
+@router.get("/health/ready", responses={**COMMON, **failures({ModelUnavailable: "Not ready."})})
 async def ready(request: Request) -> dict[str, bool]:
-    """As /readyz."""
+    """Pictures are being answered, as for /readyz."""
     reasons = services_of(request).readiness.reasons()
     if reasons:
         raise ModelUnavailable(" ".join(reasons))
@@ -79,11 +88,22 @@ async def ready(request: Request) -> dict[str, bool]:
 @router.get("/models/{model}", responses=WITH_MODEL, dependencies=[Depends(require_key)])
 @router.get("/models/{model}/versions/{version}", responses=WITH_MODEL, dependencies=[Depends(require_key)])
 async def metadata(request: Request, model: ModelInPath, version: VersionInPath | None = None) -> dict[str, Any]:
-    """The tensors of a model."""
+    """The inputs and outputs of a model."""
     catalogue = services_of(request).catalogue
     served = catalogue.find(model, version)
     versions = [other.version for other in catalogue.models() if other.name == served.name]
-    return model_metadata(served, versions, _class_count(served))
+    return {
+        "name": served.name,
+        "versions": versions,
+        "platform": "torchserve",
+        # -1 is any size.
+        "inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [-1, 1]}],
+        "outputs": [
+            {"name": PROBABILITIES, "datatype": "FP32", "shape": [-1, _class_count(served)]},
+            {"name": CLASS_ID, "datatype": "INT64", "shape": [-1, -1]},
+            {"name": LABEL, "datatype": "BYTES", "shape": [-1, -1]},
+        ],
+    }
 
 
 @router.get("/models/{model}/ready", responses=WITH_MODEL, dependencies=[Depends(require_key)])
@@ -116,12 +136,12 @@ async def infer(request: Request, model: ModelInPath, version: VersionInPath | N
         served = services.catalogue.find(model, version)
         class_count = _class_count(served)
         body = await _read_body(request, services)
-        asked = parse_inference_request(body, request.headers.get(HEADER_LENGTH))
-        services.guard.charge(request.state.caller, len(asked.pictures) - 1)  # the first one is paid for
-        top_k = needed_top_k(asked, class_count)
-        answers = await _classify_all(request, services, asked, served, top_k)
-    encoded = encode_response(asked, answers, model=served.name, version=served.version, class_count=class_count)
-    request.state.log.update(model=served.name, version=served.version, pictures=len(asked.pictures))
+        inference = parse_inference_request(body, request.headers.get(HEADER_LENGTH))
+        services.guard.charge(request.state.caller, len(inference.pictures) - 1)  # the first one is paid for
+        top_k = needed_top_k(inference, class_count)
+        answers = await _classify_all(request, services, inference, served, top_k)
+    encoded = encode_response(inference, answers, model=served.name, version=served.version, class_count=class_count)
+    request.state.log.update(model=served.name, version=served.version, pictures=len(inference.pictures))
     if encoded.header_length is None:
         return Response(encoded.body, media_type="application/json")
     headers = {HEADER_LENGTH: str(encoded.header_length)}
@@ -140,12 +160,12 @@ async def _read_body(request: Request, services: Services) -> bytes:
 
 
 async def _classify_all(
-    request: Request, services: Services, asked: InferenceRequest, served: ServedModel, top_k: int
-) -> list[Answer]:
+    request: Request, services: Services, inference: InferenceRequest, served: KnownModel, top_k: int
+) -> list[HandlerAnswer]:
     """The answers in the order of the pictures; raises the error of the first picture that has one."""
     places = asyncio.Semaphore(PICTURES_AT_ONCE)
 
-    async def classify(picture: bytes) -> Answer | WebError:
+    async def classify(picture: bytes) -> HandlerAnswer | RequestError:
         async with places:
             try:
                 if not picture:
@@ -157,22 +177,22 @@ async def _classify_all(
                     model=served.name,
                     version=served.version,
                 )
-            except WebError as error:
+            except RequestError as error:
                 return error
             return classified.answer
 
     answers = []
-    for answer in await asyncio.gather(*[classify(picture) for picture in asked.pictures]):
-        if isinstance(answer, WebError):
+    for answer in await asyncio.gather(*[classify(picture) for picture in inference.pictures]):
+        if isinstance(answer, RequestError):
             raise answer
         answers.append(answer)
     return answers
 
 
-def _class_count(served: ServedModel) -> int:
+def _class_count(served: KnownModel) -> int:
     """The size of the tensor of probabilities."""
     if served.description.class_count is None:
-        raise ModelUnavailable(f"{served.name} {served.version} has not told its number of classes yet.")
+        raise ModelUnavailable(f"{served.name} {served.version} has not reported its number of classes yet.")
     if served.description.class_count > MAX_TOP_K:
         raise InvalidRequest(f"Models of more than {MAX_TOP_K} classes are not served by this protocol; use /classify.")
     return served.description.class_count

@@ -1,51 +1,101 @@
-"""A picture in, what is on it out: /predict, /classify, /explain."""
+"""A picture in, what is on it out: /predict, /classify, /explain; and /models, which can be named for it."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
+from pydantic import TypeAdapter
 from starlette.responses import Response
 
+from marserve.handler.resnet18.requests import MAX_TOP_K
+from marserve.web.bodies import read_picture
 from marserve.web.classifier import Classified
 from marserve.web.heatmap import render_heatmap
-from marserve.web.openapi import PICTURE_BODY, WITH_WORK
-from marserve.web.parameters import ModelName, TopK
-from marserve.web.protection import require_key_and_rate
-from marserve.web.schemas import Classification, ExplainedClassification, LabelledConfidence
-from marserve.web.services import services_of
-from marserve.web.uploads import read_picture
+from marserve.web.openapi import PICTURE_BODY, WITH_KEY, WITH_WORK
+from marserve.web.schemas import (
+    ClassifiedPicture,
+    ExplainedPicture,
+    LabelledConfidence,
+    ListedLimits,
+    ListedModel,
+    ModelList,
+)
+from marserve.web.services import require_key, require_key_and_rate, services_of
 
-router = APIRouter(tags=["pictures"], dependencies=[Depends(require_key_and_rate)])
+router = APIRouter(tags=["Pictures"])
+
+WORK = [Depends(require_key_and_rate)]
+TopK = Annotated[int, Query(ge=1, le=MAX_TOP_K, description="How many classes, the most probable first.")]
+ModelName = Annotated[
+    str | None,
+    Query(max_length=200, description="A name from /models; not given: the default model.", examples=["resnet18"]),
+]
+LABELLED_CONFIDENCES = TypeAdapter(list[LabelledConfidence])
 
 
-@router.post("/predict", response_model=list[LabelledConfidence], responses=WITH_WORK, openapi_extra=PICTURE_BODY)
+@router.get("/models", response_model=ModelList, responses=WITH_KEY, dependencies=[Depends(require_key)])
+async def models(request: Request) -> Response:
+    """The models that are served, and which one answers where none is named."""
+    services = services_of(request)
+    served = services.catalogue.models()
+    default = services.catalogue.default()
+    listed = [
+        ListedModel(
+            name=model.name,
+            version=model.version,
+            versions=[other.version for other in served if other.name == model.name],
+            architecture=model.description.architecture,
+            class_count=model.description.class_count,
+            weights=model.weights,
+            precision=model.description.precision,
+            ready=services.readiness.is_ready(model),
+        )
+        for model in served
+        if model.reported.is_default
+    ]
+    limits = ListedLimits(
+        max_image_bytes=services.settings.max_image_bytes, max_image_pixels=services.settings.max_image_pixels
+    )
+    content = ModelList(default=default.name if default else None, models=listed, limits=limits)
+    return _json(content.model_dump_json())
+
+
+@router.post(
+    "/predict",
+    response_model=list[LabelledConfidence],
+    responses=WITH_WORK,
+    openapi_extra=PICTURE_BODY,
+    dependencies=WORK,
+)
 async def predict(request: Request, top_k: TopK = 3, model: ModelName = None) -> Response:
     """The most probable classes, each with its confidence in percent."""
     classified = await _classify(request, top_k=top_k, model=model)
     content = [
-        {"label": prediction["label"], "confidence": round(prediction["probability"] * 100, 2)}
-        for prediction in classified.answer["predictions"]
+        LabelledConfidence(label=predicted.label, confidence=round(predicted.probability * 100, 2))
+        for predicted in classified.answer.predictions
     ]
-    return _answer(content, classified)
+    return _json(LABELLED_CONFIDENCES.dump_json(content), _headers(classified))
 
 
-@router.post("/classify", response_model=Classification, responses=WITH_WORK, openapi_extra=PICTURE_BODY)
+@router.post(
+    "/classify", response_model=ClassifiedPicture, responses=WITH_WORK, openapi_extra=PICTURE_BODY, dependencies=WORK
+)
 async def classify(request: Request, top_k: TopK = 5, model: ModelName = None) -> Response:
     """The most probable classes with everything that is known about them and the model."""
     started = time.perf_counter()
     classified = await _classify(request, top_k=top_k, model=model)
-    return _answer(_describe(classified, started), classified)
+    return _json(ClassifiedPicture(**_describe(classified, started)).model_dump_json(), _headers(classified))
 
 
 @router.post(
     "/explain",
-    response_model=ExplainedClassification,
+    response_model=ExplainedPicture,
     responses={**WITH_WORK, 200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}},
     openapi_extra=PICTURE_BODY,
+    dependencies=WORK,
 )
 async def explain(
     request: Request,
@@ -53,20 +103,21 @@ async def explain(
     model: ModelName = None,
     format: Annotated[  # noqa: A002 - the parameter's public name
         Literal["json", "png"],
-        Query(description="png: the map alone, to lay over the crop that X-Explanation-Crop tells."),
+        Query(description="png: the map alone, to lay over the crop that X-Explanation-Crop names."),
     ] = "json",
 ) -> Response:
-    """As /classify, with where in the picture the most probable class was seen: its class activation map."""
+    """As /classify, with the class activation map: where in the picture the most probable class was seen."""
     started = time.perf_counter()
     classified = await _classify(request, top_k=top_k, model=model, explain=True)
-    explanation = classified.answer["explanation"]
+    explanation = classified.answer.explanation
+    assert explanation is not None  # noqa: S101 - the classifier has checked it
     if format == "json":
-        return _answer({**_describe(classified, started), "explanation": explanation}, classified)
+        content = ExplainedPicture(**_describe(classified, started), explanation=explanation)
+        return _json(content.model_dump_json(), _headers(classified))
     # Some milliseconds of work, beside the event loop.
-    picture = await asyncio.to_thread(render_heatmap, explanation["map"])
-    crop = explanation.get("crop", {})
-    headers = {"X-Explanation-Crop": ",".join(f"{side}={crop[side]:.6g}" for side in sorted(crop))}
-    return Response(picture, headers={**_headers(classified), **headers}, media_type="image/png")
+    picture = await asyncio.to_thread(render_heatmap, explanation.map)
+    crop = ",".join(f"{side}={share:.6g}" for side, share in sorted(explanation.crop))
+    return Response(picture, headers={**_headers(classified), "X-Explanation-Crop": crop}, media_type="image/png")
 
 
 async def _classify(request: Request, *, top_k: int, model: str | None, explain: bool = False) -> Classified:
@@ -85,20 +136,15 @@ async def _classify(request: Request, *, top_k: int, model: str | None, explain:
     return classified
 
 
-def _describe(classified: Classified, started: float) -> dict[str, object]:
+def _describe(classified: Classified, started: float) -> dict[str, Any]:
     return {
         "model": classified.model.name,
         "version": classified.model.version,
         "weights": classified.model.weights,
-        "predictions": classified.answer["predictions"],
+        "predictions": classified.answer.predictions,
         "cache": classified.cache,
         "time_ms": round((time.perf_counter() - started) * 1000, 2),
     }
-
-
-def _answer(content: object, classified: Classified) -> Response:
-    body = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    return Response(body, headers=_headers(classified), media_type="application/json")
 
 
 def _headers(classified: Classified) -> dict[str, str]:
@@ -108,3 +154,7 @@ def _headers(classified: Classified) -> dict[str, str]:
         "X-Model-Version": classified.model.version,
         "X-Weights": classified.model.weights,
     }
+
+
+def _json(content: str | bytes, headers: dict[str, str] | None = None) -> Response:
+    return Response(content, headers=headers, media_type="application/json")

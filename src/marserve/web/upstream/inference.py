@@ -10,17 +10,16 @@ import re
 import time
 from urllib.parse import quote
 
+from marserve.handler.resnet18.errors import ImageTooLarge, RequestError
 from marserve.torchserve.key_file import REFUSED_TOKEN
 from marserve.web.errors import (
     DeadlineExceeded,
     HandlerRefused,
-    ImageTooLarge,
     InferenceFailed,
     ModelUnavailable,
     Overloaded,
-    WebError,
 )
-from marserve.web.metrics import Metrics
+from marserve.web.metrics import WebMetrics
 from marserve.web.upstream.connection import (
     TorchServeGarbage,
     TorchServeTimeout,
@@ -57,14 +56,14 @@ class WorkerDied(Exception):  # noqa: N818
 class Inference:
     """Predictions and explanations of pictures."""
 
-    def __init__(self, connection: UpstreamConnection, metrics: Metrics) -> None:
+    def __init__(self, connection: UpstreamConnection, metrics: WebMetrics) -> None:
         self._connection = connection
         self._metrics = metrics
 
     async def classify(
         self, name: str, version: str, picture: bytes, *, top_k: int, explain: bool, request_id: str, timeout_s: float
     ) -> bytes:
-        """The body of the handler's answer. Raises ModelGone, or the WebError that the caller is to see."""
+        """The body of the handler's answer. Raises ModelGone, or the RequestError that the caller is to see."""
         path = f"/{'explanations' if explain else 'predictions'}/{quote(name)}/{quote(version)}"
         headers = {
             "Content-Type": "application/octet-stream",  # TorchServe decodes text and JSON, and loses a form
@@ -104,7 +103,7 @@ class Inference:
         raise error
 
 
-def error_of(reply: UpstreamReply) -> WebError | ModelGone | WorkerDied:
+def error_of(reply: UpstreamReply) -> RequestError | ModelGone | WorkerDied:
     """What an answer with another status than 200 means, without TorchServe's Java text and paths."""
     content = _read(reply.body)
     kind, message = content.get("type"), content.get("message")

@@ -1,16 +1,18 @@
-"""A request for inference, in JSON or with the binary tensor extension."""
+"""The Open Inference Protocol, version 2, as Triton and KServe speak it: tensors in, tensors out."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import json
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from marserve.web.errors import InvalidParameter, InvalidRequest
-from marserve.web.oip.tensors import split_bytes_tensor
-from marserve.web.parameters import MAX_TOP_K
+from marserve.handler.resnet18.errors import InvalidParameter, InvalidRequest
+from marserve.handler.resnet18.requests import MAX_TOP_K
+from marserve.web.schemas import HandlerAnswer
 
 INPUT = "image"
 PROBABILITIES = "probabilities"
@@ -20,11 +22,13 @@ OUTPUTS = (PROBABILITIES, CLASS_ID, LABEL)
 #: Pictures of one request.
 MAX_PICTURES = 32
 DEFAULT_TOP_K = 5
+#: Before each element of a BYTES tensor in binary form: its length.
+LENGTH = struct.Struct("<I")
 
 
 @dataclass(frozen=True)
-class Output:
-    """A tensor that is asked for."""
+class RequestedTensor:
+    """An output that is requested."""
 
     name: str
     #: Whether it comes after the JSON, in binary form.
@@ -39,7 +43,7 @@ class InferenceRequest:
 
     id: str | None
     pictures: list[bytes]
-    outputs: list[Output]
+    outputs: list[RequestedTensor]
     #: Width of ``class_id`` and ``label``.
     top_k: int
 
@@ -92,7 +96,7 @@ def _read_pictures(inputs: object, binary: memoryview) -> list[bytes]:
         return _decode(tensor.get("data"), shape[0])
     if type(size) is not int or size != len(binary):
         raise InvalidRequest("binary_data_size must be the number of bytes after the JSON.")
-    return split_bytes_tensor(binary, shape[0])
+    return _split_bytes_tensor(binary, shape[0])
 
 
 def _decode(data: object, count: int) -> list[bytes]:
@@ -110,22 +114,22 @@ def _decode(data: object, count: int) -> list[bytes]:
         ) from exc
 
 
-def _read_outputs(outputs: object, *, is_binary: bool) -> list[Output]:
+def _read_outputs(outputs: object, *, is_binary: bool) -> list[RequestedTensor]:
     if outputs is None or outputs == []:
-        return [Output(name, is_binary) for name in OUTPUTS]
+        return [RequestedTensor(name, is_binary) for name in OUTPUTS]
     if not isinstance(outputs, list):
         raise InvalidRequest('"outputs" must be a list.')
     return [_read_output(output, is_binary) for output in outputs]
 
 
-def _read_output(output: object, is_binary: bool) -> Output:
+def _read_output(output: object, is_binary: bool) -> RequestedTensor:
     if not isinstance(output, dict) or output.get("name") not in OUTPUTS:
         raise InvalidRequest(f"The outputs are {', '.join(OUTPUTS)}.")
     parameters = _object(output, "parameters")
     classification = _read_count(parameters, "classification", 0)
     if classification and output["name"] != PROBABILITIES:
-        raise InvalidParameter(f'Only "{PROBABILITIES}" can be asked for with a classification (class_count).')
-    return Output(output["name"], parameters.get("binary_data", is_binary) is True, classification)
+        raise InvalidParameter(f'Only "{PROBABILITIES}" takes a classification (class_count).')
+    return RequestedTensor(output["name"], parameters.get("binary_data", is_binary) is True, classification)
 
 
 def _read_count(parameters: dict[str, Any], name: str, default: int) -> int:
@@ -144,3 +148,96 @@ def _object(content: dict[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidRequest(f'"{name}" must be an object.')
     return value
+
+
+@dataclass(frozen=True)
+class EncodedResponse:
+    """A body, and the length of its JSON where tensors follow it."""
+
+    body: bytes
+    header_length: int | None
+
+
+def needed_top_k(request: InferenceRequest, class_count: int) -> int:
+    """How many classes of each picture the outputs need: all of them only for the plain probabilities."""
+    needs = [
+        (output.classification or class_count) if output.name == PROBABILITIES else request.top_k
+        for output in request.outputs
+    ]
+    return min(max(needs), class_count)
+
+
+def encode_response(
+    request: InferenceRequest, answers: Sequence[HandlerAnswer], *, model: str, version: str, class_count: int
+) -> EncodedResponse:
+    """The response to ``request`` with the answer of each of its pictures."""
+    tensors = [_tensor(output, request.top_k, answers, class_count) for output in request.outputs]
+    content: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": []}
+    if request.id is not None:
+        content["id"] = request.id
+    binary = []
+    for output, (datatype, rows) in zip(request.outputs, tensors, strict=True):
+        values = [value for row in rows for value in row]
+        tensor: dict[str, Any] = {"name": output.name, "datatype": datatype, "shape": [len(rows), len(rows[0])]}
+        if output.is_binary:
+            binary.append(_to_binary(datatype, values))
+            tensor["parameters"] = {"binary_data_size": len(binary[-1])}
+        else:
+            tensor["data"] = values
+        content["outputs"].append(tensor)
+    header = json.dumps(content, separators=(",", ":")).encode()
+    return EncodedResponse(b"".join([header, *binary]), len(header) if binary else None)
+
+
+def _tensor(
+    output: RequestedTensor, top_k: int, answers: Sequence[HandlerAnswer], class_count: int
+) -> tuple[str, list[list[Any]]]:
+    """Datatype and rows, one a picture."""
+    predictions = [answer.predictions for answer in answers]
+    if output.classification:
+        return "BYTES", [
+            [f"{entry.probability:f}:{entry.class_id}:{entry.label}" for entry in row[: output.classification]]
+            for row in predictions
+        ]
+    if output.name == CLASS_ID:
+        return "INT64", [[entry.class_id for entry in row[:top_k]] for row in predictions]
+    if output.name == LABEL:
+        return "BYTES", [[entry.label for entry in row[:top_k]] for row in predictions]
+    rows = []
+    for row in predictions:
+        probabilities = [0.0] * class_count
+        for entry in row:
+            probabilities[entry.class_id] = entry.probability
+        rows.append(probabilities)
+    return "FP32", rows
+
+
+def _split_bytes_tensor(data: memoryview, count: int) -> list[bytes]:
+    """The ``count`` elements of a BYTES tensor, each a 32-bit little-endian length and so many bytes.
+
+    Raises InvalidRequest where ``data`` is not exactly that.
+    """
+    elements = []
+    offset = 0
+    for _ in range(count):
+        if offset + LENGTH.size > len(data):
+            raise InvalidRequest(
+                "The binary tensor ends before its last element: check its shape and binary_data_size."
+            )
+        (length,) = LENGTH.unpack_from(data, offset)
+        offset += LENGTH.size
+        if offset + length > len(data):
+            raise InvalidRequest("An element of the binary tensor is longer than the tensor: check binary_data_size.")
+        elements.append(bytes(data[offset : offset + length]))
+        offset += length
+    if offset != len(data):
+        raise InvalidRequest("The binary tensor goes on after its last element: check its shape and binary_data_size.")
+    return elements
+
+
+def _to_binary(datatype: str, values: Sequence[float] | Sequence[str]) -> bytes:
+    """``values`` of FP32, INT64 or BYTES in the protocol's binary form."""
+    if datatype == "BYTES":
+        encoded = [str(value).encode() for value in values]
+        return b"".join(LENGTH.pack(len(element)) + element for element in encoded)
+    return struct.pack(f"<{len(values)}{'f' if datatype == 'FP32' else 'q'}", *values)

@@ -1,1 +1,0 @@
-"""What surrounds every request, whatever it asks for."""
