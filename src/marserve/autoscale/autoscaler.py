@@ -40,7 +40,7 @@ class ModelSample:
 
 
 class WatchedModel:
-    """What was seen of a model, as far back as decisions sample."""
+    """What was seen of a model, as far back as decisions reach."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules

@@ -44,14 +44,15 @@ Running = list[tuple[Service, "subprocess.Popen[bytes]"]]
 def serve(options: Options, ports: Ports) -> int:
     """Start the stack of ``ports.web_port`` and, unless detached, stay until it is stopped. Answers the exit status."""
     run_directory = RunDirectory(ports.web_port)
-    with locked(run_directory.lock, on_wait=lambda: _say_waiting(ports), timeout_s=LOCK_S):
+    waiting = f"Another command is at work on web port {ports.web_port}; waiting for it ..."
+    with locked(run_directory.lock, on_wait=lambda: say(waiting), timeout_s=LOCK_S):
         earlier = State.read(run_directory.state)
         if earlier is not None and is_running(earlier):
             say(f"Already running on web port {ports.web_port}; nothing was changed.")
             if ignored := sorted({name for name, _ in _choices(options).items() - earlier.choices.items()}):
                 again = f"{command('stop')} --port {ports.web_port}, then the same command again"
                 complain(f"Without effect, since it was started otherwise: {', '.join(ignored)}. To apply: {again}.")
-            _say_addresses(earlier, run_directory)
+            say("\n".join(addresses(earlier, run_directory)))
             return 0
         _clear(earlier, run_directory)
         state, running = _start(options, ports, run_directory)
@@ -160,8 +161,8 @@ def _stay(state: State, running: Running, run_directory: RunDirectory) -> int:
     ignore_stop_signals()
     for service, process in running:
         if status and process.returncode is not None:
-            complain(f"{service.name} ended by itself (status {process.returncode}):\n{service.reason()}")
-            complain(f"Logs: {run_directory.logs}")
+            problem = f"{service.name} ended by itself (status {process.returncode})"
+            complain(str(service.failure(problem, service.reason())))
     with locked(run_directory.lock, timeout_s=LOCK_S):
         # Should another serve have taken over meanwhile, all that is left here is the other's.
         current = State.read(run_directory.state)
@@ -218,14 +219,4 @@ def _descendants(process: psutil.Process) -> list[psutil.Process]:
 
 
 def _say_ready(state: State, run_directory: RunDirectory) -> None:
-    say("Ready.")
-    _say_addresses(state, run_directory)
-
-
-def _say_addresses(state: State, run_directory: RunDirectory) -> None:
-    for line in addresses(state, run_directory):
-        say(line)
-
-
-def _say_waiting(ports: Ports) -> None:
-    say(f"Another command is at work on web port {ports.web_port}; waiting for it ...")
+    say("\n".join(["Ready.", *addresses(state, run_directory)]))

@@ -6,9 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from marserve.autoscale.rules import Assignment
 from marserve.errors import MarserveError
@@ -19,82 +20,69 @@ from marserve.system.ports import LOOPBACK
 from marserve.system.processes import start_service
 from marserve.system.waiting import wait_until
 
-#: Seconds until a service of this package must work; TorchServe, before it in the stack, does so by then.
-DEADLINE_S = 60.0
 #: Lines at the end of a log that say why a service ended.
 LINES = 5
 
 
-class Service(Protocol):
-    """A server process."""
+class Service(ABC):
+    """A server process of the stack, with a log of its own."""
 
-    @property
-    def name(self) -> str:
-        """What a person calls it."""
-
-    @property
-    def port_names(self) -> Sequence[str]:
-        """The fields of Ports that it listens on; they must be free."""
-
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start the process, in a session of its own."""
-
-    def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        """Return when it does its work; raises MarserveError with the reason when it cannot."""
-
-    def reason(self) -> str:
-        """Why the process ended, out of its logs."""
-
-
-class PackageService:
-    """A service that is a package of Marserve, run as ``python -m``, with one log."""
-
+    #: What a person calls it.
     name: str
+    #: The fields of Ports that it listens on; they must be free.
     port_names: Sequence[str] = ()
-    package: str
+    log_name: str
+    #: Seconds until it must work.
+    deadline_s = 60.0
 
     def __init__(self, run_directory: RunDirectory) -> None:
         self._run_directory = run_directory
-        self.log = run_directory.logs / f"{self.package}.log"
+        self.log = run_directory.logs / self.log_name
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """See ``Service``."""
-        command = [sys.executable, "-m", f"marserve.{self.package}", *self.arguments()]
-        return start_service(command, self.environment(), self.log, cwd=self._run_directory.path)
-
-    def arguments(self) -> Sequence[str]:
-        """What it is started with."""
-        return ()
+    @abstractmethod
+    def command(self) -> Sequence[str]:
+        """Its command line."""
 
     def environment(self) -> dict[str, str]:
         """The caller's environment, in which the stack decides what belongs to it."""
         return dict(os.environ)
 
+    def start(self) -> subprocess.Popen[bytes]:
+        return start_service(self.command(), self.environment(), self.log, cwd=self._run_directory.path)
+
+    @abstractmethod
     def is_ready(self) -> bool:
-        """Whether it does its work."""
-        raise NotImplementedError
+        """Whether it does its work. Raises MarserveError, with the reason, where it is known that it never will."""
 
     def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        """See ``Service``."""
-        if wait_until(self.is_ready, DEADLINE_S, while_alive=lambda: process.poll() is None):
-            return
-        problem = "ended at once" if process.poll() is not None else f"was not ready in {DEADLINE_S:.0f} seconds"
-        raise MarserveError(
-            f"{self.name[0].upper()}{self.name[1:]} {problem}:\n{self.reason()}\nLogs: {self._run_directory.logs}"
-        )
+        """Return when it does its work; raises MarserveError with the reason when it cannot."""
+        known = wait_until(lambda: process.poll() is not None or self.is_ready(), self.deadline_s)
+        if process.poll() is not None:
+            raise self.failure(f"{self.name} ended at once", self.reason())
+        if not known:
+            raise self.failure(f"{self.name} was not ready in {self.deadline_s:.0f} seconds", self.reason_for_delay())
+
+    def failure(self, problem: str, reason: str) -> MarserveError:
+        """What a person is told."""
+        indented = textwrap.indent(reason, "  ")
+        return MarserveError(f"{problem[0].upper()}{problem[1:]}:\n{indented}\nLogs: {self._run_directory.logs}")
 
     def reason(self) -> str:
-        """The last warnings and errors of its log, or whatever stands there last."""
+        """Why the process ended: the last warnings and errors of its log, or whatever stands there last."""
         texts = [text for text in map(_complaint, _lines(self.log)) if text]
-        return "\n".join(f"  {text}" for text in texts[-LINES:] or ["The log holds no reason."])
+        return "\n".join(texts[-LINES:] or ["The log holds no reason."])
+
+    def reason_for_delay(self) -> str:
+        """Why it is not ready though the process is there."""
+        return self.reason()
 
 
-class WebService(PackageService):
+class WebService(Service):
     """The stack's public face, on ``host``; any other setting of its own comes from the caller's environment."""
 
     name = "the web service"
     port_names = ("web_port",)
-    package = "web"
+    log_name = "web.log"
 
     def __init__(self, ports: Ports, run_directory: RunDirectory, host: str, *, default_model: str) -> None:
         super().__init__(run_directory)
@@ -102,8 +90,10 @@ class WebService(PackageService):
         self._default_model = default_model
         self._host = host
 
+    def command(self) -> Sequence[str]:
+        return (sys.executable, "-m", "marserve.web")
+
     def environment(self) -> dict[str, str]:
-        """See ``PackageService``."""
         return os.environ | {
             "MARSERVE_WEB_HOST": self._host,
             "MARSERVE_WEB_PORT": str(self._ports.web_port),
@@ -114,16 +104,15 @@ class WebService(PackageService):
         }
 
     def is_ready(self) -> bool:
-        """Whether it says that pictures can be classified."""
         reply = request("GET", self._ports.web_port, "/readyz", host=reachable_address(self._host))
         return reply is not None and reply.status == 200
 
 
-class AutoscalerService(PackageService):
+class AutoscalerService(Service):
     """Adds and takes away workers; it listens nowhere, and explains its decisions in its log."""
 
     name = "the autoscaler"
-    package = "autoscale"
+    log_name = "autoscale.log"
     #: What its first line says.
     begun = "Watching "
 
@@ -131,12 +120,10 @@ class AutoscalerService(PackageService):
         super().__init__(run_directory)
         self._assignment = assignment
 
-    def arguments(self) -> Sequence[str]:
-        """See ``PackageService``."""
-        return (self._assignment.as_json(),)
+    def command(self) -> Sequence[str]:
+        return (sys.executable, "-m", "marserve.autoscale", self._assignment.as_json())
 
     def is_ready(self) -> bool:
-        """Whether it has begun to watch."""
         return any(self.begun in line for line in _lines(self.log))
 
 

@@ -5,23 +5,28 @@ It is started directly: the ``torchserve`` command is a Python process that leav
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import distribution
 from pathlib import Path
 
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.cpu import THREADS_VARIABLE
-from marserve.paths import CONFIG
+from marserve.paths import CONFIG, EXAMPLE_PICTURE
 from marserve.stack.cores import Concurrency
 from marserve.stack.ports import Ports
-from marserve.stack.readiness import wait_until_ready
 from marserve.stack.run_directory import RunDirectory
+from marserve.stack.services import Service
+from marserve.system.loopback import request
 from marserve.system.ports import LOOPBACK
-from marserve.system.processes import start_service
+from marserve.terminal import Progress
 from marserve.torchserve import failures, properties
+from marserve.torchserve.key_file import read_keys
+from marserve.torchserve.models import model_path, parse_version
 from marserve.web.settings import WebSettings
 
 LOG4J_CONFIG = "-Dlog4j.configurationFile="
@@ -31,6 +36,8 @@ OVERHEAD_BYTES = 500_000
 OWN_HEAP_MB = 1000
 #: Of the machine's memory, what Java's heap may take at most: the workers need the rest.
 HEAP_SHARE = 0.5
+#: Seconds for the first prediction of a model.
+PREDICTION_S = 30.0
 
 
 def read_configuration() -> dict[str, str]:
@@ -129,12 +136,16 @@ def process_environment(run_directory: RunDirectory, temp: Path, concurrency: Co
     return environment
 
 
-class TorchServe:
-    """The model server as one of the stack's services."""
+class TorchServe(Service):
+    """The model server. It is ready when each model has classified a picture: its own ping is 200 long before that."""
 
     name = "TorchServe"
     #: The gRPC ports are dealt with apart: they give way when taken.
     port_names = ("inference_port", "management_port", "metrics_port")
+    #: What Java prints by itself, before its own logs begin.
+    log_name = failures.CONSOLE_LOG
+    #: TorchServe itself gives a worker two minutes to start.
+    deadline_s = 150.0
 
     def __init__(
         self,
@@ -149,38 +160,63 @@ class TorchServe:
         model_api: bool = False,
     ) -> None:
         """``limits``: see ``size_limits``."""
+        super().__init__(run_directory)
         self._java = java
         self._ports = ports
-        self._run_directory = run_directory
         self._temp = temp
-        self._models = models
+        self._waiting = list(models)
         self._concurrency = concurrency
-        self._limits = limits
-        self._model_api = model_api
+        own = settings(read_configuration(), ports, run_directory, models, concurrency, model_api=model_api)
+        self._settings = {**own, **limits}
+        self._progress = Progress("Loading the models")
+
+    def command(self) -> Sequence[str]:
+        return command(self._java, str(self._settings["vmargs"]), self._run_directory, self._temp)
+
+    def environment(self) -> dict[str, str]:
+        return process_environment(self._run_directory, self._temp, self._concurrency)
 
     def start(self) -> subprocess.Popen[bytes]:
         """Write its configuration and start it."""
-        chosen = settings(
-            read_configuration(),
-            self._ports,
-            self._run_directory,
-            self._models,
-            self._concurrency,
-            model_api=self._model_api,
-        )
-        chosen.update(self._limits)
-        self._run_directory.config.write_text(properties.render(chosen), encoding="ascii")
-        return start_service(
-            command(self._java, str(chosen["vmargs"]), self._run_directory, self._temp),
-            process_environment(self._run_directory, self._temp, self._concurrency),
-            self._run_directory.logs / failures.CONSOLE_LOG,
-            cwd=self._run_directory.path,
-        )
+        self._run_directory.config.write_text(properties.render(self._settings), encoding="ascii")
+        return super().start()
 
     def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        """Return when every model answers; raises MarserveError with the reason when one cannot."""
-        wait_until_ready(process, self._models, self._ports, self._run_directory)
+        with self._progress:
+            super().wait_until_ready(process)
+
+    def is_ready(self) -> bool:
+        self._progress.update(", ".join(self._waiting))
+        logs = self._run_directory.logs
+        if failures.worker_was_lost(logs) or failures.archive_was_refused(logs):
+            time.sleep(0.5)  # for the rest of the message to be written
+            raise self.failure("a worker could not start", failures.worker_reason(logs))
+        self._waiting = [model for model in self._waiting if not self._answers(model)]
+        return not self._waiting
+
+    def _answers(self, model: str) -> bool:
+        if not self._run_directory.key_file.exists():  # Java has not come that far
+            return False
+        keys = read_keys(self._run_directory.key_file)
+        management, inference = (keys.tokens[kind].key for kind in ("management", "inference"))
+        reply = request("GET", self._ports.management_port, model_path(model), token=management)
+        if reply is None or reply.status != 200 or not parse_version(json.loads(reply.body)[0]).ready_workers:
+            return False
+        reply = request(
+            "POST",
+            self._ports.inference_port,
+            f"/predictions/{model}",
+            token=inference,
+            body=EXAMPLE_PICTURE.read_bytes(),
+            timeout_s=PREDICTION_S,
+        )
+        if reply is not None and reply.status != 200:
+            text = reply.body.decode(errors="replace").strip()
+            raise MarserveError(f"{model} answers its first prediction with status {reply.status}: {text}")
+        return reply is not None
 
     def reason(self) -> str:
-        """Why the process ended, in its own words."""
         return failures.server_reason(self._run_directory.logs)
+
+    def reason_for_delay(self) -> str:
+        return f"No answer from {' and '.join(self._waiting)}.\n{failures.worker_reason(self._run_directory.logs)}"

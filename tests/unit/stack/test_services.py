@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from marserve.errors import MarserveError
-from marserve.stack import services
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.services import WebService
@@ -38,18 +37,18 @@ def test_what_belongs_to_the_stack_is_not_the_callers_to_set(
 @pytest.mark.parametrize(
     ("log", "reason"),
     [
-        pytest.param("web: MARSERVE_WEB_PORT=x is no port\n", "  web: MARSERVE_WEB_PORT=x is no port", id="plain-text"),
+        pytest.param("web: MARSERVE_WEB_PORT=x is no port\n", "web: MARSERVE_WEB_PORT=x is no port", id="plain-text"),
         pytest.param(
             '{"level": "INFO", "message": "request"}\n{"level": "ERROR", "message": "Port taken"}\n',
-            "  Port taken",
+            "Port taken",
             id="errors-only",
         ),
         pytest.param(
             '{"level": "CRITICAL", "message": "A task has ended", "exception": "Traceback\\n  frame\\nKeyError: 1"}\n',
-            "  A task has ended: KeyError: 1",
+            "A task has ended: KeyError: 1",
             id="exception",
         ),
-        pytest.param('{"level": "INFO", "message": "request"}\n', "  The log holds no reason.", id="nothing"),
+        pytest.param('{"level": "INFO", "message": "request"}\n', "The log holds no reason.", id="nothing"),
     ],
 )
 def test_the_reason_is_what_the_log_complains_about(service: WebService, log: str, reason: str) -> None:
@@ -66,7 +65,7 @@ def test_a_service_that_ends_at_once_stops_the_start_with_its_reason(service: We
 
 
 def test_a_service_that_never_is_ready_stops_the_start(service: WebService, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "DEADLINE_S", 0.3)
+    monkeypatch.setattr(service, "deadline_s", 0.3)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         with pytest.raises(MarserveError, match="was not ready"):
             service.wait_until_ready(process)
