@@ -29,15 +29,23 @@ RUN = HOME / ".run"
 MODEL_STORE = HOME / "model_store"
 
 
-def command(text: str) -> str:
-    """``text``, such as ``scale resnet18 --workers 2``, as it works where the person is: in a clone by its scripts."""
+def door(text: str) -> str:
+    """``text``, such as ``scale resnet18 --workers 2``, as a command that works here: in a clone by its scripts."""
     if CLONE is None:
         return f"marserve {text}"
     scripts = CLONE / "scripts"
-    door = text if (scripts / text.split()[0]).exists() else f"marserve {text}"
-    return f"./scripts/{door}" if Path.cwd() == CLONE else f"{shlex.quote(str(scripts))}/{door}"
+    script = text if (scripts / text.split()[0]).exists() else f"marserve {text}"
+    return f"./scripts/{script}" if Path.cwd() == CLONE else f"{shlex.quote(str(scripts))}/{script}"
+
+
+def command(text: str) -> str:
+    """As ``door``, and for the stack that MARSERVE_WEB_PORT names, so that it works when it is pasted."""
+    port, name = os.environ.get("MARSERVE_WEB_PORT", ""), text.split()[0]
+    if port in ("", "5000") or name == "build":
+        return door(text)
+    return f"MARSERVE_WEB_PORT={port} {door(text)}" if name == "serve" else f"{door(text)} --port {port}"
 
 
 def as_here(text: str) -> str:
-    """``text`` with each command that it names, such as ``marserve stop``, as it works where the person is."""
-    return re.sub(r"\bmarserve ([a-z]+)\b", lambda match: command(match[1]), text)
+    """``text`` with each command that it names, such as ``marserve stop``, as it works here."""
+    return re.sub(r"\bmarserve ([a-z]+)\b", lambda match: door(match[1]), text)

@@ -21,7 +21,7 @@ from marserve.paths import as_here
 from marserve.running import run_command
 from marserve.setup.environment import continue_in_environment
 from marserve.terminal import complain
-from marserve.variables import prepare_environment
+from marserve.variables import prepare_environment, variable
 
 #: Each command, which is a module of this package, and what it does.
 COMMANDS = {
@@ -92,6 +92,8 @@ def read(name: str, arguments: Sequence[str]) -> argparse.Namespace:
 
 def _run(name: str, arguments: Sequence[str]) -> int:
     options = read(name, arguments)
+    if port := getattr(options, "port", None):
+        os.environ[variable("web_port")] = str(port)  # so that what is said names this stack
     command = _module(name)
     if command.NEEDS is not None:
         continue_in_environment(command.NEEDS, name, arguments)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from marserve.arguments import UsageError, add_archive_options, address, bounds, file, positive, whole
 from marserve.autoscale.rules import Rules
 from marserve.errors import MarserveError
-from marserve.paths import command
+from marserve.paths import door
 from marserve.stack.options import Options
 from marserve.stack.ports import Ports, PortsTakenError
 from marserve.variables import given_variables
@@ -98,7 +98,7 @@ def same_command(arguments: Sequence[str], variables: Mapping[str, str]) -> str:
     """The line that gives the same command with these variables; what is secret must be filled in."""
     words = (
         *(f"{name}={shlex.quote(value)}" for name, value in variables.items()),
-        command("serve"),
+        door("serve"),
         *map(shlex.quote, arguments),
     )
     return " ".join(words)

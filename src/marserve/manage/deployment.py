@@ -18,7 +18,6 @@ from marserve.manage.rollback import read_before, replace_default, write_before
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.scaling import check_memory, start_workers
 from marserve.paths import command
-from marserve.stack.ports import Ports
 from marserve.system.files import replacing
 from marserve.torchserve.models import ModelVersion
 from marserve.torchserve.worker_process import inspect_workers
@@ -126,10 +125,9 @@ def deploy(stack: RunningStack, plan: Plan, *, confirm: Confirm, report: Report)
 def check_plan(stack: RunningStack, plan: Plan, versions: Sequence[ModelVersion]) -> None:
     """Raise MarserveError for everything that can be known to be wrong beforehand."""
     if not stack.allows_registration:
-        variable = "" if stack.ports.web_port == Ports.web_port else f"MARSERVE_WEB_PORT={stack.ports.web_port} "
         raise MarserveError(
             "This stack takes no new archives while it runs. Start it again as it was, with --model-api:\n"
-            f"  {variable}{command('stop')} && {variable}{command('serve --detach --model-api')}"
+            f"  {command('stop')} && {command('serve --detach --model-api')}"
         )
     if plan.archive.version in {listed.version for listed in versions}:
         raise MarserveError(

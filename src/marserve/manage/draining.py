@@ -106,7 +106,7 @@ def keep_for_rollback(change: Change, version: ModelVersion) -> None:
         return
     if wait_until_idle(change, version, IDLE_S):
         set_workers(change, version, KEPT_WORKERS)
-        change.report(f"{version} keeps {KEPT_WORKERS} worker, for {command('rollback')}.")
+        change.report(f"{version} keeps {KEPT_WORKERS} worker, for {command(f'rollback {version.model}')}.")
     else:
         change.report(f"{version} is still requested by name, and so keeps its {len(version.workers)} workers.")
 

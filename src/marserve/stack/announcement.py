@@ -6,7 +6,6 @@ import shlex
 from pathlib import Path
 
 from marserve.paths import CLONE, EXAMPLE_PICTURE, command
-from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.state import State
 from marserve.system.loopback import reachable_address
@@ -25,7 +24,7 @@ def addresses(state: State, run_directory: RunDirectory) -> list[str]:
         f"  {'metrics:':<20}{web}/metrics, http://{LOOPBACK}:{ports.metrics_port}/metrics",
         f"  {'logs:':<20}{run_directory.logs}",
         f"Try it:   curl -F file=@{_shown(EXAMPLE_PICTURE)} {web}/predict",
-        f"Stop it:  {command('stop')}{_port(ports)}",
+        f"Stop it:  {command('stop')}",
     ]
     return lines
 
@@ -40,10 +39,6 @@ def _url_host(address: str) -> str:
 
 def _remark(trained: bool) -> str:
     return "" if trained else "  (untrained: its labels mean nothing)"
-
-
-def _port(ports: Ports) -> str:
-    return "" if ports.web_port == Ports.web_port else f" --port {ports.web_port}"
 
 
 def _shown(path: Path) -> str:

@@ -50,7 +50,7 @@ def serve(options: Options, ports: Ports) -> int:
         if earlier is not None and is_running(earlier):
             say(f"Already running on web port {ports.web_port}; nothing was changed.")
             if ignored := sorted({name for name, _ in _choices(options).items() - earlier.choices.items()}):
-                again = f"{command('stop')} --port {ports.web_port}, then the same command again"
+                again = f"{command('stop')}, then the same command again"
                 complain(f"Without effect, since it was started otherwise: {', '.join(ignored)}. To apply: {again}.")
             say("\n".join(addresses(earlier, run_directory)))
             return 0

@@ -102,9 +102,20 @@ def test_messages_name_the_command_that_works_where_the_person_is(
     (clone / "scripts" / "stop").touch()
     monkeypatch.setattr(paths, "CLONE", clone)
     monkeypatch.chdir(clone)
+    monkeypatch.delenv("MARSERVE_WEB_PORT", raising=False)
     assert command("stop") == "./scripts/stop"
     assert as_here("marserve scale resnet18") == "./scripts/marserve scale resnet18"
     monkeypatch.chdir(tmp_path)
     assert command("scale resnet18") == f"'{clone}/scripts'/marserve scale resnet18"
     monkeypatch.setattr(paths, "CLONE", None)
     assert command("stop") == "marserve stop"
+    monkeypatch.setenv("MARSERVE_WEB_PORT", "5001")
+    assert command("rollback resnet18") == "marserve rollback resnet18 --port 5001"
+    assert command("serve --detach") == "MARSERVE_WEB_PORT=5001 marserve serve --detach"
+    assert command("build") == as_here("marserve build") == "marserve build"
+
+
+def test_what_is_said_names_the_stack_of_the_option() -> None:
+    done = bare_python("token", "--port", "5999")
+    assert done.returncode == 1
+    assert f"MARSERVE_WEB_PORT=5999 {REPOSITORY}/scripts/serve" in done.stderr

@@ -90,5 +90,5 @@ def test_stopping_twice_before_anything_is_set_up_is_no_failure(tmp_path: Path) 
         assert (done.returncode, done.stdout, done.stderr) == (0, "Nothing is running on web port 5999.\n", "")
     refused = run(clone / "scripts" / "token", cwd=tmp_path, MARSERVE_WEB_PORT="5999")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert f"start it with {clone}/scripts/serve" in refused.stderr
+    assert f"start it with MARSERVE_WEB_PORT=5999 {clone}/scripts/serve" in refused.stderr
     assert not (clone / ".venv").exists()

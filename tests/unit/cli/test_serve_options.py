@@ -114,6 +114,7 @@ def test_what_a_running_stack_was_not_started_with_is_said_to_have_no_effect(
     monkeypatch.setattr(lifecycle, "RunDirectory", lambda _: directory)
     monkeypatch.setattr(lifecycle, "is_running", lambda _: True)
     monkeypatch.setenv("MARSERVE_MAX_IN_FLIGHT", "8")
+    monkeypatch.setenv("MARSERVE_WEB_PORT", "5123")
     options = Options(detach=True, workers=2, model_api=True)
     state = State(Ports(web_port=5123), "", ProcessRecord("serve", 1, 0.0), choices=given_variables() | options.given())
     directory.path.mkdir()
@@ -127,4 +128,4 @@ def test_what_a_running_stack_was_not_started_with_is_said_to_have_no_effect(
     assert lifecycle.serve(Options(workers=4), state.ports) == 0
     other = capsys.readouterr().err
     assert "Without effect, since it was started otherwise: --workers, MARSERVE_MAX_IN_FLIGHT." in other
-    assert "./scripts/stop --port 5123" in other
+    assert "To apply: ./scripts/stop --port 5123, then the same command again." in other

@@ -36,9 +36,13 @@ def test_the_option_decides(arguments: list[str], model_api: bool, tmp_path: Pat
     assert a_stack(tmp_path, model_api=options.model_api).allows_registration == model_api
 
 
-def test_a_stack_that_takes_none_says_how_to_start_one_that_does(tmp_path: Path) -> None:
+def test_a_stack_that_takes_none_says_how_to_start_one_that_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARSERVE_WEB_PORT", "5100")
     stack = a_stack(tmp_path, model_api=False, web_port=5100)
     plan = Plan("resnet18", ArchiveFile(tmp_path, "2.0"), [tmp_path], 0.9, None, False, False)
     with pytest.raises(MarserveError) as refused:
         check_plan(stack, plan, [a_version()])
-    assert "MARSERVE_WEB_PORT=5100 ./scripts/serve --detach --model-api" in str(refused.value)
+    again = "./scripts/stop --port 5100 && MARSERVE_WEB_PORT=5100 ./scripts/serve --detach --model-api"
+    assert again in str(refused.value)
