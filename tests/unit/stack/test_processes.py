@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from marserve.stack import lifecycle
@@ -60,29 +59,6 @@ def test_a_worker_whose_server_is_gone_is_found_by_its_directory(tmp_path: Path)
         finally:
             orphan.kill()
             other.kill()
-
-
-def test_a_process_that_ignores_the_request_is_ended(tmp_path: Path) -> None:
-    stubborn = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); {SLEEP}"
-    with subprocess.Popen([sys.executable, "-c", stubborn], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        found = processes.running(processes.record("x", process.pid))
-        assert found is not None
-        processes.end_processes([found], grace_s=0.5)
-        assert process.wait(10) == -signal.SIGKILL
-
-
-@pytest.mark.timeout(60)
-def test_nobody_waits_for_the_parent_of_an_ended_process() -> None:
-    negligent = f"import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', '{SLEEP}'])\n"
-    negligent += "print(p.pid, flush=True); time.sleep(120)"
-    with subprocess.Popen([sys.executable, "-c", negligent], stdout=subprocess.PIPE) as parent:
-        assert parent.stdout is not None
-        child = psutil.Process(int(parent.stdout.readline()))
-        processes.end_processes([child], grace_s=300)
-        assert child.status() == psutil.STATUS_ZOMBIE
-        parent.kill()
 
 
 def test_a_state_survives_being_written_and_anything_else_is_none(
