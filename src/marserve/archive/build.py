@@ -44,7 +44,7 @@ class ArchiveError(MarserveError):
 
 @dataclass(frozen=True)
 class BuiltArchive:
-    """The archive asked for; ``rebuilt`` is false where the one at hand was up to date."""
+    """The requested archive; ``rebuilt`` is false where the one at hand was up to date."""
 
     path: Path
     rebuilt: bool

@@ -74,7 +74,7 @@ def quantize_export(
     if problem is not None and not trained:
         report("  The weights are random, so their answers mean nothing and are not held against int8.")
     elif problem is not None and accept_accuracy_loss:
-        report(f"  Accepted as asked: {problem}.")
+        report(f"  Accepted, as requested: {problem}.")
     elif problem is not None:
         raise AccuracyError(
             f"{problem}. Calibrate with more pictures, or with pictures more like those to be classified; or accept it "

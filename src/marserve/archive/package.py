@@ -64,7 +64,7 @@ def _write_reproducibly(packed: Path, destination: Path) -> None:
 
 
 def read_model_config(options: BuildOptions) -> bytes:
-    """model-config.yaml with the precision asked for, its comments kept; checked."""
+    """model-config.yaml with the requested precision, its comments kept; checked."""
     text = options.model_config.read_text(encoding="utf-8")
     if options.precision is not None:
         text, replaced = re.subn(r"(?m)^(\s+precision:).*$", rf"\1 {options.precision}", text)

@@ -75,16 +75,16 @@ def verify(archive: Path, picture: Path, expected: Mapping[str, NDArray[np.float
         importlib.import_module("resnet18_handler")
         manifest = json.loads(Path(unpacked, "MAR-INF", "MANIFEST.json").read_text())["model"]
         service = ModelLoaderFactory.get_model_loader().load(manifest["modelName"], unpacked, manifest["handler"])
-        description = _ask(service, {}, {"describe": "True"})
+        description = _request(service, {}, {"describe": "True"})
         precision = description["running"]["precision"]
-        answer = _ask(service, {"body": picture.read_bytes()}, {"X-Top-K": "1000"})
+        answer = _request(service, {"body": picture.read_bytes()}, {"X-Top-K": "1000"})
         shown = [prediction["class_id"] for prediction in answer["predictions"]]
         served = [prediction["probability"] for prediction in answer["predictions"]]
         _compare(np.array(served), expected["served"][shown], f"The {precision} answer", TOLERANCE[precision])
         _check_torch_engine(Path(unpacked), picture, expected["torch"])
 
 
-def _ask(service: Any, fields: dict[str, Any], headers: dict[str, str]) -> Any:
+def _request(service: Any, fields: dict[str, Any], headers: dict[str, str]) -> Any:
     context = service.context
     context.request_processor, context.request_ids = [RequestProcessor(headers)], {0: "verify"}
     (body,) = service._entry_point([fields], context)

@@ -1,4 +1,4 @@
-"""The file that results are kept in: what is in it is not asked again, and a killed run leaves it fit to go on."""
+"""The file that results are kept in: what is in it is not sent again, and a killed run leaves it fit to go on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-from marserve.classify.results import Known, ResultFormat
+from marserve.classify.results import KnownResult, ResultFormat
 from marserve.client.predictions import Classification
 from marserve.pictures import PictureFile
 from marserve.system.files import replacing
@@ -25,7 +25,7 @@ class ResultFile:
     """Results are appended in the order of the answers, each whole and at once. Use it in ``with``."""
 
     def __init__(self, path: Path, form: ResultFormat, *, top_k: int, model: str | None) -> None:
-        """``top_k`` and ``model`` are what is asked now: results of another question are asked again."""
+        """``top_k`` and ``model`` are those of this run: pictures with results of others are sent again."""
         self._path = path.resolve()  # a link stays one
         self._form = form
         self._top_k = top_k
@@ -45,7 +45,7 @@ class ResultFile:
         """Those of ``pictures`` that have no result yet; the file is made fit for theirs.
 
         What was cut off in the middle, and results of pictures that have changed since, are removed. Results of
-        pictures that are not asked about now stay. Raises ResultFileError, or OSError.
+        pictures that this run is not given stay. Raises ResultFileError, or OSError.
         """
         self._descriptor = self._lock(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666))
         text = self._path.read_bytes().decode(ENCODING, ERRORS)
@@ -56,15 +56,15 @@ class ResultFile:
                 "or another --output."
             )
         known = {}
-        asked = {picture.path: picture for picture in pictures}
+        given = {picture.path: picture for picture in pictures}
         for result in self._form.decode(text[len(header) :]):
-            picture = asked.get(result.picture.path)
+            picture = given.get(result.picture.path)
             if picture is None or self._answers(result, picture):
                 known[result.picture.path] = result
         wanted = header + "".join(result.text for result in known.values())
         if wanted != text:
             self._replace(wanted)
-        return [picture for picture in asked.values() if picture.path not in known]
+        return [picture for picture in given.values() if picture.path not in known]
 
     def add(self, picture: PictureFile, answer: Classification) -> None:
         """Append a result: in one write, so that a process that is killed leaves it whole or not at all."""
@@ -72,7 +72,7 @@ class ResultFile:
         while content:  # a full disk may take a part
             content = content[os.write(self._descriptor, content) :]
 
-    def _answers(self, result: Known, picture: PictureFile) -> bool:
+    def _answers(self, result: KnownResult, picture: PictureFile) -> bool:
         return result.picture == picture and result.top_k == self._top_k and self._model in {None, result.model}
 
     def _lock(self, descriptor: int) -> int:

@@ -40,7 +40,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownResult:
     """A result that is there already."""
 
     picture: PictureFile
@@ -62,7 +62,7 @@ class ResultFormat(Protocol):
     def may_begin(self, text: str) -> bool:
         """Whether ``text`` may be a file of results, cut off anywhere, and not something that must not be lost."""
 
-    def decode(self, text: str) -> Iterator[Known]:
+    def decode(self, text: str) -> Iterator[KnownResult]:
         """The results in ``text``, which begins after the header; what was cut off in the middle is left out."""
 
 
@@ -95,7 +95,7 @@ class JsonLines:
         """Whether ``text`` begins like a result."""
         return _is_prefix(text, '{"path":')
 
-    def decode(self, text: str) -> Iterator[Known]:
+    def decode(self, text: str) -> Iterator[KnownResult]:
         """The whole lines of ``text``."""
         for line in text.split("\n")[:-1]:
             result = _read_line(line)
@@ -118,7 +118,7 @@ class Csv:
         return _to_csv(self._columns)
 
     def encode(self, picture: PictureFile, answer: Classification) -> str:
-        """One result; cells stay empty where the model has fewer classes than were asked for."""
+        """One result; cells stay empty where the model has fewer classes than ``top_k``."""
         cells: list[object] = [*astuple(picture), answer.model, answer.version, answer.weights]
         for prediction in answer.predictions[: self._top_k]:
             cells += astuple(prediction)
@@ -128,7 +128,7 @@ class Csv:
         """Whether ``text`` begins with these columns."""
         return _is_prefix(text, self.header())
 
-    def decode(self, text: str) -> Iterator[Known]:
+    def decode(self, text: str) -> Iterator[KnownResult]:
         """The whole rows of ``text``; a path may hold line breaks."""
         whole = text[: text.rfind("\n") + 1]
         for cells in csv.reader(io.StringIO(whole, newline="")):
@@ -136,14 +136,14 @@ class Csv:
                 continue
             path, size, mtime_ns, model, *_ = cells
             if _is_integer(size) and _is_integer(mtime_ns):
-                yield Known(PictureFile(path, int(size), int(mtime_ns)), self._top_k, model, _to_csv(cells))
+                yield KnownResult(PictureFile(path, int(size), int(mtime_ns)), self._top_k, model, _to_csv(cells))
 
 
-def _read_line(line: str) -> Known | None:
+def _read_line(line: str) -> KnownResult | None:
     try:
         content = json.loads(line)
         picture = PictureFile(content["path"], content["size"], content["mtime_ns"])
-        return Known(picture, content["top_k"], content["model"], line + "\n")
+        return KnownResult(picture, content["top_k"], content["model"], line + "\n")
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -38,7 +38,7 @@ class _AttemptError(Exception):
 
 
 @dataclass(frozen=True)
-class Limits:
+class DownloadLimits:
     """How long and how often a download is tried."""
 
     #: To each single address of the host.
@@ -55,7 +55,7 @@ class Limits:
     line_interval_s: float = 5
 
 
-def download(file: PublishedFile, directory: Path, *, report: Callable[[str], None], limits: Limits) -> str:
+def download(file: PublishedFile, directory: Path, *, report: Callable[[str], None], limits: DownloadLimits) -> str:
     """Fetch ``file`` to ``directory / file.cache_name`` and return its whole SHA-256.
 
     The file appears under its name only when it is whole and its digest is right, and any number of processes may
@@ -83,7 +83,7 @@ def download(file: PublishedFile, directory: Path, *, report: Callable[[str], No
     return sha256
 
 
-def _fetch(file: PublishedFile, sink: BinaryIO, report: Callable[[str], None], limits: Limits) -> None:
+def _fetch(file: PublishedFile, sink: BinaryIO, report: Callable[[str], None], limits: DownloadLimits) -> None:
     """Write the body to ``sink``; after a broken connection, go on where it broke if the server can do that."""
     import requests
 
@@ -107,7 +107,7 @@ def _fetch(file: PublishedFile, sink: BinaryIO, report: Callable[[str], None], l
             time.sleep(pause_s)
 
 
-def _request(url: str, offset: int, limits: Limits) -> requests.Response:
+def _request(url: str, offset: int, limits: DownloadLimits) -> requests.Response:
     """GET ``url`` from ``offset`` on and return once the answer's head is here; raises requests.RequestException.
 
     requests alone bounds neither name resolution nor, for a host with many addresses, the time to connect: without

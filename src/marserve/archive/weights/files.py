@@ -150,7 +150,7 @@ _DAMAGED = (
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """The state dict in ``path``, out of its checkpoint and without the prefixes of wrappers.
 
-    Raises WeightsError for a file that is damaged, is not weights, or asks for code to be run.
+    Raises WeightsError for a file that is damaged, is not weights, or wants code to be run.
     """
     content = _read_safetensors(path) if (kind := recognise(path)) is Format.SAFETENSORS else _read_torch(path, kind)
     for key in _CHECKPOINT_KEYS:

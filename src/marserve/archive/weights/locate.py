@@ -1,4 +1,4 @@
-"""Where an archive's weights come from: what was asked for, else the first trained ones that can be had."""
+"""Where an archive's weights come from: the given file, else the first trained ones that can be had."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-from marserve.archive.weights.download import DownloadFailed, Limits, download
+from marserve.archive.weights.download import DownloadFailed, DownloadLimits, download
 from marserve.archive.weights.files import WeightsError, WeightsFile, recognise, sha256_of
 from marserve.archive.weights.published import PublishedFile, mirror_file, official_file
 from marserve.archive.weights.state_dict import SEED
@@ -28,7 +28,7 @@ class Sources:
 
     official: Callable[[str], PublishedFile] = official_file
     mirror: Callable[[str], PublishedFile | None] = mirror_file
-    limits: Limits = field(default_factory=Limits)
+    limits: DownloadLimits = field(default_factory=DownloadLimits)
 
 
 def locate_weights(
@@ -107,7 +107,7 @@ def _cached(offers: Sequence[PublishedFile], report: Report) -> WeightsFile | No
     return None
 
 
-def _downloaded(offers: Sequence[PublishedFile], report: Report, limits: Limits) -> WeightsFile | None:
+def _downloaded(offers: Sequence[PublishedFile], report: Report, limits: DownloadLimits) -> WeightsFile | None:
     for offer in offers:
         report(f"Downloading {offer.url} ...")
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from marserve.archive.weights.download import DownloadFailed, Limits, download
+from marserve.archive.weights.download import DownloadFailed, DownloadLimits, download
 from marserve.archive.weights.published import PublishedFile
 from tests.unit.archive.weights.weights_server import Behaviour, WeightsServer, cut, send, status
 
@@ -23,15 +23,17 @@ NAME = f"network-{SHA256[:8]}.pth"
 LOGIN_PAGE = b"<!DOCTYPE html>\n<html><head><title>Guest\n  &amp; visitor login</title></head></html>"
 
 
-def fetch(url: str, directory: Path, *, limits: Limits | None = None, sha256: str = SHA256) -> tuple[str, list[str]]:
+def fetch(
+    url: str, directory: Path, *, limits: DownloadLimits | None = None, sha256: str = SHA256
+) -> tuple[str, list[str]]:
     """Download ``url`` with no pauses; the digest, and the lines that were reported."""
     lines: list[str] = []
-    limits = replace(limits or Limits(), attempts=3, first_pause_s=0, line_interval_s=0)
+    limits = replace(limits or DownloadLimits(), attempts=3, first_pause_s=0, line_interval_s=0)
     found = download(PublishedFile(url, NAME, sha256, "test"), directory, report=lines.append, limits=limits)
     return found, lines
 
 
-def refused(url: str, directory: Path, *, limits: Limits | None = None, sha256: str = SHA256) -> str:
+def refused(url: str, directory: Path, *, limits: DownloadLimits | None = None, sha256: str = SHA256) -> str:
     """The reason why ``url`` cannot be had."""
     with pytest.raises(DownloadFailed) as failure:
         fetch(url, directory, limits=limits, sha256=sha256)
@@ -120,7 +122,7 @@ def test_download_starts_over_where_the_server_cannot_resume(
 
 
 def test_stalled_body_is_resumed(server: WeightsServer, cache: Path) -> None:
-    limits = Limits(stall_s=0.3)
+    limits = DownloadLimits(stall_s=0.3)
     found, lines = fetch(server.on("/file", server.stall(CONTENT, HALF), send(CONTENT)), cache, limits=limits)
     assert found == SHA256
     assert any("Read timed out" in line for line in lines)
@@ -128,10 +130,10 @@ def test_stalled_body_is_resumed(server: WeightsServer, cache: Path) -> None:
 
 @pytest.mark.parametrize(
     ("limits", "reason"),
-    [(Limits(answer_s=0.3), "no answer within 0.3 seconds"), (Limits(stall_s=0.3), "Read timed out")],
+    [(DownloadLimits(answer_s=0.3), "no answer within 0.3 seconds"), (DownloadLimits(stall_s=0.3), "Read timed out")],
 )
 def test_server_that_never_answers_is_given_up_at_once(
-    server: WeightsServer, cache: Path, limits: Limits, reason: str
+    server: WeightsServer, cache: Path, limits: DownloadLimits, reason: str
 ) -> None:
     assert reason in refused(server.on("/file", server.hang), cache, limits=limits)
     assert len(server.requests) == 1
@@ -147,7 +149,7 @@ def test_name_resolution_that_hangs_is_given_up(cache: Path, monkeypatch: pytest
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     try:
         assert "no answer within 0.3 seconds" in refused(
-            "http://weights.invalid/file", cache, limits=Limits(answer_s=0.3)
+            "http://weights.invalid/file", cache, limits=DownloadLimits(answer_s=0.3)
         )
     finally:
         over.set()
@@ -157,7 +159,7 @@ def test_name_resolution_that_hangs_is_given_up(cache: Path, monkeypatch: pytest
 def test_address_that_cannot_be_reached_is_tried_once(cache: Path, url: str) -> None:
     lines: list[str] = []
     with pytest.raises(DownloadFailed):
-        download(PublishedFile(url, NAME, SHA256, "test"), cache, report=lines.append, limits=Limits())
+        download(PublishedFile(url, NAME, SHA256, "test"), cache, report=lines.append, limits=DownloadLimits())
     assert lines == []
     assert list(cache.iterdir()) == []
 
@@ -220,7 +222,7 @@ def test_interrupted_download_leaves_nothing(server: WeightsServer, cache: Path)
 
     file = PublishedFile(server.on("/file", send(CONTENT)), NAME, SHA256, "test")
     with pytest.raises(KeyboardInterrupt):
-        download(file, cache, report=interrupt, limits=Limits(line_interval_s=0))
+        download(file, cache, report=interrupt, limits=DownloadLimits(line_interval_s=0))
     assert list(cache.iterdir()) == []
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from marserve.archive.weights import PublishedFile, Sources, WeightsError, WeightsFile, locate, locate_weights
-from marserve.archive.weights.download import Limits
+from marserve.archive.weights.download import DownloadLimits
 from marserve.archive.weights.published import mirror_file, official_file
 from marserve.handler.resnet18.errors import ConfigurationError
 from tests.unit.archive.weights.weights_server import WeightsServer, send, status
 
 OFFICIAL = b"official weights"
 MIRRORED = b"the same weights as safetensors"
-LIMITS = Limits(attempts=2, first_pause_s=0)
+LIMITS = DownloadLimits(attempts=2, first_pause_s=0)
 UNTRAINED = WeightsFile(None, "untrained (seed 18)", None, trained=False)
 
 
