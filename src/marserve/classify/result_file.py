@@ -10,6 +10,7 @@ from types import TracebackType
 
 from marserve.classify.results import KnownResult, ResultFormat
 from marserve.client.predictions import Classification
+from marserve.errors import MarserveError
 from marserve.pictures import PictureFile
 from marserve.system.files import replacing
 
@@ -17,18 +18,17 @@ from marserve.system.files import replacing
 ENCODING, ERRORS = "utf-8", "surrogateescape"
 
 
-class ResultFileError(Exception):
+class ResultFileError(MarserveError):
     """The file cannot be gone on with; the message says what to do."""
 
 
 class ResultFile:
     """Results are appended in the order of the answers, each whole and at once. Use it in ``with``."""
 
-    def __init__(self, path: Path, form: ResultFormat, *, top_k: int, model: str | None) -> None:
-        """``top_k`` and ``model`` are those of this run: pictures with results of others are sent again."""
+    def __init__(self, path: Path, form: ResultFormat, *, model: str | None) -> None:
+        """``model`` is this run's: pictures with results of another, or with another ``top_k``, are sent again."""
         self._path = path.resolve()  # a link stays one
         self._form = form
-        self._top_k = top_k
         self._model = model
         self._descriptor = -1
 
@@ -49,7 +49,7 @@ class ResultFile:
         """
         self._descriptor = self._lock(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666))
         text = self._path.read_bytes().decode(ENCODING, ERRORS)
-        header = self._form.header()
+        header = self._form.header
         if not self._form.may_begin(text):
             raise ResultFileError(
                 f"{self._path} does not begin like results of this --format and --top-k: give those it was begun with, "
@@ -73,7 +73,7 @@ class ResultFile:
             content = content[os.write(self._descriptor, content) :]
 
     def _answers(self, result: KnownResult, picture: PictureFile) -> bool:
-        return result.picture == picture and result.top_k == self._top_k and self._model in {None, result.model}
+        return result.picture == picture and result.top_k == self._form.top_k and self._model in {None, result.model}
 
     def _lock(self, descriptor: int) -> int:
         try:

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from marserve.classify.result_file import ResultFile, ResultFileError
+    from marserve.classify.result_file import ResultFile
     from marserve.classify.results import LONGEST_PATH, Csv, JsonLines, Table
     from marserve.classify.run import classify_files, stop_on_signals
     from marserve.client.inference import InferenceClient
@@ -93,18 +93,18 @@ def run(options: argparse.Namespace) -> int:
         if options.output is None:
             longest_path = LONGEST_PATH if sys.stdout.isatty() else None
             write = Table(pictures, longest_path=longest_path).line if form == "table" else results.encode
-            _print(results.header() if form != "table" else "")
+            _print(results.header if form != "table" else "")
             outcome = classify_files(
                 client, pictures, lambda picture, answer: _print(write(picture, answer)), **how,
                 in_order=True, show_progress=not sys.stdout.isatty(),
             )  # fmt: skip
         else:
             try:
-                with ResultFile(options.output, results, top_k=options.top_k, model=options.model) as file:
+                with ResultFile(options.output, results, model=options.model) as file:
                     left = file.open(pictures)
                     known = len(pictures) - len(left)
                     outcome = classify_files(client, left, file.add, **how, in_order=False, show_progress=True)
-            except (ResultFileError, OSError) as exc:
+            except OSError as exc:
                 complain(str(exc))
                 return 1
     outcome.failed += found.foreign

@@ -36,7 +36,7 @@ def run(
     file: Path, name: str, pictures: list[PictureFile], *, top_k: int = 1, model: str | None = None, answer: bool = True
 ) -> list[str]:
     """Ask about ``pictures``; the paths that were really asked about."""
-    with ResultFile(file, form(name, top_k), top_k=top_k, model=model) as results:
+    with ResultFile(file, form(name, top_k), model=model) as results:
         left = results.open(pictures)
         for picture in left if answer else []:
             results.add(picture, ANSWER)
@@ -104,7 +104,7 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path, name: str, conte
 
 def test_two_runs_do_not_share_a_file(tmp_path: Path, name: str) -> None:
     file = tmp_path / "results"
-    with ResultFile(file, form(name), top_k=1, model=None) as first:
+    with ResultFile(file, form(name), model=None) as first:
         first.open(PICTURES)
         with pytest.raises(ResultFileError, match="Another run"):
             run(file, name, PICTURES)
