@@ -22,7 +22,7 @@ EPILOG = """examples:
   marserve build --arch resnet50 --model-name resnet50 --precision f32
       another architecture of torchvision's
   marserve build --precision int8 --calibration photographs
-      int8, fitted to photographs; those whose names tell the class, such as tabby/1.jpg, also tell what it costs
+      int8, fitted to photographs; those whose names tell the class, such as tabby/1.jpg, also show what it costs
   marserve build --arch efficientnet_lite0 --model-name efficientnet_lite0
       the demonstration model, whose ImageNet weights come as a package
 

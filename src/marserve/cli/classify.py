@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--api-key", metavar="KEY",
-        help="where the service asks for one; other users of this machine see it, but not "
+        help="where the service requires one; other users of this machine see it, but not "
         "variable MARSERVE_CLASSIFY_API_KEY",
     )  # fmt: skip
 

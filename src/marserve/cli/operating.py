@@ -21,7 +21,7 @@ MOST_WORKERS = 999
 #: For commands that change a stack.
 EXIT_STATUS = (
     "exit status: 0 done; 1 it failed, and what was begun is undone; 2 wrong arguments, or a step that needs --yes. "
-    "Steps that are hard to take back ask first."
+    "Steps that are hard to take back must be confirmed."
 )
 
 

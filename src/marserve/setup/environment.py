@@ -28,7 +28,7 @@ GROUPS: dict[str, Sequence[str]] = {
     "bench": ("--group", "bench", "--editable", ".[serve,int8]"),
     "dev": ("--group", "dev", "--editable", ".[serve,int8]"),
 }
-#: A module that tells whether an extra is installed where there is no clone.
+#: A module that shows whether an extra is installed where there is no clone.
 MODULE_OF = {"client": "requests", "serve": "openvino", "int8": "nncf"}
 
 
@@ -64,7 +64,7 @@ class Environment:
         self._unfinished = self._directory / "unfinished"
 
     def ensure(self, group: str) -> None:
-        """Install ``group`` where it is missing or what the clone asks for has changed."""
+        """Install ``group`` where it is missing or what the clone needs has changed."""
         lock = clone_lock(self._clone)
         if self._is_ready(group, lock):
             return

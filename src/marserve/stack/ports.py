@@ -52,7 +52,7 @@ def check_free(ports: Ports, names: Sequence[str]) -> None:
 
 
 def with_free_grpc_ports(ports: Ports, environ: Mapping[str, str] = os.environ) -> Ports:
-    """gRPC is always on though nothing here uses it, so its default ports give way; ones asked for by name do not."""
+    """gRPC is always on though nothing here uses it, so its default ports give way; ones given by name do not."""
     names = ("grpc_inference_port", "grpc_management_port")
     check_free(ports, [name for name in names if variable(name) in environ])
     taken = [name for name in names if not is_free(getattr(ports, name))]
