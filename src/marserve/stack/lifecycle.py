@@ -22,7 +22,7 @@ from marserve.stack.options import Options
 from marserve.stack.ports import Ports, check_free, with_free_grpc_ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.services import AutoscalerService, Service, WebService
-from marserve.stack.state import ServedModel, State
+from marserve.stack.state import StackModel, State
 from marserve.stack.torchserve import TorchServe, read_configuration, size_limits
 from marserve.system import processes
 from marserve.system.locks import locked
@@ -106,7 +106,7 @@ def _start(options: Options, ports: Ports, run_directory: RunDirectory) -> tuple
         models = [archive.model for archive in archives]
         # Only now: others may take them while archives are built.
         ports = with_free_grpc_ports(ports)
-        served = [ServedModel(archive.model, archive.trained) for archive in archives]
+        served = [StackModel(archive.model, archive.trained) for archive in archives]
         state = replace(state, ports=ports, models=served)
         shared = concurrency(options.workers, autoscale=options.autoscale)
         say(f"Starting TorchServe for {' and '.join(models)}: per model {shared} ...")

@@ -13,7 +13,7 @@ from marserve.system.processes import ProcessRecord
 
 
 @dataclass(frozen=True)
-class ServedModel:
+class StackModel:
     """One model of the stack; ``trained`` is false for seeded random weights."""
 
     name: str
@@ -28,7 +28,7 @@ class State:
     temp: str
     #: The ``serve`` that starts it and, in the foreground, stays with it.
     serve: ProcessRecord
-    models: list[ServedModel] = field(default_factory=list)
+    models: list[StackModel] = field(default_factory=list)
     processes: list[ProcessRecord] = field(default_factory=list)
     ready: bool = False
     #: The address that the web service listens on.
@@ -45,7 +45,7 @@ class State:
                 ports=Ports(**content["ports"]),
                 temp=content["temp"],
                 serve=ProcessRecord(**content["serve"]),
-                models=[ServedModel(**model) for model in content["models"]],
+                models=[StackModel(**model) for model in content["models"]],
                 processes=[ProcessRecord(**process) for process in content["processes"]],
                 ready=content["ready"],
                 host=content.get("host", LOOPBACK),

@@ -13,7 +13,7 @@ import pytest
 
 from marserve.stack import lifecycle
 from marserve.stack.ports import Ports
-from marserve.stack.state import ServedModel, State
+from marserve.stack.state import StackModel, State
 from marserve.system import processes
 
 SLEEP = "import time; time.sleep(120)"
@@ -28,7 +28,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 def state_of(process: subprocess.Popen[bytes], temp: Path) -> State:
     recorded = processes.record("TorchServe", process.pid)
-    return State(Ports(), str(temp), recorded, [ServedModel("resnet18", True)], [recorded])
+    return State(Ports(), str(temp), recorded, [StackModel("resnet18", True)], [recorded])
 
 
 def test_a_recorded_process_is_recognised_and_ended(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
