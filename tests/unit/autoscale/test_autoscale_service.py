@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.services import AutoscalerService
 from marserve.stack.torchserve import settings
+from marserve.system.waiting import wait_until
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,7 @@ def test_the_process_watches_outlives_an_absent_torchserve_and_ends_when_asked(s
             "Watching resnet18 and other: 1 to 4 workers, threads of each: 2; requests may wait 100 ms"
             in service.log.read_text()
         )
-        give_up = time.monotonic() + 60
-        while "TorchServe cannot be observed" not in service.log.read_text() and time.monotonic() < give_up:
-            time.sleep(0.2)
+        wait_until(lambda: "TorchServe cannot be observed" in service.log.read_text(), 60)
         assert process.poll() is None, service.reason()
         process.terminate()
         assert process.wait(30) == 0
