@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from marserve.client.errors import Refused
 from marserve.client.inference import InferenceClient
 from marserve.client.management import ManagementClient
+from marserve.system.waiting import wait_until
 from tests.e2e.serving import Stack
 from tests.support import CAT
 
@@ -42,11 +42,13 @@ def test_a_folder_run_that_is_killed_goes_on_to_exactly_one_result_a_picture(
     command = [sys.executable, "-m", "marserve", "classify", str(folder), "--output", str(file)]
     with subprocess.Popen(command, env=served.environment) as process:
         try:
-            give_up = time.monotonic() + WAIT_S
-            while len(results(file)) < PICTURES // 3:
-                assert process.poll() is None
-                assert time.monotonic() < give_up
-                time.sleep(0.01)
+            some = wait_until(
+                lambda: len(results(file)) >= PICTURES // 3,
+                WAIT_S,
+                poll_s=0.01,
+                while_alive=lambda: process.poll() is None,
+            )
+            assert some, process.poll()
         finally:
             process.kill()
     before = results(file)

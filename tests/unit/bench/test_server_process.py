@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from bench import server_process
 from bench.server_process import marked, started_process
+from marserve.system.waiting import wait_until
 
 #: A server that leaves its session, its parent and a child behind; the grandchild ignores SIGTERM.
 FORKS = """
@@ -64,14 +64,8 @@ def test_what_a_server_says_is_kept(tmp_path: Path) -> None:
 
 
 def _wait_for(file: Path) -> None:
-    give_up = time.monotonic() + 20
-    while not file.exists():
-        assert time.monotonic() < give_up, subprocess.check_output(["ps", "x"], text=True)  # noqa: S607
-        time.sleep(0.02)
+    assert wait_until(file.exists, 20), subprocess.check_output(["ps", "x"], text=True)  # noqa: S607
 
 
 def _wait_until_marked(mark: str) -> None:
-    give_up = time.monotonic() + 20
-    while not server_process.members(mark):
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
+    assert wait_until(lambda: server_process.members(mark), 20)

@@ -8,12 +8,12 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from marserve.system.ports import free_ports
+from marserve.system.waiting import wait_until
 from tests.unit.fake_server import Answer, FakeServer, classification, error
 
 COMMAND = [sys.executable, "-m", "marserve", "classify"]
@@ -91,10 +91,7 @@ def test_ctrl_c_keeps_what_was_answered_and_says_how_to_go_on(
     file = tmp_path / "results.jsonl"
     command = [*COMMAND, "--url", server.url, str(pictures), "--output", str(file), "--parallel", "1"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    give_up = time.monotonic() + TIMEOUT_S
-    while len(server.requests) < 3:
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
+    assert wait_until(lambda: len(server.requests) >= 3, TIMEOUT_S, poll_s=0.02)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 1
