@@ -9,8 +9,9 @@ import { keyHeader } from "./key.js";
  *   time_ms: number}} Answer
  * @typedef {{left: number, top: number, right: number, bottom: number}} Crop fractions of the upright picture
  * @typedef {{class_id: number, map: number[][], crop: Crop}} Explanation the map's rows run from top to bottom, 0 to 1
- * @typedef {{name: string, architecture: string, class_count: number | null, weights: Weights, ready: boolean}} Model
- * @typedef {{default: string | null, models: Model[], limits?: {max_image_bytes: number}}} Models
+ * @typedef {{name: string, version: string, versions: string[], architecture: string | null, class_count: number | null,
+ *   weights: Weights, precision: string | null, ready: boolean}} Model
+ * @typedef {{default: string | null, models: Model[], limits?: {max_image_bytes: number, max_image_pixels: number}}} Models
  */
 
 /** Longer than the service's own deadline: only a service or network that hangs is cut off here. */
