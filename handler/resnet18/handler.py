@@ -20,16 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import deferred_torch
+from .answers import ClassActivationMaps, describe_predictions
 from .description import Description
 from .engines.base import FeatureMap, Pixels
 from .engines.factory import create_engine
 from .errors import NotExplainable, RequestError
-from .explanations import ClassActivationMaps
 from .images import DecodedImage, ImageDecoder, ImageLimits
 from .labels import LABELS_FILE, check_label_count, read_labels
 from .metrics import BatchMetrics
 from .occupancy import Occupancy
-from .predictions import describe_predictions
 from .requests import Encoded, PictureRequest, parse_request
 from .resizing import CropRegion
 from .settings import parse_model_config, with_server_limits
@@ -43,7 +42,7 @@ logger = logging.getLogger(__name__)
 Item = PictureRequest | RequestError | None
 
 
-class Classified(NamedTuple):
+class PictureOutcome(NamedTuple):
     """What became of one picture."""
 
     #: (classes,)
@@ -53,7 +52,7 @@ class Classified(NamedTuple):
     crop: CropRegion
 
 
-Outcome = Classified | RequestError
+Outcome = PictureOutcome | RequestError
 
 
 class ClassificationHandler:
@@ -119,7 +118,7 @@ class ClassificationHandler:
         pixels = [picture.pixels for picture in pictures if not isinstance(picture, RequestError)]
         answers = self._infer(pixels, explain)
         return [
-            picture if isinstance(picture, RequestError) else Classified(*next(answers), picture.crop)
+            picture if isinstance(picture, RequestError) else PictureOutcome(*next(answers), picture.crop)
             for picture in pictures
         ]
 

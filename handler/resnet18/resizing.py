@@ -1,19 +1,20 @@
-"""A decoded picture becomes the network's crop: the shorter side to ``resize_size``, then the centre.
+"""A decoded picture becomes the network's crop: turned upright, the shorter side to ``resize_size``, then the centre.
 
-The rules for sizes and offsets are those of torchvision's presets (``Resize`` and ``CenterCrop``).
+The rules for sizes and offsets are those of torchvision's presets (``Resize`` and ``CenterCrop``). Which way up
+a picture is meant to be seen stands in its EXIF: cameras store it as the sensor lies.
 """
 
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from PIL import Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from .description import Preprocessing
 from .errors import ConfigurationError
-from .orientation import AXES_SWAPPED, UPRIGHT, X_REVERSED, Y_REVERSED, turn_upright
 
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]
@@ -21,6 +22,24 @@ Box = tuple[float, float, float, float]
 #: Of a longer (or wider) picture only the crop is computed in any case: a line of 60,000 pixels would be resized to
 #: 256 x 15 million. There Pillow's boxes, in single precision, would be too coarse as well.
 MAX_ASPECT_RATIO = 64
+
+UPRIGHT = 1
+#: What Pillow raises for damaged EXIF and XMP, found in the same way as ``formats.UNREADABLE``.
+UNREADABLE_EXIF = (SyntaxError, ValueError, TypeError, struct.error)
+#: How a stored picture is turned upright, by EXIF orientation.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+#: Orientations whose stored x or y axis runs backwards in the upright picture, and those that swap the two axes.
+X_REVERSED = frozenset({2, 3, 7, 8})
+Y_REVERSED = frozenset({3, 4, 6, 7})
+AXES_SWAPPED = frozenset({5, 6, 7, 8})
 
 
 @dataclass(frozen=True)
@@ -115,3 +134,19 @@ class CropResizer:
         right, bottom = min(image.width, math.ceil(box[2] + margin)), min(image.height, math.ceil(box[3] + margin))
         part = image.crop((left, top, right, bottom))
         return part, (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
+
+
+def read_orientation(image: Image.Image) -> int:
+    """The EXIF orientation (1 to 8) of a loaded ``image``; 1 where it has none that makes sense."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return UPRIGHT  # Pillow turns these itself
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
+    except UNREADABLE_EXIF:
+        return UPRIGHT  # as browsers do: the pixels are whole
+    return orientation if orientation in TURNS else UPRIGHT
+
+
+def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """``image`` itself where it is upright already, else a turned copy."""
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image

@@ -9,11 +9,11 @@ from typing import cast
 
 import numpy as np
 
+from resnet18.answers import describe_predictions
 from resnet18.description import Description
 from resnet18.engines.openvino_engine import OpenVinoEngine
 from resnet18.images import ImageDecoder, ImageLimits
 from resnet18.labels import LABELS_FILE, read_labels
-from resnet18.predictions import describe_predictions
 from resnet18.settings import HandlerSettings, Precision
 
 

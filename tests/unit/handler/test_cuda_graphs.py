@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from marserve.handler.resnet18.description import Description
-from marserve.handler.resnet18.engines.cuda_graphs import captured_sizes
-from marserve.handler.resnet18.engines.torch_engine import TorchEngine
+from marserve.handler.resnet18.engines.torch_engine import TorchEngine, captured_sizes
 
 
 @pytest.mark.parametrize(

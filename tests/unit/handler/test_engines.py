@@ -11,8 +11,7 @@ from marserve.archive.weights import load_state_dict, locate_weights
 from marserve.handler.resnet18.description import Description
 from marserve.handler.resnet18.engines import factory
 from marserve.handler.resnet18.engines.base import Engine
-from marserve.handler.resnet18.engines.elastic import ElasticEngine
-from marserve.handler.resnet18.engines.factory import create_engine
+from marserve.handler.resnet18.engines.factory import ElasticEngine, create_engine
 from marserve.handler.resnet18.engines.openvino_engine import OpenVinoEngine
 from marserve.handler.resnet18.engines.torch_engine import TorchEngine
 from marserve.handler.resnet18.errors import ConfigurationError

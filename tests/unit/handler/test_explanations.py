@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from marserve.archive.weights import load_state_dict, locate_weights
+from marserve.handler.resnet18.answers import ClassActivationMaps
 from marserve.handler.resnet18.description import Description
 from marserve.handler.resnet18.engines.openvino_engine import OpenVinoEngine
-from marserve.handler.resnet18.explanations import ClassActivationMaps
 from marserve.handler.resnet18.network import build_network, find_pooled_head
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from marserve.handler.resnet18.answers import describe_predictions, top_classes
 from marserve.handler.resnet18.labels import Label
-from marserve.handler.resnet18.predictions import describe_predictions, top_classes
 
 LABELS = [Label(f"n{index:08}", f"class {index}") for index in range(1000)]
 
