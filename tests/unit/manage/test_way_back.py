@@ -135,15 +135,17 @@ def test_workers_that_are_dead_stay_listed_where_new_ones_cannot_be_started(tmp_
         assert stack.snapshot[:2] == ("1.0", {"1.0": 2}), f"{call}, number {number}"
 
 
-def test_a_version_whose_workers_cannot_start_is_removed_and_its_reason_told(
-    tmp_path: Path, archive: ArchiveFile
-) -> None:
+@pytest.mark.parametrize("name", ["deploy", "scale", "recover"])
+def test_why_a_worker_cannot_start_is_told_whole_and_undone(name: str, tmp_path: Path, archive: ArchiveFile) -> None:
     stack = a_stack(tmp_path / "run")
     before = stack.snapshot
-    stack.torchserve.registered.can_start = False
+    served = stack.torchserve.registered if name == "deploy" else stack.torchserve.versions["1.0"]
+    served.can_start = False
+    command = {"deploy": deploy_command(archive), "scale": scale_command, "recover": recover_command}[name]
     with pytest.raises(MarserveError, match=r"ConfigurationError: handler\.x = 1:\n +give 2"):
-        deploy_command(archive)(stack, [])
-    assert stack.snapshot == before
+        command(stack, [])
+    if name != "recover":  # which has taken the dead workers off the list
+        assert stack.snapshot == before
 
 
 def test_a_version_that_answers_otherwise_is_removed(tmp_path: Path, archive: ArchiveFile) -> None:
