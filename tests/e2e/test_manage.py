@@ -77,6 +77,32 @@ def test_no_request_fails_while_workers_and_versions_change(operated: Stack, tmp
     assert set(load.versions) == {"1.0", "2.0"}
 
 
+def test_what_fails_after_the_switch_of_the_default_goes_back(operated: Stack, tmp_path: Path) -> None:
+    fifth = variant(operated, tmp_path, "5.0", rename_labels)
+    with SteadyLoad(operated).running() as load:
+        done(operated, "deploy", MODEL, "--archive", str(fifth), "--no-compare", "--yes")
+        before = versions_and_workers(operated)
+        # So soon no version is known to be idle.
+        returncode, _, complaint = manage(operated, "drain", MODEL, "--timeout", "0.1", "--yes")
+        assert (returncode, "still has work" in complaint) == (1, True)
+        assert versions_and_workers(operated) == before
+        command = [str(REPOSITORY / "scripts" / "marserve"), "rollback", MODEL, "--yes"]
+        with subprocess.Popen(command, env=operated.environment, stdout=subprocess.PIPE, text=True) as rollback:
+            assert rollback.stdout is not None
+            while "is the default now" not in (line := rollback.stdout.readline()):
+                assert line
+            rollback.send_signal(signal.SIGINT)
+            assert f"Undoing: making {MODEL} 5.0 the default again" in rollback.stdout.read()
+            assert rollback.wait(ANSWER_S) == 128 + signal.SIGINT
+        assert versions_and_workers(operated) == before
+        load.wait_for(CLIENTS)
+        assert load.last_version == "2.0"  # by the renamed labels
+        done(operated, "rollback", MODEL, "--yes")
+        load.wait_for(CLIENTS)
+        assert load.last_version == "1.0"
+    assert load.failures == []
+
+
 def rename_labels(files: dict[str, bytes]) -> None:
     labels = json.loads(files["index_to_name.json"])
     renamed = {index: [wnid, f"{SECOND}{name}"] for index, (wnid, name) in labels.items()}
@@ -237,6 +263,16 @@ def variant(stack: Stack, directory: Path, version: str, edit: Edit) -> Path:
         for name, content in files.items():
             mar.writestr(name, content)
     return changed
+
+
+def versions_and_workers(stack: Stack) -> list[tuple[str, bool, int]]:
+    """Each version of the model, whether it is the default, and how many workers it has."""
+    versions = manage(stack, "status", "--interval", "0.1")[1]["versions"]
+    return [
+        (listed["version"], listed["is_default"], len(listed["workers"]))
+        for listed in versions
+        if listed["model"] == MODEL
+    ]
 
 
 def worker_states(stack: Stack, version: str) -> list[str]:
