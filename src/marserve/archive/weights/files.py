@@ -11,10 +11,9 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from html import unescape
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from marserve.handler.resnet18.errors import ConfigurationError
 
@@ -66,13 +65,8 @@ _WEB_PAGE = re.compile(rb"(?:\s|<\?xml[^>]*>|<!--.*?-->)*<(?:!doctype\s+html|htm
 _TITLE = re.compile(rb"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 
 
-class Format(Enum):
-    """The formats of weights that are read."""
-
-    TORCH = "torch.save"
-    #: torch.save's format before PyTorch 1.6.
-    OLD_TORCH = "torch.save, old"
-    SAFETENSORS = "safetensors"
+#: ``pickle`` is torch.save's format before PyTorch 1.6.
+Format = Literal["zip", "pickle", "safetensors"]
 
 
 def web_page(path: Path) -> str | None:
@@ -106,11 +100,11 @@ def recognise(path: Path) -> Format:
         raise WeightsError.of_file(path, "is a Git LFS pointer, not the file it stands for: run git lfs pull")
     if head.startswith(b"PK\x03\x04"):
         _check_zip(path)
-        return Format.TORCH
+        return "zip"
     if head.startswith(b"\x80"):
-        return Format.OLD_TORCH
+        return "pickle"
     if head[8:9] == b"{":
-        return Format.SAFETENSORS
+        return "safetensors"
     raise WeightsError.of_file(path, f"is in no known format; it begins with {head[:16]!r}")
 
 
@@ -152,7 +146,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
     Raises WeightsError for a file that is damaged, is not weights, or wants code to be run.
     """
-    content = _read_safetensors(path) if (kind := recognise(path)) is Format.SAFETENSORS else _read_torch(path, kind)
+    content = _read_safetensors(path) if (kind := recognise(path)) == "safetensors" else _read_torch(path, kind)
     for key in _CHECKPOINT_KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -176,7 +170,7 @@ def _read_torch(path: Path, kind: Format) -> object:
         with warnings.catch_warnings(), path.open("rb") as opened:
             warnings.simplefilter("ignore")  # advice to programmers; the file is read or it is refused
             # A path lets torch.load map the file into memory, but one that ends in .safetensors is not read as a zip.
-            mapped = kind is Format.TORCH and path.suffix != ".safetensors"
+            mapped = kind == "zip" and path.suffix != ".safetensors"
             return torch.load(path if mapped else opened, map_location="cpu", weights_only=True, mmap=mapped)
     except _DAMAGED as exc:
         code = re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", str(exc))

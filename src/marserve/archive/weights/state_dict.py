@@ -158,8 +158,8 @@ def fit(tensors: dict[str, torch.Tensor], architecture: str, path: Path) -> tupl
     if class_count < 1:
         raise WeightsError.of_file(path, "has no classes", f"weights of {architecture} with at least one class")
     expected = skeleton(architecture, class_count)
-    _check_names(found, expected, architecture, path)
-    _check_shapes(found, expected, architecture, path)
+    if mismatch := _mismatch(found, expected):
+        raise WeightsError.of_file(path, f"does not fit {architecture}: {mismatch}", f"weights of {architecture}")
     for name, wanted in expected.items():
         # Assigning keeps the dict's order and its `_metadata`.
         expected[name] = (
@@ -168,32 +168,20 @@ def fit(tensors: dict[str, torch.Tensor], architecture: str, path: Path) -> tupl
     return expected, class_count
 
 
-def _check_names(
-    found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], architecture: str, path: Path
-) -> None:
+def _mismatch(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> str:
+    """How names or shapes differ; empty where they do not."""
     missing = [n for n in expected if n not in found and not _TRAINING_ONLY.match(n) and not n.endswith(_COUNTER)]
     unexpected = [name for name in found if name not in expected]
     if missing or unexpected:
-        faults = [
-            f"{what} {_some(names)}" for what, names in (("lacks", missing), ("has the unknown", unexpected)) if names
+        lists = (("lacks", missing), ("has the unknown", unexpected))
+        return "it " + " and ".join(f"{what} {_some(names)}" for what, names in lists if names)
+    return _some(
+        [
+            f"{name} is {tuple(tensor.shape)} instead of {tuple(expected[name].shape)}"
+            for name, tensor in found.items()
+            if tensor.shape != expected[name].shape
         ]
-        raise WeightsError.of_file(
-            path, f"does not fit {architecture}: it {' and '.join(faults)}", f"weights of {architecture}"
-        )
-
-
-def _check_shapes(
-    found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], architecture: str, path: Path
-) -> None:
-    wrong = [
-        f"{name} is {tuple(tensor.shape)} instead of {tuple(expected[name].shape)}"
-        for name, tensor in found.items()
-        if tensor.shape != expected[name].shape
-    ]
-    if wrong:
-        raise WeightsError.of_file(
-            path, f"does not fit {architecture}: {_some(wrong)}", f"weights of {architecture} with its own shapes"
-        )
+    )
 
 
 def _converted(name: str, tensor: torch.Tensor, wanted: torch.Tensor, path: Path) -> torch.Tensor:
