@@ -60,9 +60,7 @@ def nncf_module() -> Any:
             warnings.simplefilter("ignore")  # of its own dependencies' making
             import nncf
     except ImportError as exc:
-        raise ConfigurationError(
-            "--precision int8 needs NNCF: pip install --group int8 (pip 25.1 or newer, in the project's folder)."
-        ) from exc
+        raise ConfigurationError('--precision int8 needs NNCF: pip install "marserve[int8]"') from exc
     nncf.set_log_level(logging.ERROR)
     return nncf
 

