@@ -5,6 +5,7 @@ They are put where no build reaches.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -81,6 +82,18 @@ def _read_archives(files: Sequence[Path]) -> list[Archive]:
             )
         archives[archive.model] = archive
     return list(archives.values())
+
+
+def configured_threads(archives: Sequence[Archive]) -> int | None:
+    """The most threads that a model-config.yaml of ``archives`` sets for a worker; None where all leave it to serve."""
+    import yaml
+
+    found = []
+    for archive in archives:
+        with contextlib.suppress(KeyError, TypeError, yaml.YAMLError), zipfile.ZipFile(archive.path) as mar:
+            # What is wrong in there is the worker's to say.
+            found.append(yaml.safe_load(mar.read("model-config.yaml"))["handler"]["threads"])
+    return max((threads for threads in found if isinstance(threads, int) and threads > 0), default=None)
 
 
 def publish(archives: list[Archive], model_store: Path) -> None:

@@ -35,18 +35,22 @@ class Concurrency:
         return f"{_counted(self.at_start or self.workers, 'worker')} of {_counted(self.threads, 'thread')}"
 
 
-def concurrency(asked_workers: int | None, cores: int | None = None, *, autoscale: Rules | None = None) -> Concurrency:
+def concurrency(
+    asked_workers: int | None, cores: int | None = None, *, autoscale: Rules | None = None, threads: int | None = None
+) -> Concurrency:
     """As many workers as asked for, else one per usable core up to ``MOST_WORKERS``.
 
+    ``threads`` is the number for each worker where the archives set it; then fewer workers use all cores.
     With ``autoscale``, threads are shared out as for the most workers that there may be, so that those fit as well;
     more than there are cores would only take turns.
     """
     cores = cores or usable_cores()
+    fitting = max(1, cores // (threads or 1))
     if autoscale is not None:
-        most = max(autoscale.minimum, min(autoscale.maximum, cores))
-        return Concurrency(most, max(1, cores // most), at_start=autoscale.minimum)
-    workers = asked_workers or min(cores, MOST_WORKERS)
-    return Concurrency(workers, max(1, cores // workers))
+        most = max(autoscale.minimum, min(autoscale.maximum, fitting))
+        return Concurrency(most, threads or max(1, cores // most), at_start=autoscale.minimum)
+    workers = asked_workers or min(fitting, MOST_WORKERS)
+    return Concurrency(workers, threads or max(1, cores // workers))
 
 
 def _counted(count: int, noun: str) -> str:

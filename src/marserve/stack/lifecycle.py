@@ -16,7 +16,7 @@ from marserve.errors import StopRequestedError
 from marserve.paths import command
 from marserve.setup.java import find_java
 from marserve.stack.announcement import addresses
-from marserve.stack.archives import archives_to_serve, publish
+from marserve.stack.archives import archives_to_serve, configured_threads, publish
 from marserve.stack.cores import Concurrency, concurrency
 from marserve.stack.options import Options
 from marserve.stack.ports import Ports, check_free, with_free_grpc_ports
@@ -108,7 +108,7 @@ def _start(options: Options, ports: Ports, run_directory: RunDirectory) -> tuple
         ports = with_free_grpc_ports(ports)
         served = [StackModel(archive.model, archive.trained) for archive in archives]
         state = replace(state, ports=ports, models=served)
-        shared = concurrency(options.workers, autoscale=options.autoscale)
+        shared = concurrency(options.workers, autoscale=options.autoscale, threads=configured_threads(archives))
         say(f"Starting TorchServe for {' and '.join(models)}: per model {shared} ...")
         services: list[Service] = [
             TorchServe(java, ports, run_directory, temp, models, shared, limits, model_api=options.model_api),

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from marserve.errors import MarserveError
-from marserve.stack.archives import archives_to_serve
+from marserve.stack.archives import archives_to_serve, configured_threads
 from marserve.stack.options import Options
 
 
-def archive(file: Path, model: str) -> Path:
+def archive(file: Path, model: str, config: str = "") -> Path:
     description = {"model": model, "version": "2.0", "weights": {"source": "finetuned.pth", "trained": True}}
     with zipfile.ZipFile(file, "w") as mar:
         mar.writestr("description.json", json.dumps(description))
+        mar.writestr("model-config.yaml", config)
     return file
 
 
@@ -45,3 +46,18 @@ def test_another_file_is_refused(tmp_path: Path, content: bytes | None) -> None:
         file.write_bytes(content)
     with pytest.raises(MarserveError, match=r"other\.mar is no archive of \./scripts/marserve build"):
         archives_to_serve(Options(archives=(file,)))
+
+
+@pytest.mark.parametrize(
+    ("configs", "threads"),
+    [
+        (["handler:\n  threads: auto\n"], None),
+        (["handler:\n  threads: 2\n", "handler:\n  threads: 4\n", "handler: {}\n"], 4),
+        (["handler:\n  threads: many\n", "", "minWorkers: 2\n", "{", "handler:\n  threads: 0\n"], None),
+    ],
+)
+def test_the_threads_that_archives_set_are_known_before_workers_are_counted(
+    tmp_path: Path, configs: list[str], threads: int | None
+) -> None:
+    files = tuple(archive(tmp_path / f"{i}.mar", f"m{i}", config) for i, config in enumerate(configs))
+    assert configured_threads(archives_to_serve(Options(archives=files))) == threads

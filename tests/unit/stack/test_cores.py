@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from marserve.autoscale.rules import Rules
 from marserve.handler.resnet18.cpu import threads_of_worker
 from marserve.stack.cores import Concurrency, concurrency
 from marserve.stack.run_directory import RunDirectory
@@ -29,6 +30,22 @@ def test_the_workers_share_the_cores_and_leave_the_frontend_a_part(
     chosen = concurrency(asked, cores)
     assert chosen == Concurrency(workers, threads)
     assert chosen.frontend_threads == frontend_threads
+
+
+@pytest.mark.parametrize(
+    ("asked", "autoscale", "expected"),
+    [
+        (None, None, Concurrency(2, 4)),
+        (3, None, Concurrency(3, 4)),
+        (None, Rules(1, 8), Concurrency(2, 4, at_start=1)),
+        (None, Rules(3, 8), Concurrency(3, 4, at_start=3)),
+    ],
+)
+def test_threads_that_the_archives_set_leave_room_for_fewer_workers(
+    asked: int | None, autoscale: Rules | None, expected: Concurrency
+) -> None:
+    """One worker a core, each with 4 threads, would be 4 threads a core."""
+    assert concurrency(asked, cores=8, autoscale=autoscale, threads=4) == expected
 
 
 @pytest.mark.parametrize("cores_of_the_worker", [1, 2, 64])
