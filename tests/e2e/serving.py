@@ -23,7 +23,7 @@ from marserve.stack.state import State
 from marserve.system.ports import LOOPBACK, free_ports
 from marserve.system.processes import running
 from marserve.system.waiting import wait_until
-from marserve.torchserve.key_file import KeyFile, Kind
+from marserve.torchserve.key_file import Kind, valid_token
 from marserve.torchserve.models import ModelVersion
 from marserve.variables import variable
 from tests.support import CAT, REPOSITORY
@@ -89,7 +89,7 @@ class Stack:
 
     def token(self, kind: Kind) -> str:
         """A token that is valid now."""
-        return KeyFile(self.run_directory.key_file, self.ports.management_port).token(kind).key
+        return valid_token(self.run_directory.key_file, self.ports.management_port, kind).key
 
     def predict(
         self,

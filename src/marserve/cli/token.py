@@ -27,13 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from marserve.stack.run_directory import RunDirectory
     from marserve.stack.state import State
-    from marserve.torchserve.key_file import KeyFile
+    from marserve.torchserve.key_file import valid_token
 
     run_directory = RunDirectory(web_port(options))
     state = State.read(run_directory.state)
     if state is None or not (state.processes and all(_exists(process.pid) for process in state.processes)):
         raise MarserveError(f"Nothing is running on web port {web_port(options)}: start it with {command('serve')}.")
-    print(KeyFile(run_directory.key_file, state.ports.management_port).token(options.kind).key)
+    print(valid_token(run_directory.key_file, state.ports.management_port, options.kind).key)
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from marserve.client.errors import CredentialsMissing
-from marserve.torchserve.key_file import MARGIN, KeyFile, KeyFileError, Kind, Token, is_refusal
+from marserve.torchserve.key_file import MARGIN, KeyFileError, Kind, Token, is_refusal, valid_token
 
 
 class Credentials(Protocol):
@@ -42,7 +42,8 @@ class KeyFileToken:
     def __init__(self, path: Path, management_url: str, kind: Kind) -> None:
         """``management_url`` is where tokens are renewed."""
         parts = urlsplit(management_url)
-        self._file = KeyFile(path, parts.port or 80, host=parts.hostname or "")
+        self._host, self._port = parts.hostname or "", parts.port or 80
+        self._path = path
         self._kind = kind
         self._token: Token | None = None
         self._lock = threading.Lock()
@@ -65,7 +66,7 @@ class KeyFileToken:
 
     def _obtain(self, refused: str | None) -> Token:
         try:
-            return self._file.token(self._kind, refused)
+            return valid_token(self._path, self._port, self._kind, refused, host=self._host)
         except KeyFileError as exc:
             raise CredentialsMissing(str(exc)) from exc
 

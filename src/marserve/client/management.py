@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlencode
 
 from marserve.client.connection import Backoff, Connection
@@ -15,14 +15,13 @@ from marserve.torchserve.models import (
     MALFORMED,
     ModelVersion,
     Question,
+    Result,
     all_versions,
     every_version,
     model_names,
     model_path,
     one_version,
 )
-
-Result = TypeVar("Result")
 
 #: Seconds for a question.
 DEADLINE_S = 10.0

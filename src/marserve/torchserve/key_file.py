@@ -4,7 +4,7 @@ TorchServe writes the file anew at every start and at every renewal, and refuses
 is one way to a token, taken by every process: read the file, and only under a lock that all share have it renewed.
 
 That way is a generator that does no I/O itself: it yields what is to be done (a ``Step``), is sent the result, and
-returns the ``Keys``. ``KeyFile`` drives it synchronously, ``marserve.web.upstream.tokens`` in an event loop.
+returns the ``Keys``. ``valid_token`` drives it synchronously, ``marserve.web.upstream.tokens`` in an event loop.
 """
 
 from __future__ import annotations
@@ -174,21 +174,16 @@ def do_file_step(step: ReadFile | TryLock, held: ExitStack) -> str | bool | None
     return True
 
 
-class KeyFile:
-    """The key file of the TorchServe whose management API listens on ``management_port``; for synchronous code."""
+def valid_token(
+    file: Path, management_port: int, kind: Kind, refused: str | None = None, *, host: str = LOOPBACK
+) -> Token:
+    """A valid token, and not the ``refused`` one, of the TorchServe with this management API. Raises KeyFileError."""
 
-    def __init__(self, path: Path, management_port: int, *, host: str = LOOPBACK) -> None:
-        self._path = path
-        self._port = management_port
-        self._host = host
-
-    def token(self, kind: Kind, refused: str | None = None) -> Token:
-        """A valid token, and not the ``refused`` one. Raises KeyFileError."""
-        return _drive(valid_keys(self._path, kind, refused), self._renew).tokens[kind]
-
-    def _renew(self, step: Renew) -> int | None:
-        reply = request("GET", self._port, step.path, token=step.api_key, host=self._host)
+    def renew(step: Renew) -> int | None:
+        reply = request("GET", management_port, step.path, token=step.api_key, host=host)
         return None if reply is None else reply.status
+
+    return _drive(valid_keys(file, kind, refused), renew).tokens[kind]
 
 
 def read_keys(path: Path) -> Keys:

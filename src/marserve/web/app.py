@@ -26,14 +26,11 @@ from marserve.web.services import Services
 from marserve.web.settings import WebSettings
 from marserve.web.upstream.connection import UpstreamConnection
 from marserve.web.upstream.inference import Inference
-from marserve.web.upstream.management import Management
-from marserve.web.upstream.tokens import KeyFileTokens, NoTokens, TokenSource
+from marserve.web.upstream.tokens import KeyFileTokens
 from marserve.web.worker_metrics import WorkerMetrics
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for an answer of the management API, which has no queue: less than the catalogue needs to grow stale.
-MANAGEMENT_TIMEOUT_S = 2.0
 MANAGEMENT_CONNECTIONS = 8
 #: Answers' headers that a page of another origin may read.
 EXPOSED_HEADERS = ["X-Request-ID", "X-Cache", "X-Model", "X-Model-Version", "X-Weights", "Retry-After"]
@@ -80,21 +77,17 @@ def create_app(settings: WebSettings) -> FastAPI:
 @asynccontextmanager
 async def _run_services(settings: WebSettings, metrics: WebMetrics, stopping: Event) -> AsyncIterator[Services]:
     async with AsyncExitStack() as stack:
-        tokens: TokenSource = NoTokens()
+        tokens: KeyFileTokens | None = None
         background: list[Coroutine[Any, Any, None]] = []
         if settings.key_file is not None:
-            tokens = KeyFileTokens(
-                settings.key_file,
-                lambda step: management_connection.renew_token(step, timeout_s=MANAGEMENT_TIMEOUT_S),
-            )
+            tokens = KeyFileTokens(settings.key_file, lambda step: management.renew_token(step))
             background.append(tokens.keep_fresh())
         inference_connection = await stack.enter_async_context(
             UpstreamConnection(settings.inference_url, "inference", tokens, max_connections=settings.max_in_flight)
         )
-        management_connection = await stack.enter_async_context(
+        management = await stack.enter_async_context(
             UpstreamConnection(settings.management_url, "management", tokens, max_connections=MANAGEMENT_CONNECTIONS)
         )
-        management = Management(management_connection, MANAGEMENT_TIMEOUT_S)
         catalogue = Catalogue(management, settings.default_model)
         inference = Inference(inference_connection, metrics)
         metrics.registry.register(WorkerMetrics(catalogue))

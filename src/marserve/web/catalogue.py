@@ -1,20 +1,20 @@
-"""Which models are served: asked of TorchServe again and again, so that it may restart, scale and change versions."""
+"""Which models are served: requested of TorchServe every second, so that it may restart, scale and change versions."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 
-from marserve.torchserve.models import ModelVersion
+from marserve.torchserve.models import MALFORMED, ModelVersion, Question, Result, every_version, one_version
 from marserve.web.errors import ModelUnavailable, UnknownModel
 from marserve.web.models import ArchiveDescription, KnownModel
-from marserve.web.upstream.connection import UpstreamError
-from marserve.web.upstream.management import Management
+from marserve.web.upstream.connection import MANAGEMENT_TIMEOUT_S, UpstreamConnection, UpstreamError
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks.
+#: Seconds between two requests for them.
 REFRESH_S = 1.0
 #: Seconds for an archive to describe itself; the question waits in the model's queue.
 DESCRIBE_TIMEOUT_S = 5.0
@@ -27,7 +27,7 @@ _Key = tuple[str, str]
 class Catalogue:
     """The models as last seen. They stay listed while TorchServe does not answer."""
 
-    def __init__(self, management: Management, default_model: str) -> None:
+    def __init__(self, management: UpstreamConnection, default_model: str) -> None:
         """``default_model`` answers where a caller names none."""
         self._management = management
         self._default_model = default_model
@@ -83,7 +83,7 @@ class Catalogue:
     async def refresh(self) -> None:
         """Look once. A failure leaves everything as it was."""
         try:
-            versions = await self._management.list_versions()
+            versions = await self._answer(every_version(), MANAGEMENT_TIMEOUT_S)
         except UpstreamError as exc:
             if self._was_reached:
                 logger.warning("TorchServe's models cannot be listed: %s", exc)
@@ -128,10 +128,26 @@ class Catalogue:
     async def _describe(self, version: ModelVersion) -> None:
         key = (version.model, version.version)
         try:
-            description = ArchiveDescription.read(await self._management.describe(*key, DESCRIBE_TIMEOUT_S))
+            described = await self._answer(one_version(*key, customized=True), DESCRIBE_TIMEOUT_S)
         except UpstreamError as exc:
             logger.warning("%s %s did not describe itself: %s", *key, exc)
             return
+        description = ArchiveDescription.read(described.description or {})
         if key not in self._descriptions or self._descriptions[key][0] != description:
             logger.info("Serving %s %s: %s", *key, description)
         self._descriptions[key] = (description, version.ready_pids)
+
+    async def _answer(self, question: Question[Result], timeout_s: float) -> Result:
+        """What the management API answers, ``timeout_s`` for each request. Raises UpstreamError."""
+        path = next(question)
+        while True:
+            reply = await self._management.request("GET", path, timeout_s=timeout_s)
+            if reply.status != 200:  # of a model that has just gone, for example
+                raise UpstreamError(f"status {reply.status} for {path}")
+            try:
+                path = question.send(json.loads(reply.body))
+            except StopIteration as done:
+                found: Result = done.value
+                return found
+            except MALFORMED as exc:
+                raise UpstreamError(f"no list of models for {path}: {exc!r}") from exc

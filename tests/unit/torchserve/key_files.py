@@ -28,6 +28,7 @@ class GuardedServer(FakeServer):
     def __init__(self, key_file: Path) -> None:
         super().__init__()
         self.key_file = key_file
+        self.port = int(self.url.rpartition(":")[2])
         self.valid = "first"
         self.renewals = 0
         #: Seconds that a renewal takes.

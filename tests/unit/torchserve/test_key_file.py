@@ -14,12 +14,12 @@ import anyio
 import pytest
 
 from marserve.system.locks import locked
+from marserve.system.loopback import request
 from marserve.system.ports import free_ports
 from marserve.torchserve.key_file import (
     LOCK_ATTEMPTS,
     READ_ATTEMPTS,
     Flow,
-    KeyFile,
     KeyFileError,
     NoKeyFileError,
     Pause,
@@ -31,6 +31,7 @@ from marserve.torchserve.key_file import (
     keys_as_written,
     read_keys,
     valid_keys,
+    valid_token,
 )
 from marserve.web.upstream.tokens import KeyFileTokens
 from tests.unit.torchserve.key_files import HOUR, GuardedServer, guarded_server, key_file_text
@@ -134,15 +135,15 @@ def guarded(tmp_path: Path) -> Iterator[GuardedServer]:
         yield server
 
 
-def key_file_of(server: GuardedServer) -> KeyFile:
-    return KeyFile(server.key_file, int(server.url.rpartition(":")[2]))
+def token_of(server: GuardedServer, refused: str | None = None) -> str:
+    return valid_token(server.key_file, server.port, "inference", refused).key
 
 
 def test_the_synchronous_driver_renews_and_releases_the_lock(guarded: GuardedServer) -> None:
-    assert key_file_of(guarded).token("inference").key == "renewed 1"
+    assert token_of(guarded) == "renewed 1"
     with locked(guarded.key_file.with_name("token.lock"), timeout_s=0):
         pass
-    assert key_file_of(guarded).token("inference", "renewed 1").key == "renewed 2"
+    assert token_of(guarded, "renewed 1") == "renewed 2"
 
 
 def test_a_key_file_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
@@ -163,26 +164,26 @@ def test_a_management_api_that_is_gone_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "key_file.json"
     file.write_text(key_file_text("old", -HOUR))
     with pytest.raises(KeyFileError, match="answered nothing"):
-        KeyFile(file, free_ports(1)[0]).token("inference")
+        valid_token(file, free_ports(1)[0], "inference")
 
 
 def test_a_directory_without_a_lock_hinders_no_renewal(guarded: GuardedServer) -> None:
     guarded.key_file.with_name("token.lock").mkdir()  # as unusable as in a directory that is read-only
-    assert key_file_of(guarded).token("inference").key == "renewed 1"
+    assert token_of(guarded) == "renewed 1"
 
 
 RENEW = """
 import sys
 from pathlib import Path
-from marserve.torchserve.key_file import KeyFile
+from marserve.torchserve.key_file import valid_token
 input()
-print(KeyFile(Path(sys.argv[1]), int(sys.argv[2])).token("inference", "first").key)
+print(valid_token(Path(sys.argv[1]), int(sys.argv[2]), "inference", "first").key)
 """
 
 
 def test_processes_that_renew_at_once_leave_each_other_a_valid_token(guarded: GuardedServer) -> None:
     guarded.renewal_s = 0.3
-    command = [sys.executable, "-c", RENEW, str(guarded.key_file), guarded.url.rpartition(":")[2]]
+    command = [sys.executable, "-c", RENEW, str(guarded.key_file), str(guarded.port)]
     processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     for process in processes:
         assert process.stdin is not None
@@ -196,11 +197,11 @@ def test_the_web_service_and_a_command_that_renew_at_once_leave_each_other_a_val
     guarded: GuardedServer,
 ) -> None:
     guarded.renewal_s = 0.3
-    command = key_file_of(guarded)
 
     async def renew(step: Renew) -> int | None:
         """As the web service does, over a connection of its own."""
-        return await anyio.to_thread.run_sync(command._renew, step)
+        reply = await anyio.to_thread.run_sync(lambda: request("GET", guarded.port, step.path, token=step.api_key))
+        return None if reply is None else reply.status
 
     async def both() -> tuple[str, str | None]:
         tokens = KeyFileTokens(guarded.key_file, renew)
@@ -209,7 +210,7 @@ def test_the_web_service_and_a_command_that_renew_at_once_leave_each_other_a_val
         found: list[str] = []
 
         async def synchronously() -> None:
-            found.append(await anyio.to_thread.run_sync(lambda: command.token("inference", "first").key))
+            found.append(await anyio.to_thread.run_sync(token_of, guarded, "first"))
 
         async with anyio.create_task_group() as group:
             group.start_soon(synchronously)

@@ -10,10 +10,12 @@ import aiohttp
 import anyio
 
 from marserve.torchserve.key_file import Kind, Renew, is_refusal
-from marserve.web.upstream.tokens import TokenSource
+from marserve.web.upstream.tokens import KeyFileTokens
 
 #: Seconds that an idle connection is kept; TorchServe itself never closes one that it has not answered with an error.
 KEEP_ALIVE_S = 60.0
+#: Seconds for an answer of the management API, which has no queue: less than the catalogue needs to grow stale.
+MANAGEMENT_TIMEOUT_S = 2.0
 #: Added by the HTTP client on its own; TorchServe would hand them all to its worker.
 UNWANTED_HEADERS = ("User-Agent", "Accept", "Accept-Encoding")
 
@@ -49,7 +51,8 @@ class UpstreamReply:
 class UpstreamConnection:
     """One API of TorchServe. Use as an async context manager."""
 
-    def __init__(self, base_url: str, kind: Kind, tokens: TokenSource, *, max_connections: int) -> None:
+    def __init__(self, base_url: str, kind: Kind, tokens: KeyFileTokens | None, *, max_connections: int) -> None:
+        """``tokens`` None: a TorchServe without token authorization."""
         self._base_url = base_url
         self._kind = kind
         self._tokens = tokens
@@ -80,9 +83,9 @@ class UpstreamConnection:
         """Send a request, and once more with a new token where the token was refused. Raises UpstreamError."""
         try:
             with anyio.fail_after(timeout_s):
-                token = self._tokens.current(self._kind)
+                token = self._tokens.current(self._kind) if self._tokens else None
                 reply = await self._send(method, path, body, headers, token)
-                if is_refusal(reply.status, reply.body):
+                if self._tokens and is_refusal(reply.status, reply.body):
                     await self._tokens.replace(self._kind, token)
                     renewed = self._tokens.current(self._kind)
                     if renewed != token:
@@ -91,10 +94,10 @@ class UpstreamConnection:
         except TimeoutError as exc:
             raise TorchServeTimeout(f"no answer within {timeout_s:g} s") from exc
 
-    async def renew_token(self, step: Renew, *, timeout_s: float) -> int | None:
+    async def renew_token(self, step: Renew) -> int | None:
         """Have the management API write a new token into the key file; the status, None for no answer."""
         try:
-            with anyio.fail_after(timeout_s):
+            with anyio.fail_after(MANAGEMENT_TIMEOUT_S):
                 return (await self._send("GET", step.path, None, None, step.api_key)).status
         except (UpstreamError, TimeoutError):
             return None

@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
 
 from anyio import to_thread
 
@@ -35,27 +34,6 @@ RETRY_S = 1.0
 
 #: Requests a new token from the management API; answers the status, None for no answer.
 Renewal = Callable[[Renew], Awaitable[int | None]]
-
-
-class TokenSource(Protocol):
-    """Where a connection gets its token from."""
-
-    def current(self, kind: Kind) -> str | None:
-        """The token to send; None: send none."""
-
-    async def replace(self, kind: Kind, refused: str | None) -> None:
-        """Get another token than the one that was ``refused``, if one can be had."""
-
-
-class NoTokens:
-    """A TorchServe without token authorization."""
-
-    def current(self, kind: Kind) -> str | None:  # noqa: ARG002
-        """No token."""
-        return None
-
-    async def replace(self, kind: Kind, refused: str | None) -> None:
-        """There is nothing to replace."""
 
 
 class KeyFileTokens:
