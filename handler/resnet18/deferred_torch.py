@@ -12,11 +12,11 @@ from types import ModuleType
 
 
 class DeferredTorch(ModuleType):
-    """Imports the real torch when something is first asked of it."""
+    """Imports the real torch when something of it is first used."""
 
     def __init__(self) -> None:
         super().__init__("torch")
-        # Whoever only looks whether torch is installed is told that it is.
+        # For whoever only checks whether torch is installed.
         self.__spec__ = ModuleSpec("torch", None)
 
     def __getattr__(self, name: str) -> object:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: None: TorchServe's management API asks what this model is. An error: the request could not be understood.
+#: None: TorchServe's management API wants a description of this model. An error: the request could not be understood.
 Item = PictureRequest | RequestError | None
 
 
@@ -149,7 +149,7 @@ class ClassificationHandler:
     def _parse(self, fields: dict[str, Any], raw_headers: dict[str, Any]) -> Item:
         # TorchServe mixes the parts' own headers in, as dicts; and HTTP header names come in any case.
         headers = {name.lower(): value for name, value in raw_headers.items() if isinstance(value, str)}
-        # Only the management API's question has neither a body nor a type for one: nobody else can ask it by a header.
+        # Only the management API's request has neither a body nor a type for one: no header alone gets the description.
         if not fields and headers.get("describe") == "True" and "content-type" not in headers:
             return None
         try:

@@ -1,4 +1,4 @@
-"""What a worker tells of each batch: times, sizes and errors, for TorchServe to add up over all workers.
+"""What a worker reports of each batch: times, sizes and errors, for TorchServe to add up over all workers.
 
 Every value is a line on the worker's stdout that TorchServe parses, so there are six a batch and none a picture. All
 are sums, or a histogram, since a gauge would show nothing but the latest batch of whichever worker came last; rates

@@ -38,7 +38,7 @@ def build_network(architecture: str, class_count: int) -> torch.nn.Module:
             f"Unknown architecture {architecture!r}: give {EFFICIENTNET_LITE0} or one of torchvision's, such as "
             "resnet18, resnet50 or mobilenet_v3_small."
         )
-    # Two architectures carry auxiliary heads that only training uses, and whose set-up is slow and asks to be named.
+    # Two architectures carry auxiliary heads that only training uses, and whose set-up is slow and must be named.
     extra = {"init_weights": True} if architecture in {"googlenet", "inception_v3"} else {}
     network = torchvision.models.get_model(architecture, weights=None, num_classes=class_count, **extra)
     return cast("torch.nn.Module", network.eval())
@@ -48,7 +48,7 @@ def find_pooled_head(network: torch.nn.Module, crop_size: int) -> str | None:
     """The name of the last layer's weights (classes, channels), where all it gets is the average of a feature map.
 
     For such a network class activation maps are exact (Zhou et al., "Learning Deep Features for Discriminative
-    Localization", 2016). None where the head is of another kind; told by computing, not by the network's name.
+    Localization", 2016). None where the head is of another kind; found by computing, not by the network's name.
     """
     import torch
 

@@ -36,7 +36,7 @@ class PictureRequest:
     top_k: int
     #: True for JSON ``instances``, which is answered by a list.
     is_list: bool = False
-    #: The caller also asks why: a class activation map for each picture's top class.
+    #: The caller also wants to know why: a class activation map for each picture's top class.
     explain: bool = False
 
 

@@ -28,7 +28,7 @@ class HandlerSettings(BaseModel):
     #: ``auto``: torch on the GPU that TorchServe assigned to the worker, else OpenVINO.
     engine: Engine = "auto"
     #: ``auto``: bf16 where the processor computes it natively (half precision on a GPU), else f32; of an archive built
-    #: as int8 that. ``int8`` asks for such an archive.
+    #: as int8 that. ``int8`` needs such an archive.
     precision: Precision = "auto"
     #: ``exact`` is torchvision's documented transform to the bit; ``fast`` decodes JPEGs at a fitting scale.
     preprocessing: Literal["fast", "exact"] = "fast"

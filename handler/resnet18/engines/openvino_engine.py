@@ -57,13 +57,13 @@ class OpenVinoEngine:
 
     def infer(self, pixels: Pixels) -> tuple[Probabilities, FeatureMap | None]:
         # The input is used in place. The outputs are views of the request's own memory, which the next batch
-        # overwrites: the probabilities are copied out, the feature map is left to the few who ask for it.
+        # overwrites: the probabilities are copied out, the feature map is left to the few who need it.
         answers = self._request.infer({0: pixels}, share_inputs=True, share_outputs=True)
         return np.array(answers[0], dtype=np.float32), answers[1] if len(answers) > 1 else None
 
 
 def _is_quantized(directory: Path) -> bool:
-    """Whether the graph was built as int8, as its operations tell."""
+    """Whether the graph was built as int8, by its operations."""
     try:
         return 'type="FakeQuantize"' in (directory / GRAPH_FILE).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

@@ -116,7 +116,7 @@ class CapturedClassifier:
 
 
 def _warm_up(classifier: torch.nn.Module, batch: torch.Tensor) -> None:
-    """Run beside the current stream, as PyTorch asks before a capture."""
+    """Run beside the current stream, as PyTorch requires before a capture."""
     import torch
 
     aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]

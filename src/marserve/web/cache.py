@@ -35,8 +35,7 @@ class ResultCache(Protocol):
     async def put(self, key: str, body: bytes) -> None:
         """Keep ``body`` for a while."""
 
-    async def close(self) -> None:
-        """Give back what the cache holds open."""
+    async def close(self) -> None: ...
 
 
 def create_cache(settings: WebSettings, metrics: WebMetrics) -> ResultCache:
@@ -94,7 +93,7 @@ class MemoryCache:
         self._metrics.cache_bytes.set(self._entries.currsize)
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        pass
 
 
 class RedisCache:
@@ -123,7 +122,6 @@ class RedisCache:
         return body if isinstance(body, bytes) else None
 
     async def put(self, key: str, body: bytes) -> None:
-        """Keep ``body``, if Redis works."""
         if self._is_paused:
             return
         try:
@@ -132,7 +130,6 @@ class RedisCache:
             self._pause(exc)
 
     async def close(self) -> None:
-        """Close the connections."""
         await self._redis.aclose()
 
     @property

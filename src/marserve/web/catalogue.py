@@ -81,7 +81,7 @@ class Catalogue:
                 task.cancel()
 
     async def refresh(self) -> None:
-        """Look once. A failure leaves everything as it was."""
+        """Refresh once. A failure leaves everything as it was."""
         try:
             versions = await self._answer(every_version(), MANAGEMENT_TIMEOUT_S)
         except UpstreamError as exc:

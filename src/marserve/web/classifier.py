@@ -22,8 +22,6 @@ from marserve.web.upstream.inference import Inference, ModelGone
 
 @dataclass(frozen=True)
 class Classified:
-    """An answer, and which model gave it."""
-
     model: KnownModel
     answer: HandlerAnswer
     #: ``hit``: from the cache. ``miss`` also where an identical picture was being worked on.

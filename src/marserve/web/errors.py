@@ -31,36 +31,25 @@ class WebError(RequestError):
 
 
 class ApiKeyRequired(WebError):
-    """No API key, or none that is known."""
-
     status = 401
 
     def headers(self) -> dict[str, str]:
-        """How to show a key."""
         return {"WWW-Authenticate": "Bearer"}
 
 
 class NotFound(WebError):
-    """There is nothing at this address."""
-
     status = 404
 
 
 class UnknownModel(WebError):
-    """No such model, or no such version of it, is served."""
-
     status = 404
 
 
 class MethodNotAllowed(WebError):
-    """The address exists, but not for this method."""
-
     status = 405
 
 
 class UploadTimeout(WebError):
-    """The body did not arrive in time."""
-
     status = 408
 
 
@@ -71,8 +60,6 @@ class UnsupportedEncoding(WebError):
 
 
 class RateLimited(WebError):
-    """This caller sends more than it may."""
-
     status = 429
 
     def __init__(self, message: str, retry_after_s: int) -> None:
@@ -81,7 +68,7 @@ class RateLimited(WebError):
 
 
 class InternalError(WebError):
-    """A bug of this service; its log tells more under the request's id."""
+    """A bug of this service; its log says more under the request's id."""
 
     status = 500
 
@@ -107,8 +94,6 @@ class ModelUnavailable(WebError):
 
 
 class DeadlineExceeded(WebError):
-    """No answer in time."""
-
     status = 504
     retry_after_s = RETRY_RESTART_S
 

@@ -15,7 +15,7 @@ STOPS = ((40, 60, 220), (30, 190, 220), (250, 220, 60), (230, 40, 30))
 
 def render_heatmap(strengths: Sequence[Sequence[float]]) -> bytes:
     """A PNG of SIDE x SIDE pixels, RGBA, from rows of values 0 to 1, interpolated bilinearly between cell centres."""
-    from PIL import Image  # not at start-up: the service decodes no picture, and few ask for this one
+    from PIL import Image  # not at start-up: the service decodes no picture, and few want this one
 
     cells = Image.new("F", (len(strengths[0]), len(strengths)))
     cells.putdata([min(max(value, 0.0), 1.0) * 255 for row in strengths for value in row])

@@ -30,7 +30,7 @@ SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CLIENT_LEFT = 499
 #: Longer paths are nobody's address here.
 MAX_LOGGED_PATH = 200
-#: Asked for every second by machines: only their failures are worth a line.
+#: Requested every second by machines: only their failures are worth a line.
 QUIET_ROUTES = {"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"}
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -58,7 +58,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-#: Page and files are asked for again each time, and answered with 304; everything else is about one picture.
+#: Page and files are requested again each time, and answered with 304; everything else is about one picture.
 REVALIDATED = ("/static", "/docs/", "/labels/", "/example.jpg")
 
 
@@ -72,7 +72,6 @@ class RequestObservation:
         self._stopping = stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -144,7 +143,6 @@ class SecurityHeaders:
         self._encoded = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -163,7 +161,6 @@ class JsonFormatter(logging.Formatter):
     """Writes a record as a JSON object; values from requests cannot break out of their strings."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
         content: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -181,5 +178,5 @@ def configure_logging(level: str) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    if level != "DEBUG":  # it tells of every start and stop twice
+    if level != "DEBUG":  # it reports every start and stop twice
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

@@ -45,19 +45,17 @@ class KnownModel:
     """One version of a model with its description."""
 
     reported: ModelVersion
-    #: Empty until the archive has been asked.
+    #: Empty until the archive has described itself.
     description: ArchiveDescription
-    #: False while workers are at work that have not been asked: their archive may be another one than the described.
+    #: False while no worker at work is one from the description's time: the archive may be another one by now.
     is_confirmed: bool
 
     @property
     def name(self) -> str:
-        """The name under which TorchServe serves it."""
         return self.reported.model
 
     @property
     def version(self) -> str:
-        """The version under which TorchServe serves it."""
         return self.reported.version
 
     @property

@@ -39,8 +39,6 @@ class RequestedTensor:
 
 @dataclass(frozen=True)
 class InferenceRequest:
-    """A whole request."""
-
     id: str | None
     pictures: list[bytes]
     outputs: list[RequestedTensor]

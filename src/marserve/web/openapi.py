@@ -58,7 +58,7 @@ def failures(reasons: dict[type[RequestError], str]) -> Responses:
 
 #: Responses of every endpoint.
 COMMON = failures({InvalidParameter: "A parameter has an impossible value."})
-#: ... that needs a key where the service asks for one.
+#: ... that needs a key where the service has keys.
 WITH_KEY = {**COMMON, **failures({ApiKeyRequired: "An API key is missing or unknown."})}
 #: ... that is about one model.
 WITH_MODEL = {
@@ -75,7 +75,7 @@ WITH_WORK = {
             ImageTooLarge: "Too many bytes or pixels.",
             UnsupportedImage: "Not a picture format that is read here.",
             RateLimited: "This caller sends too much.",
-            InternalError: "A bug; the log tells more under X-Request-ID.",
+            InternalError: "A bug; the log says more under X-Request-ID.",
             InferenceFailed: "TorchServe failed on this picture.",
             Overloaded: "Overloaded, or TorchServe is being started.",
             DeadlineExceeded: "No answer within the deadline.",

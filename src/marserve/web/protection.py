@@ -27,8 +27,6 @@ IPV6_PREFIX = 64
 
 
 class Guard:
-    """Checks keys and rates."""
-
     def __init__(self, api_keys: ApiKeys, rate_limit: RateLimit, metrics: WebMetrics) -> None:
         self._api_keys = api_keys
         self._rate_limit = rate_limit
@@ -57,12 +55,11 @@ class ApiKeys:
     """The keys of a service; without any, everybody may send."""
 
     def __init__(self, keys: Iterable[str]) -> None:
-        # Digests have one length, so that a comparison does not tell that of a key.
+        # Digests have one length, so that a comparison does not show that of a key.
         self._digests = [_digest(key) for key in keys]
 
     @property
     def are_required(self) -> bool:
-        """Whether callers must show a key."""
         return bool(self._digests)
 
     def identify(self, headers: Headers) -> str | None:
@@ -151,7 +148,7 @@ class Admission:
 def check_pixels(picture: bytes, max_pixels: int) -> None:
     """Raise ImageTooLarge for more than ``max_pixels``; nothing is decoded.
 
-    Where the header tells no size, the picture is left to the handler, which says what is wrong with it.
+    Where the header has no size, the picture is left to the handler, which says what is wrong with it.
     """
     width, height = imagesize.get(io.BytesIO(picture))
     if width > 0 and height > 0 and width * height > max_pixels:

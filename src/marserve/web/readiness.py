@@ -17,7 +17,7 @@ from marserve.web.upstream.inference import Inference, ModelGone
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks at which models need a probe.
+#: Seconds between two checks of which models need a probe.
 TICK_S = 0.1
 #: Seconds between probes of a model that does not answer.
 PAUSE_S = 1.0
@@ -37,7 +37,7 @@ _Key = tuple[str, str]
 
 
 class Readiness:
-    """Knows for each model when it last answered, and asks it where nobody else does."""
+    """Knows for each model when it last answered, and sends it a picture where nobody else does."""
 
     def __init__(self, catalogue: Catalogue, inference: Inference, metrics: WebMetrics, stopping: Event) -> None:
         """``stopping`` is set when the process is about to end: a load balancer is to send no more requests then."""
@@ -49,11 +49,9 @@ class Readiness:
         self._probes: dict[_Key, asyncio.Task[None]] = {}
 
     def note_answer(self, name: str, version: str) -> None:
-        """A picture was answered."""
         self._answered[name, version] = time.monotonic()
 
     def is_ready(self, model: KnownModel) -> bool:
-        """Whether this model answers."""
         return not self._reasons_of(model)
 
     def reasons(self) -> list[str]:

@@ -76,28 +76,23 @@ class PatientProtocol(HttpToolsProtocol):
     _headers_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A caller has connected."""
         super().connection_made(transport)
         self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
         self._stop_waiting()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        """The first byte of a request has arrived."""
         super().on_message_begin()
         if self._headers_timer is None:
             self._await_headers()
 
     def on_headers_complete(self) -> None:
-        """The headers of a request have arrived."""
         self._stop_waiting()
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
         error = InvalidRequest(f"{msg} Send HTTP/1.1.")
         body = json.dumps(error_content(error)).encode()
         self.transport.write(
@@ -116,7 +111,6 @@ class PatientProtocol(HttpToolsProtocol):
 
 
 def create_config(app: FastAPI, settings: WebSettings) -> uvicorn.Config:
-    """How uvicorn runs ``app``."""
     return uvicorn.Config(
         app,
         # An address, never a socket of our own: the one that uvicorn makes for several workers has no protocol number,
@@ -139,6 +133,5 @@ def create_config(app: FastAPI, settings: WebSettings) -> uvicorn.Config:
 
 
 def serve(settings: WebSettings) -> None:
-    """Serve until a signal comes."""
     app = create_app(settings)
     GracefulServer(create_config(app, settings), drain_s=settings.drain_s, on_stop=app.state.stopping.set).run()

@@ -73,7 +73,7 @@ class WebSettings(BaseModel):
     inference_url: HttpUrl = "http://127.0.0.1:8080"
     #: TorchServe's management API.
     management_url: HttpUrl = "http://127.0.0.1:8081"
-    #: TorchServe's key_file.json, with the tokens of its authorization; not set: it asks for none.
+    #: TorchServe's key_file.json, with the tokens of its authorization; not set: it needs none.
     key_file: Path | None = None
     #: The model that answers where a caller names none; if it is untrained, the demonstration model where there is one.
     default_model: str = "resnet18"

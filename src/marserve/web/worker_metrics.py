@@ -1,4 +1,4 @@
-"""TorchServe's workers and their memory, looked up when Prometheus asks: TorchServe's own metrics tell neither."""
+"""TorchServe's workers and their memory, read when Prometheus scrapes: TorchServe's own metrics have neither."""
 
 from __future__ import annotations
 
@@ -19,11 +19,9 @@ class WorkerMetrics(Collector):
         self._catalogue = catalogue
 
     def describe(self) -> list[GaugeMetricFamily]:
-        """The gauges' names, for the registry."""
         return _gauges()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Read them all."""
         workers, memory, available, total = gauges = _gauges()
         is_current = self._catalogue.is_current
         for model in self._catalogue.models():

@@ -36,7 +36,6 @@ SCRIPT = """SwaggerUIBundle({ url: "openapi.json", dom_id: "#documentation", dee
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def page() -> FileResponse:
-    """The page."""
     return FileResponse(WEB / "templates" / "index.html")
 
 
@@ -48,7 +47,6 @@ async def chinese_labels() -> FileResponse:
 
 @router.get("/example.jpg")
 async def example_picture() -> FileResponse:
-    """A picture to try the page with."""
     return FileResponse(EXAMPLE_PICTURE)
 
 
