@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from marserve.client.errors import CredentialsMissing
 from marserve.torchserve.key_file import MARGIN, KeyFileError, Kind, Token, is_refusal, valid_token
+
+#: Seconds between attempts to renew a token before it expires.
+RENEWAL_PAUSE_S = 30.0
 
 
 class Credentials(Protocol):
@@ -46,13 +50,16 @@ class KeyFileToken:
         self._path = path
         self._kind = kind
         self._token: Token | None = None
+        #: When a token that could not be renewed, but is still valid, is tried again.
+        self._next_attempt = 0.0
         self._lock = threading.Lock()
 
     def headers(self) -> dict[str, str]:
         """The token that was read last, as long as it is valid."""
         with self._lock:
-            if self._token is None or self._token.left <= MARGIN:
+            if self._token is None or (self._token.left <= MARGIN and time.monotonic() >= self._next_attempt):
                 self._token = self._obtain(refused=None)
+                self._next_attempt = time.monotonic() + RENEWAL_PAUSE_S
             return _header(self._token)
 
     def replaced(self, sent: dict[str, str], status: int, body: bytes) -> bool:

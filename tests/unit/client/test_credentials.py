@@ -41,6 +41,15 @@ def test_a_token_that_expires_soon_is_renewed_first(guarded: GuardedServer) -> N
     assert guarded.renewals == 1
 
 
+def test_a_token_that_cannot_be_renewed_serves_on_and_is_not_tried_at_every_request(guarded: GuardedServer) -> None:
+    guarded.key_file.write_text(key_file_text("first", timedelta(minutes=1)))
+    guarded.renews = False
+    with inference(guarded) as client:
+        for _ in range(3):
+            client.classify(b"picture")
+    assert [request.path.partition("?")[0] for request in guarded.requests].count("/token") == 1
+
+
 def test_a_refused_token_is_renewed_once_by_all_threads_together(guarded: GuardedServer) -> None:
     guarded.valid = "lost"
     with inference(guarded) as client, ThreadPoolExecutor(8) as threads:
