@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -66,8 +67,8 @@ def calibration_pictures(
     below = find_pictures([str(directory)])
     if below.skipped:
         report(f"  --calibration: {describe_skipped(below.skipped)}")
-    files = [Path(picture.path) for picture in below.pictures]
-    files.sort(key=lambda path: hashlib.sha256(str(path.relative_to(directory)).encode()).digest())
+    files = [path for picture in below.pictures if (path := Path(picture.path)).is_file()]
+    files.sort(key=lambda path: hashlib.sha256(os.path.relpath(path, directory).encode()).digest())
     class_of = PictureLabels(labels)
     found: dict[str, CalibrationPicture] = {}
     for path in sorted(files[:MOST_PICTURES]):

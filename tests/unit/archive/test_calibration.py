@@ -69,6 +69,13 @@ def test_too_few_pictures_are_refused_with_how_many_it_takes(tmp_path: Path) -> 
         split_pictures(files, SMALL, report)
 
 
+def test_a_folder_may_be_named_by_a_detour_and_hold_links_that_lead_nowhere(tmp_path: Path) -> None:
+    directory = write_pictures(tmp_path / "pictures", 3)
+    (directory / "gone.png").symlink_to(tmp_path / "absent.png")
+    detour = directory / ".." / "pictures"
+    assert calibration_pictures(detour, LABELS, report) == calibration_pictures(directory, LABELS, report)
+
+
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="give a folder of pictures"):
         calibration_pictures(tmp_path / "absent", LABELS, report)
