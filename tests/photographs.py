@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from marserve.archive.weights import load_state_dict, locate_weights
+from marserve.archive.weights.locate import locate_weights
+from marserve.archive.weights.state_dict import load_state_dict
 from marserve.handler.resnet18.network import EFFICIENTNET_LITE0, build_network
 from tests.support import report
 

@@ -21,8 +21,10 @@ from marserve.archive.int8 import find_calibration, quantization_inputs, quantiz
 from marserve.archive.options import BuildOptions
 from marserve.archive.package import canonical_labels, package, read_model_config
 from marserve.archive.verify import find_fault
-from marserve.archive.weights import WeightsFile, load_state_dict, locate_weights
+from marserve.archive.weights.files import WeightsFile
+from marserve.archive.weights.locate import locate_weights
 from marserve.archive.weights.published import input_of, mirror_file, official_file
+from marserve.archive.weights.state_dict import load_state_dict
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.description import DESCRIPTION_FILE, Description, WeightsOrigin
 from marserve.handler.resnet18.engines.torch_engine import WEIGHTS_FILE

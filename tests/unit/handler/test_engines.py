@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from marserve.archive.weights import load_state_dict, locate_weights
+from marserve.archive.weights.locate import locate_weights
+from marserve.archive.weights.state_dict import load_state_dict
 from marserve.handler.resnet18.description import Description
 from marserve.handler.resnet18.engines import factory
 from marserve.handler.resnet18.engines.base import Engine

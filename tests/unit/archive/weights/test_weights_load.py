@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from marserve.archive.weights import WeightsError, load_state_dict, locate_weights
-from marserve.archive.weights.files import WeightsFile
-from marserve.archive.weights.state_dict import current_name, skeleton
+from marserve.archive.weights.files import WeightsError, WeightsFile
+from marserve.archive.weights.locate import locate_weights
+from marserve.archive.weights.state_dict import current_name, load_state_dict, skeleton
 from marserve.handler.resnet18.network import build_network
 
 State = dict[str, torch.Tensor]

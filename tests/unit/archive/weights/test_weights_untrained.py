@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from marserve.archive.weights import WeightsFile, load_state_dict
-from marserve.archive.weights.state_dict import class_axes, seeded_state_dict, skeleton
+from marserve.archive.weights.files import WeightsFile
+from marserve.archive.weights.state_dict import class_axes, load_state_dict, seeded_state_dict, skeleton
 from marserve.handler.resnet18.network import build_network
 
 UNTRAINED = WeightsFile(None, "untrained", None, trained=False)
