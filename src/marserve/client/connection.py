@@ -18,7 +18,7 @@ from marserve.client.errors import ClientError, ServerOverloaded, TimedOut, Unre
 
 #: Seconds for a connection to be made; a lost packet is sent again after 1 and 3 s.
 CONNECT_S = 4.0
-#: Seconds that must be left for another attempt: the failure before it tells more than a deadline missed by then.
+#: Seconds that must be left for another attempt: the failure before it says more than a deadline missed by then.
 SHORTEST_ATTEMPT_S = 0.1
 
 
@@ -58,7 +58,7 @@ class Connection:
         self._backoff = backoff or Backoff()
         self._closed = threading.Event()
         self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections)
-        # A Session would look for proxies and certificates in the environment on every request, and keep cookies and
+        # A Session would search for proxies and certificates in the environment on every request, and keep cookies and
         # redirects that these servers do not use: half of the time that a request costs here.
         with requests.Session() as session:
             settings = session.merge_environment_settings(url, {}, None, None, None)

@@ -26,7 +26,7 @@ class Credentials(Protocol):
 
 
 class ApiKey:
-    """The web service's API key; None where it asks for none."""
+    """The web service's API key; None where it needs none."""
 
     def __init__(self, key: str | None = None) -> None:
         self._headers = {} if key is None else {"X-API-Key": key}

@@ -5,7 +5,7 @@ ClientError
 ├── CredentialsMissing     TorchServe's token can be neither read nor renewed; nothing was sent
 ├── Unreachable            no connection, or it broke, until the deadline: start the service, or try later
 ├── TimedOut               no answer before the deadline: try later, or with a longer one
-├── InvalidAnswer          an answer that is none of this service's: look at the address
+├── InvalidAnswer          an answer that is none of this service's: check the address
 ├── Refused                status 400 to 499: change the request as the message says; 429: send fewer of them
 ├── ServerOverloaded       status 503, until the deadline: try later, after ``retry_after_s`` seconds at least
 └── ServerFailed           any other status from 500 on: the server's log says more

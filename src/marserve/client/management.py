@@ -27,7 +27,7 @@ from marserve.torchserve.models import (
 DEADLINE_S = 10.0
 #: Seconds for a step that waits for workers; TorchServe itself gives each two minutes to start.
 WORKERS_DEADLINE_S = 150.0
-#: Seconds between two looks at a model that is not ready.
+#: Seconds between two requests about a model that is not ready.
 POLL_S = 0.25
 
 
@@ -96,7 +96,7 @@ class ManagementClient:
         """Have ``workers`` workers, or with ``max_workers`` at least ``workers``; ``synchronous``: wait for them.
 
         TorchServe waits in a thread that also reads requests and writes answers: where others are to be served
-        meanwhile, rather ask asynchronously and call ``wait_until_ready``. It fails or queues anew what the workers
+        meanwhile, rather scale asynchronously and call ``wait_until_ready``. It fails or queues anew what the workers
         that go are working on.
         """
         query = {
@@ -135,7 +135,7 @@ class ManagementClient:
         found = wait_until(ready, deadline_s, poll_s=POLL_S)
         if found is None:
             name = model if version is None else f"{model} {version}"
-            raise TimedOut(f"After {deadline_s:g} s {name} {seen}; TorchServe's log tells why.")
+            raise TimedOut(f"After {deadline_s:g} s {name} {seen}; TorchServe's log says why.")
         return found
 
     def close(self) -> None:

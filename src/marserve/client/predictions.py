@@ -1,4 +1,4 @@
-"""What is on a picture, as the servers tell it."""
+"""What is on a picture, as the servers answer it."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Classification:
     """The answer to one picture."""
 
     model: str
-    #: None where the server does not tell: TorchServe, when it was asked for no version.
+    #: None where the server does not say: TorchServe, where the request named no version.
     version: str | None
     #: ``trained``, ``untrained``, ``demonstration`` or ``unknown``; None at the level of TorchServe.
     weights: str | None
     #: The most probable first.
     predictions: tuple[Prediction, ...]
-    #: Only where it was asked for.
+    #: Only where it was requested.
     explanation: Explanation | None = None
 
 

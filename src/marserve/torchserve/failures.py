@@ -92,7 +92,7 @@ def _lines(logs: Path) -> list[LogLine]:
 
 
 def _reason(lines: Sequence[LogLine]) -> list[str]:
-    """The last exception's message, else a worker's error output, else whatever tells of a problem."""
+    """The last exception's message, else a worker's error output, else whatever says that there is a problem."""
     return (
         _exception(lines)
         or _last(line for line in lines if line.origin.endswith("-stderr"))

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-#: Seconds between two looks at logs that are followed.
+#: Seconds between two reads of logs that are followed.
 FOLLOW_S = 0.3
-#: One line a request, which the web service's log tells better.
+#: One line a request, of which the web service's log says more.
 LEFT_OUT = ("access_log.log",)
 #: ``2026-11-24T15:25:00,431 [INFO ] W-9000-resnet18_1.0 org.pytorch.serve.wlm.WorkerThread - text``
 _TORCHSERVE = re.compile(
@@ -40,7 +40,7 @@ class LogLine:
 
     @property
     def is_error(self) -> bool:
-        """Whether it tells of a problem."""
+        """Whether it reports a problem."""
         return self.level in _ERROR_LEVELS or _ERROR_TEXT.match(self.text) is not None
 
     def as_json(self) -> dict[str, str]:
@@ -147,7 +147,7 @@ class Follower:
                 text = content.read()
         except OSError:
             return []
-        whole = text[: text.rfind(b"\n") + 1]  # the rest of a line follows with the next look
+        whole = text[: text.rfind(b"\n") + 1]  # the rest of a line follows with the next read
         self._read[file] = (now_inode, done + len(whole))
         return list(parse_lines(whole.decode(errors="replace").splitlines(), file.stem, datetime.now(timezone.utc)))
 

@@ -63,7 +63,7 @@ class ModelVersion:
     queue_capacity: int = 0
     #: Seconds after which TorchServe itself gives up a worker that is starting.
     startup_timeout_s: int = STARTUP_TIMEOUT_S
-    #: What the archive says about itself; None where that was not asked for.
+    #: What the archive says about itself; None where that was not requested.
     description: Mapping[str, Any] | None = None
     #: The whole of TorchServe's answer.
     reported: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -113,7 +113,7 @@ def all_versions(model: str) -> Question[list[ModelVersion]]:
     """Every version of a model, in the order of their numbers, and which one is the default."""
     reported = yield model_path(model, "all")
     versions = [parse_version(entry) for entry in reported]
-    # Only another request tells which one is the default.
+    # Only another request says which one is the default.
     default = versions[0] if len(versions) == 1 else parse_version((yield model_path(model))[0])
     marked = [replace(version, is_default=version.version == default.version) for version in versions]
     return sorted(marked, key=lambda version: version_key(version.version))

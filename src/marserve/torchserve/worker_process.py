@@ -25,7 +25,7 @@ WorkerState = Literal["ready", "starting", "restarting", "dead"]
 MARGIN_S = 10.0
 _RETRY = re.compile(r"^Retry worker: \d+ in (?P<seconds>\d+) seconds")
 _LOG = "ts_log.log"
-#: What a worker's command line holds; it tells a worker from another process that got its id.
+#: What the command line of a worker holds, and that of another process that got its id does not.
 _PROGRAM = "model_service_worker.py"
 
 
@@ -113,7 +113,7 @@ def _use(process: psutil.Process) -> tuple[int | None, int | None, float | None]
     try:
         times = process.cpu_times()
         rss = process.memory_info().rss
-        # Only Linux tells it.
+        # Only Linux knows it.
         pss = getattr(process.memory_full_info(), "pss", None)
     except psutil.Error:
         return None, None, None

@@ -64,7 +64,7 @@ def test_an_explanation_says_where(server: FakeServer) -> None:
 
 
 @pytest.mark.parametrize(("version", "path"), [(None, "/predictions/resnet18"), ("2.0", "/predictions/resnet18/2.0")])
-def test_torchserve_is_asked_in_its_own_way(server: FakeServer, version: str | None, path: str) -> None:
+def test_torchserve_gets_requests_of_its_own_form(server: FakeServer, version: str | None, path: str) -> None:
     content = classification()
     del content["version"], content["weights"]
     server.answers = [Answer(content=content)]
@@ -77,7 +77,7 @@ def test_torchserve_is_asked_in_its_own_way(server: FakeServer, version: str | N
 @pytest.mark.parametrize(
     "failure", [error(503, "Overloaded"), Answer(breaks=True)], ids=["overloaded", "connection broken"]
 )
-def test_what_may_pass_is_asked_again(server: FakeServer, failure: Answer) -> None:
+def test_what_may_pass_is_retried(server: FakeServer, failure: Answer) -> None:
     server.answers = [failure, failure, Answer(content=classification())]
     with web_client(server) as client:
         assert client.classify(b"picture").predictions[0].label == "tabby"

@@ -58,7 +58,7 @@ def test_every_version_is_described(server: FakeServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "asked"),
+    ("step", "sent"),
     [
         (
             lambda client: client.register("new.mar", workers=2, batch_size=4),
@@ -80,16 +80,16 @@ def test_every_version_is_described(server: FakeServer) -> None:
         (lambda client: client.set_default("resnet18", "2.0"), "PUT /models/resnet18/2.0/set-default"),
     ],
 )
-def test_a_step_is_asked_for_once_and_answers_what_torchserve_says(
-    server: FakeServer, step: Callable[[ManagementClient], str], asked: str
+def test_a_step_is_sent_once_and_answers_what_torchserve_says(
+    server: FakeServer, step: Callable[[ManagementClient], str], sent: str
 ) -> None:
     server.answers = [Answer(content={"status": "Done."})]
     with management(server) as client:
         assert step(client) == "Done."
-    assert [f"{request.method} {request.path}" for request in server.requests] == [asked]
+    assert [f"{request.method} {request.path}" for request in server.requests] == [sent]
 
 
-def test_a_step_that_failed_is_not_repeated_but_a_question_is(server: FakeServer) -> None:
+def test_a_step_that_failed_is_not_retried_but_a_question_is(server: FakeServer) -> None:
     server.answers = [error(503, "Busy"), error(503, "Busy"), Answer(content=[described("READY")])]
     with management(server) as client:
         with pytest.raises(ServerOverloaded):

@@ -27,7 +27,7 @@ from marserve.torchserve.key_file import (
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between looks at how long the tokens are still valid.
+#: Seconds between checks of how long the tokens are still valid.
 CHECK_S = 30.0
 #: Seconds between attempts to replace a refused token after one that failed, however many requests find it refused.
 RETRY_S = 1.0
