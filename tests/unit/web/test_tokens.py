@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from marserve.system.locks import locked
 from marserve.web.upstream import tokens
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import StartService, until
@@ -96,3 +97,20 @@ async def test_a_renewal_that_fails_does_not_end_the_renewing(
         return torchserve.renewals == 2
 
     await until(are_both_renewed)
+
+
+async def test_waiting_for_another_process_that_renews_holds_up_nothing_else(
+    start_service: StartService, torchserve: FakeTorchServe, tmp_path: Path
+) -> None:
+    torchserve.require_tokens(tmp_path / "key_file.json")
+    service = await start_service()
+    torchserve.forget_token("inference")
+    with locked(tmp_path / "token.lock", timeout_s=0):
+        waiting = asyncio.create_task(service.post("/predict", b"picture"))
+        for _ in range(5):
+            assert (await service.get("/healthz")).status == 200
+            await asyncio.sleep(0.1)
+        assert not waiting.done()
+        assert torchserve.renewals == 0
+    assert (await waiting).status == 200
+    assert torchserve.renewals == 1
