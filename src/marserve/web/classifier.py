@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import anyio
@@ -28,28 +28,18 @@ class Classified:
     cache: Literal["hit", "miss"]
 
 
+@dataclass(kw_only=True)
 class Classifier:
     """Answers pictures, each within the deadline."""
 
-    def __init__(
-        self,
-        *,
-        catalogue: Catalogue,
-        inference: Inference,
-        readiness: Readiness,
-        cache: ResultCache,
-        metrics: WebMetrics,
-        deadline_s: float,
-        max_image_pixels: int,
-    ) -> None:
-        self._catalogue = catalogue
-        self._inference = inference
-        self._readiness = readiness
-        self._cache = cache
-        self._metrics = metrics
-        self._deadline_s = deadline_s
-        self._max_image_pixels = max_image_pixels
-        self._in_flight: Coalescing[HandlerAnswer] = Coalescing()
+    catalogue: Catalogue
+    inference: Inference
+    readiness: Readiness
+    cache: ResultCache
+    metrics: WebMetrics
+    deadline_s: float
+    max_image_pixels: int
+    _in_flight: Coalescing[HandlerAnswer] = field(default_factory=Coalescing, init=False)
 
     async def classify(
         self,
@@ -64,18 +54,18 @@ class Classifier:
         """Classify ``picture`` with the model that the catalogue finds for ``model`` and ``version``.
 
         The version is named to TorchServe, so that an answer and its cache entry are of the version they claim to be,
-        whatever becomes the default meanwhile. Raises WebError.
+        whatever becomes the default meanwhile. Raises RequestError.
         """
-        check_pixels(picture, self._max_image_pixels)
-        served = self._catalogue.find(model, version)
+        check_pixels(picture, self.max_image_pixels)
+        served = self.catalogue.find(model, version)
         try:
-            with anyio.fail_after(self._deadline_s):
+            with anyio.fail_after(self.deadline_s):
                 try:
                     return await self._classify(served, picture, top_k, request_id, explain)
                 except ModelGone:
                     # Its version has been replaced since the catalogue was made.
-                    await self._catalogue.refresh()
-                    served = self._catalogue.find(model, version)
+                    await self.catalogue.refresh()
+                    served = self.catalogue.find(model, version)
                     return await self._classify(served, picture, top_k, request_id, explain)
         except ModelGone as exc:
             raise ModelUnavailable("The model is just being replaced: try again in a few seconds.") from exc
@@ -87,41 +77,33 @@ class Classifier:
     ) -> Classified:
         key = cache_key(picture, served.identity, top_k=top_k, explain=explain)
         if served.is_confirmed:
-            answer = await self._look_up(key, explain)
-            if answer is not None:
-                self._metrics.cache.labels("hit").inc()
+            cached = await self.cache.get(key)
+            # What cannot be parsed was written to Redis by something else.
+            if cached is not None and (answer := _parse(cached, explain)) is not None:
+                self.metrics.cache.labels("hit").inc()
                 return Classified(served, answer, "hit")
 
         async def compute() -> HandlerAnswer:
-            body = await self._inference.classify(
+            body = await self.inference.classify(
                 served.name,
                 served.version,
                 picture,
                 top_k=top_k,
                 explain=explain,
                 request_id=request_id,
-                timeout_s=self._deadline_s,
+                timeout_s=self.deadline_s,
             )
-            answer = self._check(body, explain)
-            self._readiness.note_answer(served.name, served.version)
+            answer = _parse(body, explain)
+            if answer is None:
+                self.metrics.upstream_errors.labels("garbage").inc()
+                raise InferenceFailed("The model server's answer cannot be understood: try again.")
+            self.readiness.note_answer(served.name, served.version)
             if served.is_confirmed:
-                await self._cache.put(key, body)
+                await self.cache.put(key, body)
             return answer
 
-        self._metrics.cache.labels("coalesced" if self._in_flight.is_running(key) else "miss").inc()
+        self.metrics.cache.labels("coalesced" if self._in_flight.is_running(key) else "miss").inc()
         return Classified(served, await self._in_flight.run(key, compute), "miss")
-
-    async def _look_up(self, key: str, explain: bool) -> HandlerAnswer | None:
-        body = await self._cache.get(key)
-        # None also where something else wrote to Redis.
-        return None if body is None else _parse(body, explain)
-
-    def _check(self, body: bytes, explain: bool) -> HandlerAnswer:
-        answer = _parse(body, explain)
-        if answer is None:
-            self._metrics.upstream_errors.labels("garbage").inc()
-            raise InferenceFailed("The model server's answer cannot be understood: try again.")
-        return answer
 
 
 def _parse(body: bytes, explain: bool) -> HandlerAnswer | None:
