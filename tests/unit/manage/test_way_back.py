@@ -22,7 +22,7 @@ from tests.unit.manage.fake_stack import MODEL, FakeStack, FakeVersion, Fault
 Command = Callable[[FakeStack, list[str]], object]
 
 INTERRUPTION = StopRequestedError(2)
-FAILURE = ServerFailed("TorchServe failed.", status=500)
+FAILURE = ClientError("TorchServe is gone.")
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,8 @@ def roll_back_command(stack: FakeStack, reported: list[str]) -> object:
 
 
 def drain_command(stack: FakeStack, reported: list[str]) -> object:
-    return draining.drain(stack, MODEL, None, timeout_s=0.05, confirm=always_yes, report=reported.append)
+    timeout_s = 0.05 if stack.torchserve.queued else 30.0
+    return draining.drain(stack, MODEL, None, timeout_s=timeout_s, confirm=always_yes, report=reported.append)
 
 
 def scale_command(stack: FakeStack, reported: list[str]) -> object:
@@ -97,6 +98,17 @@ def test_a_deployment_keeps_the_version_before_and_removes_the_one_before_that(t
         default, workers, files = stack.snapshot
         assert (default, workers) == (version, {before: 1, version: 2})
         assert set(files) == {"deployments.json", f"resnet18-{before}.mar", f"resnet18-{version}.mar"}
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at", "after"])
+def test_torchserves_own_failure_as_it_takes_a_busy_worker_away_is_no_failure(late: bool, tmp_path: Path) -> None:
+    stack = a_deployed_stack(tmp_path / "run")
+    drain_command(stack, [])
+    number = stack.torchserve.calls.index("scale 2.0 to 0")
+    stack = a_deployed_stack(tmp_path / "run")
+    stack.torchserve.fault = Fault(number, ServerFailed('"job" is null', status=500), late)
+    drain_command(stack, [])
+    assert stack.snapshot[:2] == ("1.0", {"1.0": 1, "2.0": 0})
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at", "after"])
@@ -245,7 +257,7 @@ def test_where_torchserve_is_gone_the_way_back_says_so_and_ends(tmp_path: Path, 
     stack = a_stack(tmp_path / "run")
     stack.torchserve.fault = Fault(number, FAILURE, for_good=True)
     reported: list[str] = []
-    with pytest.raises(ServerFailed):
+    with pytest.raises(ClientError, match="is gone"):
         deploy_command(archive)(stack, reported)
     assert "marserve status" in reported[-1]
 
