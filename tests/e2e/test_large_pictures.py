@@ -72,7 +72,9 @@ def test_without_it_the_answer_is_413_and_names_the_limit(served: Stack, picture
 def test_an_impossible_limit_stops_the_start_before_anything_is_started() -> None:
     stack = stack_on_free_ports()
     started = stack.run("serve", *SERVE, MARSERVE_MAX_IMAGE_BYTES="1000000000", MARSERVE_MAX_IN_FLIGHT="1000000")
+    wrote_state = stack.run_directory.state.exists()
+    stack.end()
     assert started.returncode != 0
     assert "MARSERVE_MAX_IN_FLIGHT = 1000000 needs" in started.stderr
     assert "Starting" not in started.stdout
-    assert not stack.run_directory.state.exists()
+    assert not wrote_state
