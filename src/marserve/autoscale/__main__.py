@@ -35,7 +35,7 @@ def main(argument: str) -> int:
 
     url = f"http://{LOOPBACK}:{given.management_port}"
     with ManagementClient(url, key_file=Path(given.key_file), deadline_s=DEADLINE_S) as management:
-        scaler = Autoscaler(given.models, given.rules, given.threads, management, read_metrics, Path(given.change_lock))
+        scaler = Autoscaler(given, management, read_metrics)
         logging.info(
             "Watching %s: %d to %d workers, threads of each: %d; requests may wait %.0f ms for one on average",
             " and ".join(given.models), given.rules.minimum, given.rules.maximum, given.threads,

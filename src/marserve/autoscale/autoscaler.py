@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from marserve.autoscale.observation import Observation, Traffic
 from marserve.autoscale.policy import Capacity, Decision, Ground, capacity, decide
-from marserve.autoscale.rules import Rules
+from marserve.autoscale.rules import Assignment, Rules
 from marserve.client.errors import ClientError
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
@@ -92,23 +92,14 @@ class WatchedModel:
 class Autoscaler:
     """Holds the workers of several models to the rules. Failures of TorchServe are logged, and outlived."""
 
-    def __init__(
-        self,
-        models: Sequence[str],
-        rules: Rules,
-        threads: int,
-        management: ManagementClient,
-        read_metrics: Callable[[], str],
-        change_lock: Path,
-    ) -> None:
-        """``threads`` are each worker's; ``change_lock`` is held by whoever changes a stack, such as a deployment."""
-        self._models = {model: WatchedModel(rules) for model in models}
+    def __init__(self, assignment: Assignment, management: ManagementClient, read_metrics: Callable[[], str]) -> None:
+        self._models = {model: WatchedModel(assignment.rules) for model in assignment.models}
         self._said: dict[str, Ground] = {}
         self._served: dict[str, str] = {}
-        self._threads = threads
+        self._threads = assignment.threads
         self._management = management
         self._read_metrics = read_metrics
-        self._change_lock = change_lock
+        self._change_lock = Path(assignment.change_lock)
         self._is_away = False
 
     def step(self) -> None:

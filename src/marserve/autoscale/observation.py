@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from marserve.torchserve.metrics import Counters
 
@@ -38,18 +38,14 @@ class Traffic:
     @classmethod
     def over(cls, observations: Sequence[Observation]) -> Traffic:
         """The sum of all of them."""
-        parts = [observation.traffic for observation in observations]
+        pending = [observation.pending for observation in observations] or [0]
+        counters = zip(*(astuple(observation.traffic) for observation in observations), strict=True)
         return cls(
             sum(observation.seconds for observation in observations),
-            Counters(
-                sum(part.arrived for part in parts),
-                sum(part.answered for part in parts),
-                sum(part.waited_s for part in parts),
-                sum(part.worked_s for part in parts),
-            ),
-            min((observation.pending for observation in observations), default=0),
-            max((observation.pending for observation in observations), default=0),
-            observations[-1].pending - observations[0].pending if observations else 0,
+            Counters(*map(sum, counters)),
+            min(pending),
+            max(pending),
+            pending[-1] - pending[0],
         )
 
     @property

@@ -10,7 +10,7 @@ import pytest
 
 from marserve.autoscale import autoscaler
 from marserve.autoscale.autoscaler import Autoscaler
-from marserve.autoscale.rules import Rules
+from marserve.autoscale.rules import Assignment, Rules
 from marserve.client.errors import Refused, Unreachable
 from marserve.system.locks import locked
 from marserve.system.machine import Machine
@@ -87,7 +87,8 @@ def step(
     caplog.set_level(logging.INFO)
     monkeypatch.setattr("marserve.autoscale.autoscaler.time.monotonic", lambda: torchserve.now)
     monkeypatch.setattr(autoscaler, "read_machine", lambda: Machine(4, 10**10, 10**10))
-    scaler = Autoscaler([MODEL], Rules(1, 8), 1, torchserve, torchserve.metrics, lock)  # type: ignore[arg-type]
+    assignment = Assignment([MODEL], Rules(1, 8), 1, 8081, 8082, key_file="", change_lock=str(lock))
+    scaler = Autoscaler(assignment, torchserve, torchserve.metrics)  # type: ignore[arg-type]
     return scaler.step
 
 
