@@ -23,6 +23,8 @@ STALE_S = 4.0
 
 _Key = tuple[str, str]
 
+NOT_DESCRIBED: tuple[ArchiveDescription, frozenset[int]] = (ArchiveDescription(), frozenset())
+
 
 class Catalogue:
     """The models as last seen. They stay listed while TorchServe does not answer."""
@@ -35,6 +37,8 @@ class Catalogue:
         #: The description of each version, and the workers that were READY when it was last known to be right.
         self._descriptions: dict[_Key, tuple[ArchiveDescription, frozenset[int]]] = {}
         self._describing: dict[_Key, asyncio.Task[None]] = {}
+        #: Joined when either part changes, and not for every picture.
+        self._models: list[KnownModel] = []
         self._refreshed = float("-inf")
         self._was_reached = True
 
@@ -45,7 +49,7 @@ class Catalogue:
 
     def models(self) -> list[KnownModel]:
         """Every version of every model."""
-        return [self._join(version) for version in self._versions.values()]
+        return self._models
 
     def default(self) -> KnownModel | None:
         """What answers where the caller names no model; the demonstration model where the right one is untrained."""
@@ -96,6 +100,7 @@ class Catalogue:
         self._versions = {(version.model, version.version): version for version in versions}
         for version in versions:
             self._confirm_or_describe(version)
+        self._join_all()
 
     def _find(self, name: str, version: str | None) -> KnownModel | None:
         for model in self.models():
@@ -104,21 +109,20 @@ class Catalogue:
         return None
 
     def _join(self, version: ModelVersion) -> KnownModel:
-        description, _ = self._descriptions.get((version.model, version.version), (ArchiveDescription(), frozenset()))
-        return KnownModel(version, description, self._is_confirmed(version))
-
-    def _is_confirmed(self, version: ModelVersion) -> bool:
-        """Whether a worker from the time of the description is still there.
+        """``version`` with its description, which is confirmed while a worker from its time is still there.
 
         As long as TorchServe runs a version, its archive is the same and its workers come and go one by one; after a
         restart, or a new registration, all workers are new ones, and so may be the archive.
         """
-        _, workers = self._descriptions.get((version.model, version.version), (ArchiveDescription(), frozenset()))
-        return not workers.isdisjoint(version.ready_pids)
+        description, workers = self._descriptions.get((version.model, version.version), NOT_DESCRIBED)
+        return KnownModel(version, description, not workers.isdisjoint(version.ready_pids))
+
+    def _join_all(self) -> None:
+        self._models = [self._join(version) for version in self._versions.values()]
 
     def _confirm_or_describe(self, version: ModelVersion) -> None:
         key = (version.model, version.version)
-        if self._is_confirmed(version):
+        if self._join(version).is_confirmed:
             self._descriptions[key] = (self._descriptions[key][0], version.ready_pids)
         elif version.ready_pids and key not in self._describing:
             task = asyncio.create_task(self._describe(version))
@@ -136,6 +140,7 @@ class Catalogue:
         if key not in self._descriptions or self._descriptions[key][0] != description:
             logger.info("Serving %s %s: %s", *key, description)
         self._descriptions[key] = (description, version.ready_pids)
+        self._join_all()
 
     async def _answer(self, question: Question[Result], timeout_s: float) -> Result:
         """What the management API answers, ``timeout_s`` for each request. Raises UpstreamError."""
