@@ -166,35 +166,47 @@ def test_an_interrupted_deployment_leaves_nothing_behind(operated: Stack, tmp_pa
     assert not (operated.run_directory.model_store / f"{MODEL}-4.0.mar").exists()
 
 
-@pytest.mark.needs("prometheus")
 def test_a_worker_that_was_given_up_is_shown_and_brought_back(operated: Stack, tmp_path: Path) -> None:
-    third = variant(operated, tmp_path, "3.0", give_up_soon)
-    done(operated, "deploy", MODEL, "--archive", str(third), "--yes")
-    needed = next(
-        file
-        for file in Path(operated.state().temp).glob("models/*/description.json")
-        if json.loads(file.read_text(encoding="utf-8"))["version"] == "3.0"
-    )
-    needed.rename(needed.with_suffix(".away"))
-    psutil.Process(operated.worker_pids(MODEL)[0]).kill()
+    needed = give_up_worker(operated, tmp_path, "3.0")
+    returncode, status, _ = manage(operated, "status")
+    assert returncode == 1
+    assert any("marserve recover" in problem for problem in status["problems"])
+    returncode, _, complaint = manage(operated, "recover", "--yes")
+    assert returncode == 1
+    assert "description.json of the archive cannot be used" in complaint
+    wait_for(lambda: worker_states(operated, "3.0") == ["dead"])
+    needed.with_suffix(".away").rename(needed)
+    recovered = done(operated, "recover", "--yes")["recovered"]
+    assert [(one["model"], one["version"], one["workers"]) for one in recovered] == [(MODEL, "3.0", 1)]
+    assert worker_states(operated, "3.0") == ["ready"]
+    assert operated.predict().status_code == 200
+    assert done(operated, "recover", "--yes") == {"recovered": []}
+
+
+@pytest.mark.needs("prometheus")
+def test_a_worker_that_was_given_up_is_alerted_until_it_is_back(operated: Stack, tmp_path: Path) -> None:
     with running_prometheus(tmp_path, operated.ports, hasty=True) as prometheus:
-        wait_for(lambda: worker_states(operated, "3.0") == ["dead"])
-        returncode, status, _ = manage(operated, "status")
-        assert returncode == 1
-        assert any("marserve recover" in problem for problem in status["problems"])
+        needed = give_up_worker(operated, tmp_path, "6.0")
         for alert in ("DeadWorkers", "NoReadyWorker"):
             prometheus.wait_for(f'ALERTS{{alertname="{alert}", alertstate="firing"}}')
-        returncode, _, complaint = manage(operated, "recover", "--yes")
-        assert returncode == 1
-        assert "description.json of the archive cannot be used" in complaint
-        wait_for(lambda: worker_states(operated, "3.0") == ["dead"])
         needed.with_suffix(".away").rename(needed)
-        recovered = done(operated, "recover", "--yes")["recovered"]
-        assert [(one["model"], one["version"], one["workers"]) for one in recovered] == [(MODEL, "3.0", 1)]
-        assert worker_states(operated, "3.0") == ["ready"]
-        assert operated.predict().status_code == 200
+        done(operated, "recover", "--yes")
         prometheus.wait_for("absent(ALERTS)")
-    assert done(operated, "recover", "--yes") == {"recovered": []}
+
+
+def give_up_worker(stack: Stack, directory: Path, version: str) -> Path:
+    """Have a new default version whose only worker is dead, since a file that it needs is renamed; answers the file."""
+    archive = variant(stack, directory, version, give_up_soon)
+    done(stack, "deploy", MODEL, "--archive", str(archive), "--yes")
+    needed = next(
+        file
+        for file in Path(stack.state().temp).glob("models/*/description.json")
+        if json.loads(file.read_text(encoding="utf-8"))["version"] == version
+    )
+    needed.rename(needed.with_suffix(".away"))
+    psutil.Process(stack.worker_pids(MODEL)[0]).kill()
+    wait_for(lambda: worker_states(stack, version) == ["dead"])
+    return needed
 
 
 def give_up_soon(files: dict[str, bytes]) -> None:
@@ -213,7 +225,8 @@ def test_more_workers_than_cores_are_refused(operated: Stack) -> None:
 
 
 def test_a_version_that_is_served_already_is_refused_with_what_to_do(operated: Stack, tmp_path: Path) -> None:
-    again = variant(operated, tmp_path, "1.0", give_up_soon)
+    served = next(version for version, is_default, _ in versions_and_workers(operated) if is_default)
+    again = variant(operated, tmp_path, served, give_up_soon)
     returncode, _, complaint = manage(operated, "deploy", MODEL, "--archive", str(again), "--yes")
     assert returncode == 1
     assert "marserve build" in complaint
