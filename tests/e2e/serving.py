@@ -18,8 +18,7 @@ from _pytest.capture import CaptureManager
 from marserve.client.errors import ClientError
 from marserve.client.management import ManagementClient
 from marserve.stack.ports import Ports
-from marserve.stack.run_directory import RunDirectory, remove_tree
-from marserve.stack.state import State
+from marserve.stack.run_directory import RunDirectory, State, remove_tree
 from marserve.system.ports import LOOPBACK, free_ports
 from marserve.system.processes import running
 from marserve.system.waiting import wait_until

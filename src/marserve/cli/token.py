@@ -25,8 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from marserve.stack.run_directory import RunDirectory
-    from marserve.stack.state import State
+    from marserve.stack.run_directory import RunDirectory, State
     from marserve.torchserve.key_file import valid_token
 
     run_directory = RunDirectory(web_port(options))

@@ -14,8 +14,7 @@ from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
 from marserve.paths import command
 from marserve.stack.ports import Ports
-from marserve.stack.run_directory import RunDirectory
-from marserve.stack.state import State
+from marserve.stack.run_directory import RunDirectory, State
 from marserve.system import processes
 from marserve.system.loopback import LocalReply, reachable_address, request
 from marserve.system.ports import LOOPBACK

@@ -53,16 +53,10 @@ def archives_to_serve(options: Options) -> list[Archive]:
         return _read_archives(options.archives)
     if options.precision == INT8:
         ensure("int8")
-    asked: list[str | Path] = ["--model-name", MODEL]
-    if options.weights is not None:
-        asked += ["--weights", options.weights]
-    if options.labels is not None:
-        asked += ["--labels", options.labels]
-    main = _build([*asked, *_precision(options)])
-    archives = [main]
-    if not main.trained and options.weights in (None, UNTRAINED):
-        demonstration = ["--arch", DEMONSTRATION, "--model-name", DEMONSTRATION]
-        archives.append(_build([*demonstration, *_precision(options)]))
+    precision = _arguments(options, "precision", "calibration")
+    archives = [_build(["--model-name", MODEL, *_arguments(options, "weights", "labels"), *precision])]
+    if not archives[0].trained and options.weights in (None, UNTRAINED):
+        archives.append(_build(["--arch", DEMONSTRATION, "--model-name", DEMONSTRATION, *precision]))
         say(f"  {MODEL} is untrained: its labels mean nothing. {DEMONSTRATION}, beside it, answers true labels.")
     return archives
 
@@ -107,14 +101,13 @@ def publish(archives: list[Archive], model_store: Path) -> None:
     model_store.chmod(0o500)
 
 
-def _precision(options: Options) -> list[str | Path]:
-    if options.precision is None:
-        return []
-    calibration: list[str | Path] = [] if options.calibration is None else ["--calibration", options.calibration]
-    return ["--precision", options.precision, *calibration]
+def _arguments(options: Options, *names: str) -> list[str]:
+    """Those of the options ``names`` that were given, as ``build`` takes them."""
+    given = [(name, getattr(options, name)) for name in names]
+    return [word for name, value in given if value is not None for word in (f"--{name}", str(value))]
 
 
-def _build(arguments: list[str | Path]) -> Archive:
+def _build(arguments: Sequence[str]) -> Archive:
     with child([sys.executable, "-m", "marserve", "build", "--json", *arguments], stdout=subprocess.PIPE) as process:
         output = process.stdout.read() if process.stdout else ""
     if process.returncode:

@@ -1,9 +1,10 @@
-"""A stack from start to end: start it unless it runs, wait until it answers, stay with it, stop it."""
+"""A stack from start to end: start it unless it runs, wait until it answers, say where, stay with it, stop it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import subprocess
 import time
 from dataclasses import replace
@@ -13,20 +14,19 @@ import psutil
 
 from marserve.autoscale.rules import Assignment
 from marserve.errors import StopRequestedError
-from marserve.paths import command
+from marserve.paths import CLONE, EXAMPLE_PICTURE, command
 from marserve.setup.java import find_java
-from marserve.stack.announcement import addresses
 from marserve.stack.archives import archives_to_serve, configured_threads, publish
-from marserve.stack.cores import Concurrency, concurrency
-from marserve.stack.options import Options
+from marserve.stack.options import Concurrency, Options, concurrency
 from marserve.stack.ports import Ports, check_free, with_free_grpc_ports
-from marserve.stack.run_directory import RunDirectory
+from marserve.stack.run_directory import RunDirectory, StackModel, State
 from marserve.stack.services import AutoscalerService, Service, WebService
-from marserve.stack.state import StackModel, State
-from marserve.stack.torchserve import TorchServe, read_configuration, size_limits
+from marserve.stack.torchserve import TorchServe, read_configuration
 from marserve.system import processes
 from marserve.system.locks import locked
+from marserve.system.loopback import reachable_address
 from marserve.system.machine import read_machine
+from marserve.system.ports import LOOPBACK
 from marserve.system.signals import ignore_stop_signals
 from marserve.system.waiting import wait_until
 from marserve.terminal import complain, say
@@ -44,26 +44,23 @@ Running = list[tuple[Service, "subprocess.Popen[bytes]"]]
 def serve(options: Options, ports: Ports) -> int:
     """Start the stack of ``ports.web_port`` and, unless detached, stay until it is stopped. Answers the exit status."""
     run_directory = RunDirectory(ports.web_port)
+    choices = given_variables() | options.given()
     waiting = f"Another command is at work on web port {ports.web_port}; waiting for it ..."
     with locked(run_directory.lock, on_wait=lambda: say(waiting), timeout_s=LOCK_S):
         earlier = State.read(run_directory.state)
         if earlier is not None and is_running(earlier):
             say(f"Already running on web port {ports.web_port}; nothing was changed.")
-            if ignored := sorted({name for name, _ in _choices(options).items() - earlier.choices.items()}):
+            if ignored := sorted({name for name, _ in choices.items() - earlier.choices.items()}):
                 again = f"{command('stop')}, then the same command again"
                 complain(f"Without effect, since it was started otherwise: {', '.join(ignored)}. To apply: {again}.")
             say("\n".join(addresses(earlier, run_directory)))
             return 0
         _clear(earlier, run_directory)
-        state, running = _start(options, ports, run_directory)
+        state, running = _start(options, choices, ports, run_directory)
     if options.detach:
-        _say_ready(state, run_directory)
+        say("\n".join(["Ready.", *addresses(state, run_directory)]))
         return 0
     return _stay(state, running, run_directory)
-
-
-def _choices(options: Options) -> dict[str, str]:
-    return given_variables() | options.given()
 
 
 def is_running(state: State) -> bool:
@@ -86,18 +83,14 @@ def stop(run_directory: RunDirectory) -> list[str]:
         return ended + _clear(state, run_directory)
 
 
-def _start(options: Options, ports: Ports, run_directory: RunDirectory) -> tuple[State, Running]:
+def _start(
+    options: Options, choices: dict[str, str], ports: Ports, run_directory: RunDirectory
+) -> tuple[State, Running]:
     # First, so that an impossible setting costs no start of TorchServe.
-    limits = size_limits(read_configuration(), WebSettings.from_environment(os.environ), read_machine().memory_bytes)
+    configured = read_configuration(WebSettings.from_environment(os.environ), read_machine().memory_bytes)
     check_free(ports, [*TorchServe.port_names, *WebService.port_names])
     temp = run_directory.prepare()
-    state = State(
-        ports=ports,
-        temp=str(temp),
-        serve=processes.record("serve", os.getpid()),
-        host=options.host,
-        choices=_choices(options),
-    )
+    state = State(ports, str(temp), processes.record("serve", os.getpid()), host=options.host, choices=choices)
     try:
         state.write(run_directory.state)
         java = find_java()
@@ -111,7 +104,7 @@ def _start(options: Options, ports: Ports, run_directory: RunDirectory) -> tuple
         shared = concurrency(options.workers, autoscale=options.autoscale, threads=configured_threads(archives))
         say(f"Starting TorchServe for {' and '.join(models)}: per model {shared} ...")
         services: list[Service] = [
-            TorchServe(java, ports, run_directory, temp, models, shared, limits, model_api=options.model_api),
+            TorchServe(java, ports, run_directory, temp, models, shared, configured, model_api=options.model_api),
             WebService(ports, run_directory, options.host, default_model=models[0]),
             *_autoscalers(options, ports, run_directory, models, shared),
         ]
@@ -119,7 +112,7 @@ def _start(options: Options, ports: Ports, run_directory: RunDirectory) -> tuple
         for service in services:
             process = service.start()
             running.append((service, process))
-            state = state.with_process(processes.record(service.name, process.pid))
+            state = replace(state, processes=[*state.processes, processes.record(service.name, process.pid)])
             state.write(run_directory.state)
             service.wait_until_ready(process)
         state = replace(state, ready=True)
@@ -134,7 +127,6 @@ def _start(options: Options, ports: Ports, run_directory: RunDirectory) -> tuple
 def _autoscalers(
     options: Options, ports: Ports, run_directory: RunDirectory, models: list[str], shared: Concurrency
 ) -> list[Service]:
-    """The autoscaler where it was asked for."""
     if options.autoscale is None:
         return []
     assignment = Assignment(
@@ -152,7 +144,7 @@ def _autoscalers(
 
 def _stay(state: State, running: Running, run_directory: RunDirectory) -> int:
     try:
-        _say_ready(state, run_directory)
+        say("\n".join(["Ready.", *addresses(state, run_directory)]))
         while all(process.poll() is None for _, process in running):
             time.sleep(0.5)
         status = 1
@@ -187,7 +179,9 @@ def end(state: State) -> list[str]:
     for service in reversed(state.processes):
         found = processes.running(service)
         if found is not None:
-            children = _descendants(found)
+            children = []
+            with contextlib.suppress(psutil.NoSuchProcess):
+                children = found.children(recursive=True)
             processes.end_processes([found])
             # TorchServe's workers end by themselves when it is gone.
             wait_until(lambda: not any(map(processes.is_alive, children)), processes.GRACE_S)  # noqa: B023 - at once
@@ -211,12 +205,28 @@ def using_temp(temp: str) -> list[psutil.Process]:
     return found
 
 
-def _descendants(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _say_ready(state: State, run_directory: RunDirectory) -> None:
-    say("\n".join(["Ready.", *addresses(state, run_directory)]))
+def addresses(state: State, run_directory: RunDirectory) -> list[str]:
+    """Where the stack answers, line by line; the curl line works as it stands in the directory where this runs."""
+    ports = state.ports
+    host = reachable_address(state.host)
+    web = f"http://{f'[{host}]' if ':' in host else host}:{ports.web_port}"
+    listens = "" if state.host == LOOPBACK else f"  (listens on {state.host})"
+    inference = f"http://{LOOPBACK}:{ports.inference_port}/predictions"
+    models = [
+        f"  {model.name + ':':<20}{inference}/{model.name}"
+        f"{'' if model.trained else '  (untrained: its labels mean nothing)'}"
+        for model in state.models
+    ]
+    # Relative in a clone's root, where people mostly are.
+    picture = EXAMPLE_PICTURE.resolve()
+    shown = str(picture.relative_to(CLONE)) if CLONE is not None and Path.cwd() == CLONE else shlex.quote(str(picture))
+    return [
+        f"  {'page:':<20}{web}{listens}",
+        f"  {'documentation:':<20}{web}/docs",
+        *models,
+        f"  {'management:':<20}http://{LOOPBACK}:{ports.management_port}",
+        f"  {'metrics:':<20}{web}/metrics, http://{LOOPBACK}:{ports.metrics_port}/metrics",
+        f"  {'logs:':<20}{run_directory.logs}",
+        f"Try it:   curl -F file=@{shown} {web}/predict",
+        f"Stop it:  {command('stop')}",
+    ]

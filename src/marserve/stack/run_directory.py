@@ -1,13 +1,19 @@
-"""``.run/<web port>/``: everything that one stack keeps on disk while it runs."""
+"""``.run/<web port>/``: everything that one stack keeps on disk while it runs, and what it says of itself in there."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from marserve.paths import RUN
+from marserve.stack.ports import Ports
+from marserve.system.files import replace_text
+from marserve.system.ports import LOOPBACK
+from marserve.system.processes import ProcessRecord
 
 #: A Unix socket's path is at most 103 bytes long on macOS and 107 on Linux; TorchServe's are ``TEMP/.ts.sock.9000``,
 #: with a number that grows with every worker started.
@@ -65,3 +71,53 @@ def remove_tree(directory: Path) -> None:
     if directory.exists():
         directory.chmod(0o700)
         shutil.rmtree(directory)
+
+
+@dataclass(frozen=True)
+class StackModel:
+    """One model of the stack; ``trained`` is false for seeded random weights."""
+
+    name: str
+    trained: bool
+
+
+@dataclass(frozen=True)
+class State:
+    """One stack, as ``serve`` writes it down for ``stop``, ``token`` and the next ``serve``.
+
+    ``ready`` turns true once it has answered; ``processes`` are in the order of their start.
+    """
+
+    ports: Ports
+    temp: str
+    #: The ``serve`` that starts it and, in the foreground, stays with it.
+    serve: ProcessRecord
+    models: list[StackModel] = field(default_factory=list)
+    processes: list[ProcessRecord] = field(default_factory=list)
+    ready: bool = False
+    #: The address that the web service listens on.
+    host: str = LOOPBACK
+    #: The options and variables that it was started with.
+    choices: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, file: Path) -> State | None:
+        """The state in ``file``; None where there is none, or none that this version wrote."""
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            return cls(
+                ports=Ports(**content["ports"]),
+                temp=content["temp"],
+                serve=ProcessRecord(**content["serve"]),
+                models=[StackModel(**model) for model in content["models"]],
+                processes=[ProcessRecord(**process) for process in content["processes"]],
+                ready=content["ready"],
+                host=content.get("host", LOOPBACK),
+                choices=content.get("choices", {}),
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, file: Path) -> None:
+        """Replace ``file``; a reader sees the old state or the new one."""
+        replace_text(file, json.dumps(asdict(self), indent=2))

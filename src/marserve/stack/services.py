@@ -40,8 +40,7 @@ class Service(ABC):
         self.log = run_directory.logs / self.log_name
 
     @abstractmethod
-    def command(self) -> Sequence[str]:
-        """Its command line."""
+    def command(self) -> Sequence[str]: ...
 
     def environment(self) -> dict[str, str]:
         """The caller's environment, in which the stack decides what belongs to it."""
@@ -63,7 +62,6 @@ class Service(ABC):
             raise self.failure(f"{self.name} was not ready in {self.deadline_s:.0f} seconds", self.reason_for_delay())
 
     def failure(self, problem: str, reason: str) -> MarserveError:
-        """What a person is told."""
         indented = textwrap.indent(reason, "  ")
         return MarserveError(f"{problem[0].upper()}{problem[1:]}:\n{indented}\nLogs: {self._run_directory.logs}")
 
@@ -113,8 +111,6 @@ class AutoscalerService(Service):
 
     name = "the autoscaler"
     log_name = "autoscale.log"
-    #: What its first line says.
-    begun = "Watching "
 
     def __init__(self, run_directory: RunDirectory, assignment: Assignment) -> None:
         super().__init__(run_directory)
@@ -124,7 +120,7 @@ class AutoscalerService(Service):
         return (sys.executable, "-m", "marserve.autoscale", self._assignment.as_json())
 
     def is_ready(self) -> bool:
-        return any(self.begun in line for line in _lines(self.log))
+        return any("Watching " in line for line in _lines(self.log))  # its first line
 
 
 def _lines(log: Path) -> list[str]:

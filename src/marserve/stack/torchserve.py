@@ -17,7 +17,7 @@ from pathlib import Path
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.cpu import THREADS_VARIABLE
 from marserve.paths import CONFIG, EXAMPLE_PICTURE
-from marserve.stack.cores import Concurrency
+from marserve.stack.options import Concurrency
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.services import Service
@@ -40,17 +40,12 @@ HEAP_SHARE = 0.5
 PREDICTION_S = 30.0
 
 
-def read_configuration() -> dict[str, str]:
-    """``config/config.properties``."""
-    return properties.parse((CONFIG / "config.properties").read_text(encoding="utf-8"))
-
-
-def size_limits(configured: Mapping[str, str], web: WebSettings, memory_bytes: int) -> dict[str, str | int]:
-    """The sizes of a request and of the heap: ``configured``'s, raised where ``web`` takes larger pictures than those
-    allow for.
+def read_configuration(web: WebSettings, memory_bytes: int) -> dict[str, str | int]:
+    """``config/config.properties``, its sizes of a request and of the heap raised where ``web`` takes larger pictures.
 
     Raises MarserveError where ``memory_bytes``, the machine's, do not suffice for that.
     """
+    configured = properties.parse((CONFIG / "config.properties").read_text(encoding="utf-8"))
     arguments = configured["vmargs"].split()
     # The file has gigabytes: -Xmx3g.
     configured_mb = next(int(argument[4:-1]) * 1024 for argument in arguments if argument.startswith("-Xmx"))
@@ -63,77 +58,11 @@ def size_limits(configured: Mapping[str, str], web: WebSettings, memory_bytes: i
         )
     heap = f"-Xmx{max(needed_mb, configured_mb)}m"
     return {
+        **configured,
         # Base64 in JSON is the longest form of a picture.
         "max_request_size": max(int(configured["max_request_size"]), web.max_image_bytes * 4 // 3 + OVERHEAD_BYTES),
         "vmargs": " ".join(heap if argument.startswith("-Xmx") else argument for argument in arguments),
     }
-
-
-def settings(
-    configured: Mapping[str, str],
-    ports: Ports,
-    run_directory: RunDirectory,
-    models: Sequence[str],
-    concurrency: Concurrency,
-    *,
-    model_api: bool = False,
-) -> dict[str, str | int]:
-    """The settings of ``config.properties``, ``configured``, with those of one stack filled in."""
-    own: dict[str, str | int] = {
-        "inference_address": f"http://{LOOPBACK}:{ports.inference_port}",
-        "management_address": f"http://{LOOPBACK}:{ports.management_port}",
-        "metrics_address": f"http://{LOOPBACK}:{ports.metrics_port}",
-        "grpc_inference_port": ports.grpc_inference_port,
-        "grpc_management_port": ports.grpc_management_port,
-        "model_store": str(run_directory.model_store),
-        "workflow_store": str(run_directory.workflow_store),
-        "metrics_config": str(CONFIG / "metrics.yaml"),
-        "load_models": ",".join(f"{model}={model}.mar" for model in models),
-        "default_workers_per_model": concurrency.at_start or concurrency.workers,
-        "number_of_netty_threads": concurrency.frontend_threads,
-        "netty_client_threads": concurrency.frontend_threads,
-        "enable_model_api": "true" if model_api else "false",
-    }
-    return {**configured, **own}
-
-
-def command(java: Path, vm_arguments: str, run_directory: RunDirectory, temp: Path) -> list[str]:
-    """The command line that TorchServe's own launcher would use, with absolute paths."""
-    home = distribution("torchserve").locate_file("")  # not always where this environment's own packages are
-    return [
-        str(java),
-        *(argument for argument in vm_arguments.split() if not argument.startswith(LOG4J_CONFIG)),
-        f"{LOG4J_CONFIG}{CONFIG / 'log4j2.xml'}",
-        # Everything is in the logs; nobody reads this process's output.
-        "-Dconsole.level=off",
-        f"-Dmodel_server_home={home}",
-        f"-Djava.io.tmpdir={temp}",
-        "-cp", f"{home}/ts/frontend/*",
-        "org.pytorch.serve.ModelServer",
-        "--python", sys.executable,
-        "-f", str(run_directory.config),
-        "-s", str(run_directory.model_store),
-        "-w", str(run_directory.workflow_store),
-        "-ncs",
-    ]  # fmt: skip
-
-
-def process_environment(run_directory: RunDirectory, temp: Path, concurrency: Concurrency) -> dict[str, str]:
-    """The caller's environment and what TorchServe and its workers need besides."""
-    environment = dict(os.environ)
-    # These would take precedence over the command line.
-    for name in ("TS_CONFIG_FILE", "TS_MODEL_SERVER_HOME"):
-        environment.pop(name, None)
-    environment |= {
-        "TEMP": str(temp),
-        "TMPDIR": str(temp),
-        "LOG_LOCATION": str(run_directory.logs),
-        "METRICS_LOCATION": str(run_directory.logs),
-        THREADS_VARIABLE: str(concurrency.threads),
-    }
-    # For libraries that would otherwise start a thread a core in every worker, such as numpy's.
-    environment.setdefault("OMP_NUM_THREADS", str(concurrency.threads))
-    return environment
 
 
 class TorchServe(Service):
@@ -155,30 +84,69 @@ class TorchServe(Service):
         temp: Path,
         models: Sequence[str],
         concurrency: Concurrency,
-        limits: Mapping[str, str | int],
+        configured: Mapping[str, str | int],
         *,
         model_api: bool = False,
     ) -> None:
-        """``limits``: see ``size_limits``."""
+        """``configured``: see ``read_configuration``."""
         super().__init__(run_directory)
         self._java = java
         self._ports = ports
         self._temp = temp
         self._waiting = list(models)
-        self._concurrency = concurrency
-        own = settings(read_configuration(), ports, run_directory, models, concurrency, model_api=model_api)
-        self._settings = {**own, **limits}
+        self._threads = str(concurrency.threads)
+        #: What its configuration says: ``configured`` and what belongs to this stack.
+        self.settings: dict[str, str | int] = {
+            **configured,
+            "inference_address": f"http://{LOOPBACK}:{ports.inference_port}",
+            "management_address": f"http://{LOOPBACK}:{ports.management_port}",
+            "metrics_address": f"http://{LOOPBACK}:{ports.metrics_port}",
+            "grpc_inference_port": ports.grpc_inference_port,
+            "grpc_management_port": ports.grpc_management_port,
+            "model_store": str(run_directory.model_store),
+            "workflow_store": str(run_directory.workflow_store),
+            "metrics_config": str(CONFIG / "metrics.yaml"),
+            "load_models": ",".join(f"{model}={model}.mar" for model in models),
+            "default_workers_per_model": concurrency.at_start or concurrency.workers,
+            "number_of_netty_threads": concurrency.frontend_threads,
+            "netty_client_threads": concurrency.frontend_threads,
+            "enable_model_api": "true" if model_api else "false",
+        }
         self._progress = Progress("Loading the models")
 
     def command(self) -> Sequence[str]:
-        return command(self._java, str(self._settings["vmargs"]), self._run_directory, self._temp)
+        """What TorchServe's own launcher would run, with absolute paths."""
+        home = distribution("torchserve").locate_file("")  # not always where this environment's own packages are
+        vm_arguments = str(self.settings["vmargs"]).split()
+        return [
+            str(self._java),
+            *(argument for argument in vm_arguments if not argument.startswith(LOG4J_CONFIG)),
+            f"{LOG4J_CONFIG}{CONFIG / 'log4j2.xml'}",
+            # Everything is in the logs; nobody reads this process's output.
+            "-Dconsole.level=off",
+            f"-Dmodel_server_home={home}",
+            f"-Djava.io.tmpdir={self._temp}",
+            "-cp", f"{home}/ts/frontend/*",
+            "org.pytorch.serve.ModelServer",
+            "--python", sys.executable,
+            "-f", str(self._run_directory.config),
+            "-s", str(self._run_directory.model_store),
+            "-w", str(self._run_directory.workflow_store),
+            "-ncs",
+        ]  # fmt: skip
 
     def environment(self) -> dict[str, str]:
-        return process_environment(self._run_directory, self._temp, self._concurrency)
+        # For libraries that would otherwise start a thread a core in every worker, such as numpy's.
+        environment = {"OMP_NUM_THREADS": self._threads} | os.environ
+        # These would take precedence over the command line.
+        for name in ("TS_CONFIG_FILE", "TS_MODEL_SERVER_HOME"):
+            environment.pop(name, None)
+        logs = str(self._run_directory.logs)
+        own = {"TEMP": str(self._temp), "TMPDIR": str(self._temp), "LOG_LOCATION": logs, "METRICS_LOCATION": logs}
+        return environment | own | {THREADS_VARIABLE: self._threads}
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Write its configuration and start it."""
-        self._run_directory.config.write_text(properties.render(self._settings), encoding="ascii")
+        self._run_directory.config.write_text(properties.render(self.settings), encoding="ascii")
         return super().start()
 
     def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:

@@ -12,12 +12,11 @@ from marserve.autoscale.rules import Assignment, Rules
 from marserve.cli.main import read
 from marserve.cli.serve import stack_options
 from marserve.errors import MarserveError
-from marserve.stack.cores import Concurrency, concurrency
-from marserve.stack.options import Options
+from marserve.stack.options import Concurrency, Options, concurrency
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.services import AutoscalerService
-from marserve.stack.torchserve import settings
+from marserve.stack.torchserve import TorchServe
 from marserve.system.waiting import wait_until
 
 
@@ -78,8 +77,9 @@ def test_threads_are_shared_out_for_the_most_workers_and_the_least_are_started(
 ) -> None:
     shared = concurrency(None, cores, autoscale=rules)
     assert shared == expected
-    chosen = settings({}, Ports(), RunDirectory(5000, tmp_path), ["resnet18"], shared)
-    assert chosen["default_workers_per_model"] == rules.minimum
+    run_directory = RunDirectory(5000, tmp_path)
+    torchserve = TorchServe(Path("java"), Ports(), run_directory, tmp_path, ["resnet18"], shared, {})
+    assert torchserve.settings["default_workers_per_model"] == rules.minimum
 
 
 @pytest.fixture

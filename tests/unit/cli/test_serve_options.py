@@ -13,8 +13,7 @@ from marserve.errors import MarserveError
 from marserve.stack import lifecycle
 from marserve.stack.options import Options
 from marserve.stack.ports import Ports, PortsTakenError
-from marserve.stack.run_directory import RunDirectory
-from marserve.stack.state import State
+from marserve.stack.run_directory import RunDirectory, State
 from marserve.system.processes import ProcessRecord
 from marserve.variables import given_variables
 from tests.support import CAT

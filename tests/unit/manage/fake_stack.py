@@ -15,8 +15,7 @@ from marserve.client.predictions import Classification, Prediction
 from marserve.errors import MarserveError
 from marserve.manage.running_stack import RunningStack
 from marserve.stack.ports import Ports
-from marserve.stack.run_directory import RunDirectory
-from marserve.stack.state import State
+from marserve.stack.run_directory import RunDirectory, State
 from marserve.system.processes import ProcessRecord
 from marserve.torchserve.models import ModelVersion
 from tests.unit.manage.listed import a_version

@@ -13,8 +13,7 @@ from marserve.manage.deployment import ArchiveFile
 from marserve.manage.rollback import Before, read_before, write_before
 from marserve.manage.running_stack import RunningStack
 from marserve.stack.ports import Ports
-from marserve.stack.run_directory import RunDirectory
-from marserve.stack.state import State
+from marserve.stack.run_directory import RunDirectory, State
 from marserve.system.processes import ProcessRecord
 
 

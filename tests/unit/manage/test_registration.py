@@ -10,11 +10,10 @@ from marserve.cli.main import read
 from marserve.errors import MarserveError
 from marserve.manage.deployment import ArchiveFile, Plan, check_plan
 from marserve.manage.running_stack import RunningStack
-from marserve.stack.cores import Concurrency
+from marserve.stack.options import Concurrency
 from marserve.stack.ports import Ports
-from marserve.stack.run_directory import RunDirectory
-from marserve.stack.state import State
-from marserve.stack.torchserve import read_configuration, settings
+from marserve.stack.run_directory import RunDirectory, State
+from marserve.stack.torchserve import TorchServe
 from marserve.system.processes import ProcessRecord
 from marserve.torchserve import properties
 from tests.unit.manage.listed import a_version
@@ -22,10 +21,13 @@ from tests.unit.manage.listed import a_version
 
 def a_stack(parent: Path, *, model_api: bool, web_port: int = 5000) -> RunningStack:
     directory = RunDirectory(web_port, parent)
-    directory.prepare()
+    temp = directory.prepare()
     ports = Ports(web_port=web_port)
-    chosen = settings(read_configuration(), ports, directory, ["resnet18"], Concurrency(1, 1), model_api=model_api)
-    directory.config.write_text(properties.render(chosen), encoding="ascii")
+    configured = {"enable_model_api": "false"}
+    torchserve = TorchServe(
+        Path("java"), ports, directory, temp, ["resnet18"], Concurrency(1, 1), configured, model_api=model_api
+    )
+    directory.config.write_text(properties.render(torchserve.settings), encoding="ascii")
     return RunningStack(directory, State(ports, "tmp", ProcessRecord("serve", 1, 0.0)))
 
 

@@ -14,8 +14,7 @@ from marserve.errors import MarserveError
 from marserve.manage import running_stack
 from marserve.manage.running_stack import RunningStack
 from marserve.stack.ports import Ports
-from marserve.stack.run_directory import RunDirectory
-from marserve.stack.state import State
+from marserve.stack.run_directory import RunDirectory, State
 from marserve.system.processes import ProcessRecord
 
 

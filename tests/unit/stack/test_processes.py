@@ -13,7 +13,7 @@ import pytest
 
 from marserve.stack import lifecycle
 from marserve.stack.ports import Ports
-from marserve.stack.state import StackModel, State
+from marserve.stack.run_directory import StackModel, State
 from marserve.system import processes
 
 SLEEP = "import time; time.sleep(120)"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from marserve.errors import MarserveError
-from marserve.stack.cores import Concurrency
+from marserve.stack.options import Concurrency
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.torchserve import TorchServe

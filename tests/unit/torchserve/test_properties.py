@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from marserve.errors import MarserveError
-from marserve.stack.cores import Concurrency
+from marserve.paths import CONFIG
+from marserve.stack.options import Concurrency
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
-from marserve.stack.torchserve import read_configuration, settings, size_limits
+from marserve.stack.torchserve import TorchServe, read_configuration
 from marserve.torchserve import properties
 from marserve.web.settings import WebSettings
 
@@ -36,9 +37,10 @@ def test_comments_and_blank_lines_are_no_settings() -> None:
 
 
 def test_a_stack_gets_its_own_ports_and_places_and_the_rest_of_the_file(tmp_path: Path) -> None:
-    kept = read_configuration()
+    kept = read_configuration(WebSettings(), memory_bytes=4 * 10**9)
     directory = RunDirectory(5001, tmp_path)
-    chosen = settings(kept, Ports(inference_port=18080), directory, ["one", "two"], Concurrency(2, 1))
+    ports = Ports(inference_port=18080)
+    chosen = TorchServe(Path("java"), ports, directory, tmp_path, ["one", "two"], Concurrency(2, 1), kept).settings
     assert chosen["inference_address"] == "http://127.0.0.1:18080"
     assert chosen["model_store"] == str(directory.model_store)
     assert chosen["load_models"] == "one=one.mar,two=two.mar"
@@ -49,15 +51,15 @@ def test_a_stack_gets_its_own_ports_and_places_and_the_rest_of_the_file(tmp_path
 
 
 def test_pictures_of_the_default_size_need_what_the_file_has() -> None:
-    kept = read_configuration()
-    limits = size_limits(kept, WebSettings(), memory_bytes=4 * 10**9)
+    kept = properties.parse((CONFIG / "config.properties").read_text())
+    limits = read_configuration(WebSettings(), memory_bytes=4 * 10**9)
     assert limits["max_request_size"] == int(kept["max_request_size"])
     assert str(limits["vmargs"]).replace("-Xmx3072m", "-Xmx3g") == kept["vmargs"]
 
 
 def test_larger_pictures_fit_into_torchserves_requests_and_heap() -> None:
     web = WebSettings(max_image_bytes=30_000_000, max_in_flight=200)
-    limits = size_limits(read_configuration(), web, memory_bytes=16 * 10**9)
+    limits = read_configuration(web, memory_bytes=16 * 10**9)
     assert limits["max_request_size"] == 40_500_000
     assert "-Xmx7000m" in str(limits["vmargs"]).split()
 
@@ -65,4 +67,4 @@ def test_larger_pictures_fit_into_torchserves_requests_and_heap() -> None:
 def test_larger_pictures_than_the_memory_suffices_for_stop_the_start() -> None:
     web = WebSettings(max_image_bytes=100_000_000)
     with pytest.raises(MarserveError, match=r"MAX_IMAGE_BYTES = 100000000 with .*MAX_IN_FLIGHT = 128 needs 13\.8 GB"):
-        size_limits(read_configuration(), web, memory_bytes=16 * 10**9)
+        read_configuration(web, memory_bytes=16 * 10**9)
