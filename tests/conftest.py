@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from marserve.archive.build import BuiltArchive, build
-from marserve.archive.options import BuildOptions
+from marserve.archive.package import BuildOptions
 from tests.support import report, unpack
 
 pytest_plugins = ["tests.requirements", "pytester"]

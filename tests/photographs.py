@@ -35,7 +35,7 @@ def reference_classes(photographs: Sequence[Path]) -> list[int]:
     )
     network = build_network(EFFICIENTNET_LITE0, 1000)
     weights = locate_weights(EFFICIENTNET_LITE0, None, report=report)
-    network.load_state_dict(load_state_dict(weights, EFFICIENTNET_LITE0).state_dict)
+    network.load_state_dict(load_state_dict(weights, EFFICIENTNET_LITE0)[0])
     classes: list[int] = []
     with torch.inference_mode():
         for start in range(0, len(photographs), BATCH):

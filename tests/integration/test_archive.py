@@ -17,9 +17,10 @@ import yaml
 from marserve.archive import build as building
 from marserve.archive.build import ArchiveError, BuiltArchive, build, read_description
 from marserve.archive.export import export_network
-from marserve.archive.options import BuildOptions
+from marserve.archive.package import BuildOptions
+from marserve.archive.weights.download import PublishedFile
 from marserve.archive.weights.files import WeightsFile, sha256_of
-from marserve.archive.weights.published import PublishedFile, input_of
+from marserve.archive.weights.locate import input_of
 from marserve.handler.resnet18.description import Description
 from marserve.handler.resnet18.errors import ConfigurationError
 from marserve.handler.resnet18.network import build_network

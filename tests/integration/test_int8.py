@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from marserve.archive import int8, quantization
-from marserve.archive.accuracy import Accuracy
+from marserve.archive import int8
 from marserve.archive.build import BuiltArchive, build, read_description
-from marserve.archive.int8 import AccuracyError
-from marserve.archive.options import BuildOptions
-from marserve.archive.quantization import QuantizationPlan
+from marserve.archive.int8 import Accuracy, AccuracyError, QuantizationPlan
+from marserve.archive.package import BuildOptions
 from marserve.handler.resnet18.engines.factory import create_engine
 from marserve.handler.resnet18.engines.openvino_engine import OpenVinoEngine
 from marserve.handler.resnet18.errors import ConfigurationError
@@ -52,7 +50,7 @@ def options(folder: Path, **changed: object) -> BuildOptions:
 @pytest.fixture(scope="module")
 def built(folder: Path) -> BuiltArchive:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(quantization, "plans", lambda *_: iter([QuantizationPlan()]))
+        patch.setattr(int8, "plans", lambda *_: iter([QuantizationPlan()]))
         return build(options(folder), report=report)
 
 
@@ -81,7 +79,7 @@ def test_it_is_built_again_only_for_other_pictures(built: BuiltArchive, folder: 
 
 def test_equal_inputs_give_an_equal_archive(built: BuiltArchive, folder: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(quantization, "plans", lambda *_: iter([QuantizationPlan()]))
+        patch.setattr(int8, "plans", lambda *_: iter([QuantizationPlan()]))
         again = build(options(folder, output=tmp_path), report=report)
     assert again.path.read_bytes() == built.path.read_bytes()
 
@@ -94,7 +92,7 @@ def test_without_pictures_the_first_build_says_which_option_is_missing(folder: P
 def test_too_great_a_loss_is_refused_and_nothing_written(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lossy = quantization.Found(None, QuantizationPlan(), Accuracy(50, 0.9, 0, None, None), 1)
+    lossy = int8.Found(None, QuantizationPlan(), Accuracy(50, 0.9, 0, None, None), 1)
     monkeypatch.setattr(int8, "search", lambda *_, **__: lossy)
     with pytest.raises(AccuracyError, match=r"90\.0% of 50 pictures.*--accept-accuracy-loss"):
         build(options(folder, accept_accuracy_loss=False, output=tmp_path), report=report)
@@ -104,7 +102,7 @@ def test_too_great_a_loss_is_refused_and_nothing_written(
 def test_random_weights_are_not_refused_for_what_they_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any rounding changes the first class of a network that has learnt nothing."""
     pictures = write_pictures(tmp_path / "pictures", 100)
-    monkeypatch.setattr(quantization, "TARGET_AGREEMENT", 2.0)
+    monkeypatch.setattr(int8, "TARGET_AGREEMENT", 2.0)
     archive = BuildOptions(
         architecture="squeezenet1_1",
         weights="untrained",

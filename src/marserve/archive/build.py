@@ -18,12 +18,10 @@ from pydantic import ValidationError
 from marserve.archive.calibration import LEAST_PICTURES
 from marserve.archive.export import export_network
 from marserve.archive.int8 import find_calibration, quantization_inputs, quantize_export
-from marserve.archive.options import BuildOptions
-from marserve.archive.package import canonical_labels, package, read_model_config
+from marserve.archive.package import BuildOptions, canonical_labels, package, read_model_config
 from marserve.archive.verify import find_fault
 from marserve.archive.weights.files import WeightsFile
-from marserve.archive.weights.locate import locate_weights
-from marserve.archive.weights.published import input_of, mirror_file, official_file
+from marserve.archive.weights.locate import input_of, locate_weights, mirror_file, official_file
 from marserve.archive.weights.state_dict import load_state_dict
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.description import DESCRIPTION_FILE, Description, WeightsOrigin
@@ -91,11 +89,11 @@ def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) ->
         raise _no_pictures(options)
 
     report(f"Building {options.archive.name}: {options.architecture} with weights from {weights.source} ...")
-    loaded = load_state_dict(weights, options.architecture)
-    check_label_count(read_labels(options.labels), loaded.class_count, options.labels)
+    state_dict, class_count = load_state_dict(weights, options.architecture)
+    check_label_count(read_labels(options.labels), class_count, options.labels)
     preprocessing, normalization = input_of(options.architecture)
-    network = build_network(options.architecture, loaded.class_count)
-    network.load_state_dict(loaded.state_dict)
+    network = build_network(options.architecture, class_count)
+    network.load_state_dict(state_dict)
     head = find_pooled_head(network, preprocessing.crop_size)
     classifier = as_classifier(network, normalization, head)
     contents = scratch / "contents"
@@ -115,7 +113,7 @@ def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) ->
         model=options.model_name,
         version=options.version,
         architecture=options.architecture,
-        class_count=loaded.class_count,
+        class_count=class_count,
         precision=precision,
         quantization=quantization,
         weights=WeightsOrigin(source=weights.source, sha256=weights.sha256, trained=weights.trained),
@@ -164,7 +162,6 @@ def _keep_published_weights(
 
 
 def library_versions() -> dict[str, str]:
-    """The installed version of each library in LIBRARIES."""
     return {name: metadata.version(name) for name in LIBRARIES}
 
 

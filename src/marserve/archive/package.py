@@ -1,4 +1,4 @@
-"""What lies in an archive, and how it becomes a .mar whose bytes depend on that alone."""
+"""What a build is to make, and how that becomes a .mar whose bytes depend on its contents alone."""
 
 from __future__ import annotations
 
@@ -9,20 +9,59 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from marserve.archive.options import BuildOptions
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.errors import ConfigurationError
 from marserve.handler.resnet18.labels import read_labels
 from marserve.handler.resnet18.settings import parse_model_config
+from marserve.paths import CONFIG, MODEL_STORE
 
 #: The earliest moment that a zip file can record; every entry gets it.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 CREATED_ON = "01/01/1980 00:00:00"
 MANIFEST = "MAR-INF/MANIFEST.json"
+#: torch-model-archiver's rule for names, which also keeps a name from leaving the output directory.
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
+#: TorchServe orders versions as numbers with dots.
+MODEL_VERSION = re.compile(r"\d+(\.\d+)*")
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """The choices of ``marserve build``; the defaults make the official ResNet18 archive."""
+
+    architecture: str = "resnet18"
+    #: A weights file, ``untrained``, or None to look for the official weights.
+    weights: str | None = None
+    labels: Path = CONFIG / "index_to_name.json"
+    #: None: as in model-config.yaml.
+    precision: str | None = None
+    #: Folder of pictures that int8 is fitted to and judged by; None where the archive at hand was built with them.
+    calibration: Path | None = None
+    #: Keep int8 however much it loses.
+    accept_accuracy_loss: bool = False
+    model_name: str = "resnet18"
+    version: str = "1.0"
+    output: Path = MODEL_STORE
+    model_config: Path = CONFIG / "model-config.yaml"
+
+    def __post_init__(self) -> None:
+        if not MODEL_NAME.fullmatch(self.model_name):
+            raise ConfigurationError(
+                f"--model-name {self.model_name!r}: use letters, digits, '_', '-' and '.', such as resnet18."
+            )
+        if self.precision not in (None, "int8") and (self.calibration is not None or self.accept_accuracy_loss):
+            raise ConfigurationError("--calibration and --accept-accuracy-loss go with --precision int8.")
+        if not MODEL_VERSION.fullmatch(self.version):
+            raise ConfigurationError(f"--version {self.version!r}: use numbers with dots, such as 1.0.")
+
+    @property
+    def archive(self) -> Path:
+        return self.output / f"{self.model_name}.mar"
 
 
 class PackagingError(MarserveError):

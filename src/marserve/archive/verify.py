@@ -44,7 +44,7 @@ def find_fault(
     import torch
     from PIL import Image
 
-    from marserve.archive.accuracy import answer
+    from marserve.archive.int8 import answer
     from marserve.handler.resnet18.engines.openvino_engine import GRAPH_FILE
     from marserve.paths import EXAMPLE_PICTURE
 

@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     if options.calibration is not None:  # without pictures int8 is only found up to date, which needs nothing more
         ensure("int8")
     from marserve.archive.build import build
-    from marserve.archive.options import BuildOptions
+    from marserve.archive.package import BuildOptions
     from marserve.handler.resnet18.errors import ConfigurationError
 
     given = {name: value for name, value in vars(options).items() if value is not None}

@@ -7,7 +7,7 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 
-from marserve.archive.accuracy import Accuracy, compare, objection
+from marserve.archive.int8 import Accuracy, compare, objection
 
 
 def one_hot(classes: list[int]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:

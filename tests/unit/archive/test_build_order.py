@@ -8,7 +8,7 @@ import pytest
 
 from marserve.archive import build as build_module
 from marserve.archive.build import build
-from marserve.archive.options import BuildOptions
+from marserve.archive.package import BuildOptions
 from marserve.handler.resnet18.errors import ConfigurationError
 
 

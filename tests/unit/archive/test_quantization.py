@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from marserve.archive import quantization
+from marserve.archive import int8
 from marserve.archive.calibration import Pictures
-from marserve.archive.quantization import QuantizationPlan, search
+from marserve.archive.int8 import QuantizationPlan, search
 from tests.support import report
 
 PLANS = [QuantizationPlan(excluded_layers=tuple("abc"[:count])) for count in range(4)]
@@ -32,9 +32,9 @@ def test_the_first_plan_that_agrees_is_taken_else_the_best(
         """One-hot answers, of which as many are those of the graph in f32 (100) as ``graph`` says."""
         return np.eye(2)[[0] * graph + [1] * (100 - graph)]
 
-    monkeypatch.setattr(quantization, "plans", lambda *_: iter(PLANS))
-    monkeypatch.setattr(quantization, "quantize", lambda _graph, _pixels, plan: agreeing[PLANS.index(plan)])
-    monkeypatch.setattr(quantization, "answer", answer)
+    monkeypatch.setattr(int8, "plans", lambda *_: iter(PLANS))
+    monkeypatch.setattr(int8, "quantize", lambda _graph, _pixels, plan: agreeing[PLANS.index(plan)])
+    monkeypatch.setattr(int8, "answer", answer)
     graph: Any = 100
     found = search(graph, PICTURES, PICTURES, report, until_it_agrees=until_it_agrees)
     assert (found.plan, found.plans_tried) == (PLANS[chosen], tried)

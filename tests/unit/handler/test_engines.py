@@ -35,9 +35,9 @@ def pixels() -> np.ndarray:
 @pytest.fixture(scope="module")
 def reference(pixels: np.ndarray) -> np.ndarray:
     """What eager torch answers, from the weights themselves and not from an archive; probabilities (8, 1000)."""
-    weights = load_state_dict(locate_weights("resnet18", "untrained", report=print), "resnet18")
+    state_dict, _ = load_state_dict(locate_weights("resnet18", "untrained", report=print), "resnet18")
     network = build_network("resnet18", 1000)
-    network.load_state_dict(weights.state_dict)
+    network.load_state_dict(state_dict)
     normalized = (
         torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     ) / (torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1))

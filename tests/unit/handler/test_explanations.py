@@ -30,9 +30,9 @@ def test_a_head_is_recognised_by_what_it_computes(architecture: str, head: str |
 
 
 def test_a_map_is_what_a_hook_into_torch_gives(resnet18_directory: Path) -> None:
-    weights = load_state_dict(locate_weights("resnet18", "untrained", report=print), "resnet18")
+    state_dict, _ = load_state_dict(locate_weights("resnet18", "untrained", report=print), "resnet18")
     network = build_network("resnet18", 1000)
-    network.load_state_dict(weights.state_dict)
+    network.load_state_dict(state_dict)
     pixels = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
     description = Description.read(resnet18_directory)
     mean = torch.tensor(description.normalization.mean).view(3, 1, 1)

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from marserve.archive.weights.files import WeightsError, sha256_of, web_page
-from marserve.archive.weights.published import PublishedFile
 from marserve.system.files import replacing
 from marserve.terminal import counted
 
@@ -35,6 +34,16 @@ class DownloadFailed(WeightsError):  # noqa: N818 - read as a sentence where it 
 
 class _AttemptError(Exception):
     """An attempt that failed in a way that another one may not."""
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A file to download; ``sha256`` is its whole digest or the first digits of it, at least eight."""
+
+    url: str
+    cache_name: str
+    sha256: str
+    source: str
 
 
 @dataclass(frozen=True)

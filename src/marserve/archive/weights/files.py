@@ -52,7 +52,6 @@ class WeightsFile:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of the file's content, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as content:
         while block := content.read(1 << 20):

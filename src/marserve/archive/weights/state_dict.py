@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,27 +16,17 @@ if TYPE_CHECKING:
     import torch
 
 #: ImageNet's, which the labels of this project name.
-DEFAULT_CLASS_COUNT = 1000
+SEEDED_CLASS_COUNT = 1000
 
 
-@dataclass(frozen=True)
-class LoadedWeights:
-    """A complete state dict for ``build_network(architecture, class_count)``: float32, finite, on the CPU."""
-
-    state_dict: dict[str, torch.Tensor]
-    class_count: int
-
-
-def load_state_dict(file: WeightsFile, architecture: str, *, class_count: int | None = None) -> LoadedWeights:
-    """Read ``file``, whose class count is its own; ``class_count`` says how many classes seeded weights have.
+def load_state_dict(file: WeightsFile, architecture: str) -> tuple[dict[str, torch.Tensor], int]:
+    """A complete state dict of ``architecture``, float32, finite and on the CPU, and its class count.
 
     Raises WeightsError for a file that does not hold weights of ``architecture``.
     """
     if file.path is None:
-        count = DEFAULT_CLASS_COUNT if class_count is None else class_count
-        return LoadedWeights(seeded_state_dict(architecture, count), count)
-    state_dict, count = fit(read_tensors(file.path), architecture, file.path)
-    return LoadedWeights(state_dict, count)
+        return seeded_state_dict(architecture, SEEDED_CLASS_COUNT), SEEDED_CLASS_COUNT
+    return fit(read_tensors(file.path), architecture, file.path)
 
 
 @contextmanager

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from marserve.archive.weights.download import DownloadFailed, DownloadLimits, download
-from marserve.archive.weights.published import PublishedFile
+from marserve.archive.weights.download import DownloadFailed, DownloadLimits, PublishedFile, download
 from tests.unit.archive.weights.weights_server import Behaviour, WeightsServer, cut, send, status
 
 CONTENT = bytes(range(256)) * 4000

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from marserve.archive.weights import locate
-from marserve.archive.weights.download import DownloadLimits
+from marserve.archive.weights.download import DownloadLimits, PublishedFile
 from marserve.archive.weights.files import WeightsError, WeightsFile
-from marserve.archive.weights.locate import Sources, locate_weights
-from marserve.archive.weights.published import PublishedFile, mirror_file, official_file
+from marserve.archive.weights.locate import Sources, locate_weights, mirror_file, official_file
 from marserve.handler.resnet18.errors import ConfigurationError
 from tests.unit.archive.weights.weights_server import WeightsServer, send, status
 

@@ -25,11 +25,11 @@ def digest(state: dict[str, torch.Tensor]) -> str:
     return content.hexdigest()
 
 
-@pytest.mark.parametrize(("asked", "class_count"), [(None, 1000), (3, 3)])
-def test_untrained_weights_have_the_class_count_asked_for(asked: int | None, class_count: int) -> None:
-    loaded = load_state_dict(UNTRAINED, "resnet18", class_count=asked)
-    assert loaded.class_count == class_count
-    build_network("resnet18", class_count).load_state_dict(loaded.state_dict)
+def test_untrained_weights_have_the_classes_of_imagenet_or_as_many_as_requested() -> None:
+    state_dict, class_count = load_state_dict(UNTRAINED, "resnet18")
+    assert class_count == 1000
+    build_network("resnet18", 1000).load_state_dict(state_dict)
+    build_network("resnet18", 3).load_state_dict(seeded_state_dict("resnet18", 3))
 
 
 @pytest.mark.parametrize("architecture", ["resnet18", "efficientnet_lite0"])
@@ -55,7 +55,7 @@ def test_untrained_weights_do_not_depend_on_the_processor(architecture: str) -> 
 
 def test_untrained_answers_are_finite_spread_out_and_differ_between_pictures() -> None:
     network = build_network("resnet18", 1000)
-    network.load_state_dict(load_state_dict(UNTRAINED, "resnet18").state_dict)
+    network.load_state_dict(load_state_dict(UNTRAINED, "resnet18")[0])
     pictures = torch.rand(3, 3, 224, 224, generator=torch.Generator().manual_seed(1)) * 4 - 2
     pictures[1] = pictures[1].flip(0) * torch.linspace(0, 1, 224)
     with torch.inference_mode():
