@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from marserve.autoscale.observation import Observation, Traffic
-from marserve.autoscale.policy import Capacity, Decision, Ground, capacity, decide
+from marserve.autoscale.policy import Capacity, Decision, Ground, Observation, Traffic, capacity, decide
 from marserve.autoscale.rules import Assignment, Rules
 from marserve.client.errors import ClientError
 from marserve.client.management import ManagementClient
@@ -108,7 +107,7 @@ class Autoscaler:
             # Described before the counters are read: a queue that is seen was not answered yet.
             described = {model: self._management.describe(model) for model in self._models}
             samples = read_samples(self._read_metrics())
-        except (ClientError, MarserveError) as exc:
+        except MarserveError as exc:
             if not self._is_away:
                 LOGGER.warning("TorchServe cannot be observed, so nothing is changed: %s", exc)
             self._is_away = True

@@ -1,20 +1,87 @@
-"""The decision: a pure function of what was observed, used by the service and by the simulation alike."""
+"""The decision: a pure function of what was observed of one model, for the service and the simulation alike."""
 
 from __future__ import annotations
 
 import enum
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
-from marserve.autoscale.observation import Observation, Traffic
 from marserve.autoscale.rules import Rules
 from marserve.system.machine import Machine
+from marserve.torchserve.metrics import Counters
 
 #: Parts into which the quiet time is divided to find its busiest.
 PARTS = 6
 #: Intervals are never exactly as long as they should be.
 TOLERANCE = 0.8
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One interval, which ended at ``at_s`` on any clock that only goes forward."""
+
+    at_s: float
+    seconds: float
+    #: What happened in it.
+    traffic: Counters
+    #: Workers that TorchServe lists, and how many of them take work, at its end.
+    listed: int
+    ready: int
+    #: Requests that waited for a worker at its end.
+    pending: int
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Several intervals seen as one."""
+
+    seconds: float
+    total: Counters
+    #: The shortest and the longest that the queue was at the end of any of them.
+    shortest_queue: int
+    longest_queue: int
+    #: How many more waited at the end of the last one than at the end of the first.
+    queue_growth: int
+
+    @classmethod
+    def over(cls, observations: Sequence[Observation]) -> Traffic:
+        pending = [observation.pending for observation in observations] or [0]
+        counters = zip(*(astuple(observation.traffic) for observation in observations), strict=True)
+        return cls(
+            sum(observation.seconds for observation in observations),
+            Counters(*map(sum, counters)),
+            min(pending),
+            max(pending),
+            pending[-1] - pending[0],
+        )
+
+    @property
+    def arrived_per_s(self) -> float:
+        return self.total.arrived / self.seconds if self.seconds else 0.0
+
+    @property
+    def wait_s(self) -> float:
+        """Mean seconds that an answered request waited; 0 where none was answered."""
+        return self.total.waited_s / self.total.answered if self.total.answered else 0.0
+
+    def expected_wait_s(self, pending: int) -> float:
+        """Seconds that a request behind ``pending`` others waits at the rate at which they were answered lately."""
+        if not pending:
+            return 0.0
+        return pending * self.seconds / self.total.answered if self.total.answered else self.seconds
+
+    @property
+    def busy(self) -> float:
+        """Mean number of workers at work."""
+        return self.total.worked_s / self.seconds if self.seconds else 0.0
+
+    @property
+    def demand(self) -> float:
+        """Workers that would be at work if everything that came had been answered."""
+        if not self.total.answered:
+            return self.busy
+        return max(self.busy, self.arrived_per_s * self.total.worked_s / self.total.answered)
 
 
 class Ground(enum.Enum):
@@ -32,8 +99,7 @@ class Ground(enum.Enum):
 
 @dataclass(frozen=True)
 class Decision:
-    """How many workers there should be."""
-
+    #: How many there should be.
     workers: int
     ground: Ground
     #: For a person: the figures that led to it.

@@ -54,11 +54,9 @@ class Assignment:
     change_lock: str
 
     def as_json(self) -> str:
-        """For ``from_json``."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Assignment:
-        """What ``as_json`` wrote."""
         content = json.loads(text)
         return cls(**{**content, "rules": Rules(**content["rules"])})

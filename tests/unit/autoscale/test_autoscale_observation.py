@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from marserve.autoscale.autoscaler import ModelSample, WatchedModel
-from marserve.autoscale.observation import Observation, Traffic
+from marserve.autoscale.policy import Observation, Traffic
 from marserve.autoscale.rules import Rules
 from marserve.torchserve.metrics import Counters, model_counters, read_samples
 

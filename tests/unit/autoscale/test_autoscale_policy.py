@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from marserve.autoscale.observation import Observation
-from marserve.autoscale.policy import Capacity, Ground, decide
+from marserve.autoscale.policy import Capacity, Ground, Observation, decide
 from marserve.autoscale.rules import Rules
 from marserve.torchserve.metrics import Counters
 
