@@ -58,8 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from marserve.classify.result_file import ResultFile
-    from marserve.classify.results import LONGEST_PATH, Csv, JsonLines, Table
+    from marserve.classify.results import LONGEST_PATH, Csv, JsonLines, ResultFile, Table
     from marserve.classify.run import classify_files, stop_on_signals
     from marserve.client.inference import InferenceClient
     from marserve.pictures import NoPictureFoundError, describe_skipped, find_pictures

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from marserve.manage.recovery import recover
+    from marserve.manage.scaling import recover
 
     stack, confirm, report = begin(options)
     done = recover(stack, confirm=confirm, report=report)

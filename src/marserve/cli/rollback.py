@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from marserve.manage.rollback import roll_back
+    from marserve.manage.deployment import roll_back
 
     stack, confirm, report = begin(options)
     done = roll_back(stack, options.model, pictures(options), confirm=confirm, report=report)

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+from contextlib import nullcontext
 
 from marserve.arguments import real
 from marserve.cli.operating import add_common, web_port
@@ -22,8 +23,6 @@ EPILOG = """examples:
       again and again; Ctrl-C ends it
 
 exit status: 0 all is well; 1 there are problems, or nothing is running; 2 wrong arguments"""
-#: Moves to the top left and clears what is below, without the flicker of clearing first.
-TOP_LEFT, CLEAR_BELOW, CLEAR_LINE = "\033[H", "\033[J", "\033[K"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,11 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from rich.live import Live
+    from rich.text import Text
+
     from marserve.manage.running_stack import RunningStack
     from marserve.manage.status import read_status, render_status, sample_metrics
 
     stack = RunningStack.find(web_port(options))
-    with stack.management() as management:
+    screen = Live(auto_refresh=False) if options.watch and sys.stdout.isatty() and not options.json else None
+    with stack.management() as management, screen or nullcontext():
         before = sample_metrics(stack)
         while True:
             try:
@@ -51,13 +54,11 @@ def run(options: argparse.Namespace) -> int:
                 raise
             after = sample_metrics(stack)
             status = read_status(stack, management, before, after)
-            if options.json:
-                say(json.dumps(status.as_json()))
-            elif options.watch and sys.stdout.isatty():
-                lines = render_status(status).replace("\n", f"{CLEAR_LINE}\n")
-                say(f"{TOP_LEFT}{lines}{CLEAR_LINE}\n{CLEAR_BELOW}")
+            shown = json.dumps(status.as_json()) if options.json else render_status(status)
+            if screen is not None:
+                screen.update(Text.from_ansi(shown), refresh=True)
             else:
-                say(render_status(status))
+                say(shown)
             if not options.watch:
                 return 1 if status.problems else 0
             before = after

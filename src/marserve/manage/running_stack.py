@@ -13,7 +13,6 @@ from marserve.client.inference import InferenceClient
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
 from marserve.paths import command
-from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory, State
 from marserve.system import processes
 from marserve.system.loopback import LocalReply, reachable_address, request
@@ -47,19 +46,13 @@ class RunningStack:
             )
         return cls(run_directory, state)
 
-    @property
-    def ports(self) -> Ports:
-        """Where its servers listen."""
-        return self.state.ports
-
     def management(self) -> ManagementClient:
-        """Its management API."""
         return ManagementClient(self._management_url, key_file=self.run_directory.key_file)
 
     def inference(self, model: str, version: str) -> InferenceClient:
         """One version of one model, without the web service."""
         return InferenceClient.for_torchserve(
-            f"http://{LOOPBACK}:{self.ports.inference_port}",
+            f"http://{LOOPBACK}:{self.state.ports.inference_port}",
             model,
             version,
             key_file=self.run_directory.key_file,
@@ -68,7 +61,7 @@ class RunningStack:
 
     @property
     def _management_url(self) -> str:
-        return f"http://{LOOPBACK}:{self.ports.management_port}"
+        return f"http://{LOOPBACK}:{self.state.ports.management_port}"
 
     @property
     def allows_registration(self) -> bool:
@@ -94,7 +87,7 @@ class RunningStack:
 
     def request_web(self, path: str) -> LocalReply | None:
         """The web service's reply; None where it does not answer."""
-        return request("GET", self.ports.web_port, path, host=reachable_address(self.state.host))
+        return request("GET", self.state.ports.web_port, path, host=reachable_address(self.state.host))
 
     def wait_until_ready(self, model: str, version: str) -> None:
         """Return when the web service has had an answer of ``version``, so that making it the default leaves no gap.

@@ -99,14 +99,13 @@ class Status:
         return [f"{name} is untrained: its labels mean nothing." for name in untrained]
 
     def as_json(self) -> dict[str, Any]:
-        """For ``--json``."""
         return {**asdict(self), "problems": self.problems}
 
 
 def sample_metrics(stack: RunningStack) -> StackMetrics:
     """Read both. The web service's need an API key where it has any, and are left out then."""
     return StackMetrics(
-        torchserve=_samples(request("GET", stack.ports.metrics_port, "/metrics")),
+        torchserve=_samples(request("GET", stack.state.ports.metrics_port, "/metrics")),
         web=_samples(stack.request_web("/metrics")),
     )
 
@@ -136,7 +135,7 @@ def read_status(stack: RunningStack, management: ManagementClient, before: Stack
     """The present state, and what happened between two samples of the metrics."""
     listed = management.describe_all()
     return Status(
-        web_port=stack.ports.web_port,
+        web_port=stack.state.ports.web_port,
         takes_archives=stack.allows_registration,
         web_reasons=_web_reasons(stack),
         web_rates=web_rates(before, after),

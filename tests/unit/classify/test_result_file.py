@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from marserve.classify.result_file import ResultFile, ResultFileError
-from marserve.classify.results import Csv, JsonLines, ResultFormat
+from marserve.classify.results import Csv, JsonLines, ResultFile, ResultFileError, ResultFormat
 from marserve.client.predictions import Classification, Prediction
 from marserve.pictures import PictureFile
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from marserve.errors import MarserveError
-from marserve.manage.deployment import ArchiveFile
-from marserve.manage.rollback import Before, read_before, write_before
+from marserve.manage.deployment import ArchiveFile, Before, read_before, write_before
 from marserve.manage.running_stack import RunningStack
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory, State

@@ -13,10 +13,11 @@ from marserve.cli import logs
 from marserve.cli import status as status_command
 from marserve.cli.main import read
 from marserve.cli.operating import web_port
-from marserve.errors import MarserveError
+from marserve.errors import MarserveError, StopRequestedError
 from marserve.handler.resnet18 import cpu
 from marserve.manage import scaling
 from marserve.manage.change import DeclinedError, NeedsConsentError, confirm_on_terminal
+from marserve.manage.running_stack import RunningStack
 from marserve.manage.status import StackMetrics, Status, VersionStatus, read_status, render_status
 from marserve.system.machine import Machine
 from marserve.torchserve.metrics import Rates
@@ -131,6 +132,26 @@ def test_problems_are_named(status: Status, problem: str) -> None:
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+def test_a_watch_writes_over_what_it_has_shown_until_it_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, intervals = Terminal(), iter([1, 2])
+
+    def sleep(_seconds: float) -> None:
+        if next(intervals, None) is None:
+            raise StopRequestedError(2)
+
+    monkeypatch.setattr("sys.stdout", stream)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(RunningStack, "find", lambda _port: FakeStack.made_in(tmp_path))
+    monkeypatch.setattr("time.sleep", sleep)
+    assert status_command.run(read("status", ["--watch"])) == 0
+    first, *again = stream.getvalue().split("Web port 5000: NOT READY")
+    assert len(again) >= 2
+    assert "\x1b[1A" not in first
+    assert all("\x1b[1A" in part for part in again[:-1])  # a line up
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,9 @@ import pytest
 
 from marserve.client.errors import ClientError, ServerFailed
 from marserve.errors import MarserveError, StopRequestedError
-from marserve.manage import draining, recovery, scaling
+from marserve.manage import draining, scaling
 from marserve.manage.change import DeclinedError, always_yes
-from marserve.manage.deployment import ArchiveFile, Plan, deploy
-from marserve.manage.rollback import Before, read_before, roll_back, write_before
+from marserve.manage.deployment import ArchiveFile, Before, Plan, deploy, read_before, roll_back, write_before
 from tests.unit.manage.fake_stack import MODEL, FakeStack, FakeVersion, Fault
 
 Command = Callable[[FakeStack, list[str]], object]
@@ -28,7 +27,7 @@ FAILURE = ClientError("TorchServe is gone.")
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draining, "POLL_S", 0.0)
-    monkeypatch.setattr(recovery, "CONFIRM_S", 0.0)
+    monkeypatch.setattr(scaling, "CONFIRM_S", 0.0)
 
 
 def an_archive(directory: Path, version: str) -> ArchiveFile:
@@ -64,7 +63,7 @@ def scale_command(stack: FakeStack, reported: list[str]) -> object:
 
 
 def recover_command(stack: FakeStack, reported: list[str]) -> object:
-    return recovery.recover(stack, confirm=always_yes, report=reported.append)
+    return scaling.recover(stack, confirm=always_yes, report=reported.append)
 
 
 def a_stack(directory: Path) -> FakeStack:

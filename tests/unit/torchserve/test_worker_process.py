@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from marserve.manage.recovery import workers_to_keep
+from marserve.manage.scaling import workers_to_keep
 from marserve.torchserve.worker_process import WorkerReport, WorkerState, inspect_workers
 from tests.unit.manage.listed import a_version
 from tests.unit.torchserve.test_log_lines import torchserve_line
