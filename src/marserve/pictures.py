@@ -30,6 +30,9 @@ class PictureFile:
     size: int
     mtime_ns: int
 
+    def __fspath__(self) -> str:
+        return self.path
+
 
 @dataclass(frozen=True)
 class FoundPictures:

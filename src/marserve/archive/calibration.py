@@ -67,7 +67,7 @@ def calibration_pictures(
     below = find_pictures([str(directory)])
     if below.skipped:
         report(f"  --calibration: {describe_skipped(below.skipped)}")
-    files = [path for picture in below.pictures if (path := Path(picture.path)).is_file()]
+    files = [path for picture in below.pictures if (path := Path(picture)).is_file()]
     files.sort(key=lambda path: hashlib.sha256(os.path.relpath(path, directory).encode()).digest())
     class_of = PictureLabels(labels)
     found: dict[str, CalibrationPicture] = {}

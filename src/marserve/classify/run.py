@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import takewhile
-from pathlib import Path
 from types import FrameType
 
-from marserve.client.errors import ClientError, ServerOverloaded, Unreachable
+from marserve.client.errors import ServerOverloaded, Unreachable
 from marserve.client.inference import InferenceClient
-from marserve.client.parallel import run_in_parallel
 from marserve.client.predictions import Classification
 from marserve.pictures import PictureFile
 from marserve.terminal import complain, counted
@@ -59,15 +57,8 @@ def classify_files(
     """
     outcome = Outcome()
     warned: set[tuple[str, str | None]] = set()
-
-    def classify(picture: PictureFile) -> Classification | ClientError:
-        try:
-            return client.classify(Path(picture.path), top_k=top_k)
-        except ClientError as exc:
-            return exc
-
     source = takewhile(lambda _: not stop.is_set(), pictures)
-    answers = run_in_parallel(classify, source, parallel=parallel, in_order=in_order)
+    answers = client.classify_many(source, top_k=top_k, parallel=parallel, in_order=in_order)
     try:
         with counted("Classifying", "pictures") if show_progress else nullcontext(lambda *_: None) as show:
             for picture, answer in answers:

@@ -62,7 +62,7 @@ def pictures(options: argparse.Namespace) -> list[Path]:
     found = find_pictures(options.pictures)
     if found.skipped:
         complain(describe_skipped(found.skipped))
-    return [Path(picture.path) for picture in found.pictures]
+    return [Path(picture) for picture in found.pictures]
 
 
 def print_result(options: argparse.Namespace, result: dict[str, Any], text: str) -> int:

@@ -95,7 +95,7 @@ class Connection:
             except (ServerOverloaded, Unreachable) as exc:
                 if not retry:
                     raise
-                delay = self._backoff.delay_s(attempt, exc.retry_after_s if isinstance(exc, ServerOverloaded) else None)
+                delay = self._backoff.delay_s(attempt, exc.retry_after_s)
                 if time.monotonic() + delay + SHORTEST_ATTEMPT_S > give_up or self._closed.wait(delay):
                     raise
 

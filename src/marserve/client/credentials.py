@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import urlsplit
 
 from marserve.client.errors import CredentialsMissing
@@ -15,16 +14,6 @@ from marserve.torchserve.key_file import MARGIN, KeyFileError, Kind, Token, is_r
 RENEWAL_PAUSE_S = 30.0
 
 
-class Credentials(Protocol):
-    """Headers for every request."""
-
-    def headers(self) -> dict[str, str]:
-        """The headers to send now. Raises CredentialsMissing."""
-
-    def replaced(self, sent: dict[str, str], status: int, body: bytes) -> bool:
-        """Whether the answer says that ``sent`` is no longer valid and there is something else to send now."""
-
-
 class ApiKey:
     """The web service's API key; None where it needs none."""
 
@@ -32,12 +21,10 @@ class ApiKey:
         self._headers = {} if key is None else {"X-API-Key": key}
 
     def headers(self) -> dict[str, str]:
-        """The key."""
         return self._headers
 
-    def replaced(self, sent: dict[str, str], status: int, body: bytes) -> bool:  # noqa: ARG002
-        """There is no other."""
-        return False
+    def replaced(self, *_answer: object) -> bool:
+        return False  # there is no other
 
 
 class KeyFileToken:
@@ -55,7 +42,7 @@ class KeyFileToken:
         self._lock = threading.Lock()
 
     def headers(self) -> dict[str, str]:
-        """The token that was read last, as long as it is valid."""
+        """The token that was read last, as long as it is valid. Raises CredentialsMissing."""
         with self._lock:
             if self._token is None or (self._token.left <= MARGIN and time.monotonic() >= self._next_attempt):
                 self._token = self._obtain(refused=None)
@@ -63,7 +50,7 @@ class KeyFileToken:
             return _header(self._token)
 
     def replaced(self, sent: dict[str, str], status: int, body: bytes) -> bool:
-        """Get another token where the one that was ``sent`` is refused."""
+        """Whether the answer says that ``sent`` is no longer valid, and there is another token now."""
         if not is_refusal(status, body):
             return False
         with self._lock:
@@ -80,3 +67,7 @@ class KeyFileToken:
 
 def _header(token: Token) -> dict[str, str]:
     return {"Authorization": f"Bearer {token.key}"}
+
+
+#: Headers for every request.
+Credentials = ApiKey | KeyFileToken

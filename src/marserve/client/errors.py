@@ -24,7 +24,14 @@ from marserve.errors import MarserveError
 class ClientError(MarserveError):
     """Any failure of a call."""
 
-    def __init__(self, message: str, *, status: int | None = None, type: str | None = None) -> None:  # noqa: A002
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        type: str | None = None,  # noqa: A002
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(message)
         #: For a person: what happened and what to do.
         self.message = message
@@ -32,6 +39,8 @@ class ClientError(MarserveError):
         self.status = status
         #: The server's name for the failure, such as ``InvalidImage``; where no server answered, this class's.
         self.type = type or self.__class__.__name__
+        #: Seconds that the server says to wait; None where it does not.
+        self.retry_after_s = retry_after_s
 
     def as_json(self) -> dict[str, object]:
         """The error shape of every level, with a null ``code`` where no server answered."""
@@ -69,18 +78,6 @@ class ServerFailed(ClientError):
 class ServerOverloaded(ClientError):
     """503, until the deadline."""
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = 503,
-        type: str | None = None,  # noqa: A002
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(message, status=status, type=type)
-        #: Seconds that the server says to wait.
-        self.retry_after_s = retry_after_s
-
 
 def error_of(status: int, body: bytes, retry_after: str | None = None) -> ClientError:
     """What an answer with a status from 400 on means."""
@@ -92,11 +89,7 @@ def error_of(status: int, body: bytes, retry_after: str | None = None) -> Client
         content = {}
     message = str(content.get("message") or f"The server answered with status {status} and no message.")
     kind = str(content["type"]) if content.get("type") else None
-    if status == 503:
-        return ServerOverloaded(message, status=status, type=kind, retry_after_s=_seconds(retry_after))
-    return (Refused if status < 500 else ServerFailed)(message, status=status, type=kind)
-
-
-def _seconds(retry_after: str | None) -> float | None:
     # A date is allowed as well; none of the servers here sends one.
-    return float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
+    seconds = float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
+    error = ServerOverloaded if status == 503 else Refused if status < 500 else ServerFailed
+    return error(message, status=status, type=kind, retry_after_s=seconds)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from queue import SimpleQueue
+from typing import BinaryIO, TypeVar
 from urllib.parse import quote, urlencode
 
 from marserve.client.connection import Backoff, Connection
 from marserve.client.credentials import ApiKey, KeyFileToken
 from marserve.client.errors import ClientError, PictureUnreadable
-from marserve.client.parallel import run_in_parallel
 from marserve.client.predictions import Classification, parse_classification
 
 #: A picture: its bytes, an open file, or where its file is.
 Picture = bytes | BinaryIO | str | os.PathLike[str]
+GivenPicture = TypeVar("GivenPicture", bound=Picture)
 
 #: The body as it is: no form around it, which both ends would have to build and search.
 RAW = {"Content-Type": "application/octet-stream", "Accept": "application/json"}
@@ -36,7 +39,7 @@ class WebEndpoint:
     version: str | None = None
 
     def target(self, *, top_k: int, explain: bool) -> tuple[str, dict[str, str]]:
-        """Path and headers of a request."""
+        """Path and headers."""
         query = {"top_k": str(top_k)} | ({} if self.model is None else {"model": self.model})
         return f"/{'explain' if explain else 'classify'}?{urlencode(query)}", RAW
 
@@ -50,8 +53,8 @@ class TorchServeEndpoint:
     version: str | None = None
 
     def target(self, *, top_k: int, explain: bool) -> tuple[str, dict[str, str]]:
-        """Path and headers of a request; TorchServe ignores queries."""
-        names = [self.model] if self.version is None else [self.model, self.version]
+        """Path and headers; TorchServe ignores queries."""
+        names = (self.model,) if self.version is None else (self.model, self.version)
         path = "/".join(["/explanations" if explain else "/predictions", *(quote(name, safe="") for name in names)])
         return path, {**RAW, "X-Top-K": str(top_k)}
 
@@ -108,13 +111,8 @@ class InferenceClient:
     ) -> Classification:
         """The ``top_k`` most probable classes of one picture; 1 to 1000. Raises ClientError."""
         path, headers = self._endpoint.target(top_k=top_k, explain=explain)
-        reply = self._connection.request(
-            "POST",
-            path,
-            headers=headers,
-            body=_read(picture),
-            deadline_s=self._deadline_s if deadline_s is None else deadline_s,
-        )
+        deadline_s = self._deadline_s if deadline_s is None else deadline_s
+        reply = self._connection.request("POST", path, headers=headers, body=_read(picture), deadline_s=deadline_s)
         return parse_classification(reply.body, version=self._endpoint.version)
 
     def explain(self, picture: Picture, *, top_k: int = 5, deadline_s: float | None = None) -> Classification:
@@ -122,20 +120,45 @@ class InferenceClient:
         return self.classify(picture, top_k=top_k, explain=True, deadline_s=deadline_s)
 
     def classify_many(
-        self, pictures: Iterable[Picture], *, top_k: int = 5, parallel: int = PARALLEL, in_order: bool = True
-    ) -> Generator[tuple[Picture, Classification | ClientError], None, None]:
-        """Each picture with its answer or its error; as they are answered unless ``in_order``.
+        self, pictures: Iterable[GivenPicture], *, top_k: int = 5, parallel: int = PARALLEL, in_order: bool = True
+    ) -> Generator[tuple[GivenPicture, Classification | ClientError], None, None]:
+        """Each picture with its answer or its error, ``parallel`` at work at once; as they are answered unless
+        ``in_order``.
 
-        ``pictures`` is read as it is needed, and need not end. Whoever stops early leaves no request behind.
+        ``pictures`` need not end: at most ``2 × parallel`` are taken before the first of them is handed out. Whoever
+        stops early awaits what is at work, and leaves no request behind.
         """
 
-        def classify(picture: Picture) -> Classification | ClientError:
+        def classify(picture: GivenPicture) -> tuple[GivenPicture, Classification | ClientError]:
             try:
-                return self.classify(picture, top_k=top_k)
+                return picture, self.classify(picture, top_k=top_k)
             except ClientError as exc:
-                return exc
+                return picture, exc
 
-        return run_in_parallel(classify, pictures, parallel=parallel, in_order=in_order)
+        executor = ThreadPoolExecutor(parallel, thread_name_prefix="client")
+        source = iter(pictures)
+        # In order the next to hand out is the oldest; else each announces itself when it is done.
+        waiting: deque[Future[tuple[GivenPicture, Classification | ClientError]]] = deque()
+        done: SimpleQueue[Future[tuple[GivenPicture, Classification | ClientError]]] = SimpleQueue()
+        at_work = 0
+        try:
+            while True:
+                for picture in source:
+                    future = executor.submit(classify, picture)
+                    at_work += 1
+                    if in_order:
+                        waiting.append(future)
+                    else:
+                        future.add_done_callback(done.put)
+                    if at_work >= 2 * parallel:
+                        break
+                if not at_work:
+                    return
+                answer = (waiting.popleft() if in_order else done.get()).result()
+                at_work -= 1
+                yield answer
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
 
     def close(self) -> None:
         """Close the connections; calls that wait for a retry fail at once."""

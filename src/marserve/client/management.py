@@ -43,7 +43,6 @@ class ManagementClient:
         self._deadline_s = deadline_s
 
     def list_models(self) -> list[str]:
-        """The names of all models."""
         return self._answer(model_names())
 
     def describe(self, model: str, version: str | None = None, *, customized: bool = False) -> ModelVersion:
@@ -74,7 +73,7 @@ class ManagementClient:
         Its version is the one the archive was made with, and becomes the default only where it is the first one.
         ``options`` are TorchServe's, such as ``batch_size``. Needs ``enable_model_api=true``.
         """
-        query = {"url": archive, "initial_workers": workers, "synchronous": _flag(synchronous), **options}
+        query = {"url": archive, "initial_workers": workers, "synchronous": str(synchronous).lower(), **options}
         if model is not None:
             query["model_name"] = model
         return self._step("POST", f"/models?{urlencode(query)}", deadline_s)
@@ -102,7 +101,7 @@ class ManagementClient:
         query = {
             "min_worker": workers,
             "max_worker": workers if max_workers is None else max_workers,
-            "synchronous": _flag(synchronous),
+            "synchronous": str(synchronous).lower(),
         }
         return self._step("PUT", f"{model_path(model, version)}?{urlencode(query)}", deadline_s)
 
@@ -139,7 +138,6 @@ class ManagementClient:
         return found
 
     def close(self) -> None:
-        """Close the connection."""
         self._connection.close()
 
     def __enter__(self) -> ManagementClient:
@@ -165,10 +163,6 @@ class ManagementClient:
     def _step(self, method: str, path: str, deadline_s: float) -> str:
         content = _parse(self._connection.request(method, path, deadline_s=deadline_s, retry=False).body)
         return str(content.get("status", "")) if isinstance(content, dict) else ""
-
-
-def _flag(value: bool) -> str:
-    return "true" if value else "false"
 
 
 def _parse(body: bytes) -> Any:
