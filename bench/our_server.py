@@ -19,7 +19,7 @@ from bench.server_process import marked, started_process
 from bench.target import BodyFormat, Target
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory, remove_tree
-from marserve.system.ports import free_ports
+from marserve.system.loopback import free_ports
 from marserve.torchserve.key_file import read_keys
 from marserve.variables import variable
 

@@ -22,8 +22,8 @@ from marserve.errors import MarserveError
 from marserve.handler.resnet18.cpu import usable_cores
 from marserve.paths import CONFIG, HANDLER
 from marserve.setup.pip import pip_install
-from marserve.system.locks import locked
-from marserve.system.ports import free_ports
+from marserve.system.files import locked
+from marserve.system.loopback import free_ports
 from marserve.terminal import say
 
 #: Lent to all peers, and to those that are also measured with our engine.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.target import Target
-from marserve.system.ports import LOOPBACK
+from marserve.system.loopback import LOOPBACK
 
 SCRIPT = Path(__file__).with_name("load.lua")
 #: Seconds after which wrk counts a request as timed out; at 256 clients a slow server takes several for each.

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from marserve.errors import MarserveError, StopRequestedError
-from marserve.system.signals import raise_on_stop_signals
+from marserve.system.processes import raise_on_stop_signals
 from marserve.terminal import complain
 
 

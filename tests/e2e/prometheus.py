@@ -15,7 +15,7 @@ import requests
 import yaml
 
 from marserve.stack.ports import Ports
-from marserve.system.ports import free_ports
+from marserve.system.loopback import free_ports
 from marserve.system.waiting import wait_until
 from tests.support import REPOSITORY
 

@@ -19,7 +19,7 @@ from marserve.client.errors import ClientError
 from marserve.client.management import ManagementClient
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory, State, remove_tree
-from marserve.system.ports import LOOPBACK, free_ports
+from marserve.system.loopback import LOOPBACK, free_ports
 from marserve.system.processes import running
 from marserve.system.waiting import wait_until
 from marserve.torchserve.key_file import Kind, valid_token

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import requests
 
-from marserve.system.ports import LOOPBACK
+from marserve.system.loopback import LOOPBACK
 from marserve.torchserve.key_file import Kind
 from tests.e2e.serving import ANSWER_S, SERVE, Stack, run, wait_for
 from tests.support import CAT

@@ -21,7 +21,7 @@ import requests
 from marserve.setup.environment import clone_lock, write_stamps
 from marserve.setup.java import find_java
 from marserve.stack.lifecycle import using_temp
-from marserve.system.ports import LOOPBACK, free_ports
+from marserve.system.loopback import LOOPBACK, free_ports
 from marserve.system.processes import record, running
 from tests.e2e import serving
 from tests.e2e.serving import ANSWER_S, START_S, Stack, run, stack_on_free_ports

@@ -20,7 +20,7 @@ import pytest
 import requests
 from PIL import Image
 
-from marserve.system.ports import free_ports
+from marserve.system.loopback import free_ports
 from tests.e2e.serving import SERVE, SharedStack, Stack, shared_stack, wait_for
 from tests.support import CAT, REPOSITORY
 

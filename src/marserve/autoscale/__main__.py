@@ -12,8 +12,7 @@ from marserve.autoscale.autoscaler import INTERVAL_S, Autoscaler
 from marserve.autoscale.rules import Assignment
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
-from marserve.system.loopback import request
-from marserve.system.ports import LOOPBACK
+from marserve.system.loopback import LOOPBACK, request
 
 #: Seconds for one answer of TorchServe.
 DEADLINE_S = 5.0

@@ -14,7 +14,7 @@ from marserve.autoscale.rules import Assignment, Rules
 from marserve.client.errors import ClientError
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
-from marserve.system.locks import locked
+from marserve.system.files import locked
 from marserve.system.machine import Machine, largest_process_bytes, read_machine
 from marserve.torchserve.metrics import Counters, model_counters, read_samples
 from marserve.torchserve.models import ModelVersion

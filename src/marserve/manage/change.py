@@ -12,8 +12,8 @@ from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
 from marserve.manage.running_stack import RunningStack
 from marserve.paths import command
-from marserve.system.locks import locked
-from marserve.system.signals import stop_signals_ignored
+from marserve.system.files import locked
+from marserve.system.processes import stop_signals_ignored
 from marserve.terminal import complain
 from marserve.torchserve.models import ModelVersion
 

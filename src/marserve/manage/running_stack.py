@@ -15,8 +15,7 @@ from marserve.errors import MarserveError
 from marserve.paths import command
 from marserve.stack.run_directory import RunDirectory, State
 from marserve.system import processes
-from marserve.system.loopback import LocalReply, reachable_address, request
-from marserve.system.ports import LOOPBACK
+from marserve.system.loopback import LOOPBACK, LocalReply, reachable_address, request
 from marserve.system.waiting import wait_until
 from marserve.torchserve import properties
 

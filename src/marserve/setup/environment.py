@@ -14,7 +14,7 @@ from pathlib import Path
 from marserve.errors import MarserveError
 from marserve.paths import CLONE, RUN
 from marserve.setup import pip
-from marserve.system.locks import locked
+from marserve.system.files import locked
 from marserve.system.processes import child
 from marserve.terminal import complain
 

@@ -23,11 +23,10 @@ from marserve.stack.run_directory import RunDirectory, StackModel, State
 from marserve.stack.services import AutoscalerService, Service, WebService
 from marserve.stack.torchserve import TorchServe, read_configuration
 from marserve.system import processes
-from marserve.system.locks import locked
-from marserve.system.loopback import reachable_address
+from marserve.system.files import locked
+from marserve.system.loopback import LOOPBACK, reachable_address
 from marserve.system.machine import read_machine
-from marserve.system.ports import LOOPBACK
-from marserve.system.signals import ignore_stop_signals
+from marserve.system.processes import ignore_stop_signals
 from marserve.system.waiting import wait_until
 from marserve.terminal import complain, say
 from marserve.variables import given_variables

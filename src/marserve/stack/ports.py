@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from marserve.errors import MarserveError
-from marserve.system.ports import free_ports, is_free
+from marserve.system.loopback import free_ports, is_free
 from marserve.variables import variable
 
 

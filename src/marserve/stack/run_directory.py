@@ -12,7 +12,7 @@ from pathlib import Path
 from marserve.paths import RUN
 from marserve.stack.ports import Ports
 from marserve.system.files import replace_text
-from marserve.system.ports import LOOPBACK
+from marserve.system.loopback import LOOPBACK
 from marserve.system.processes import ProcessRecord
 
 #: A Unix socket's path is at most 103 bytes long on macOS and 107 on Linux; TorchServe's are ``TEMP/.ts.sock.9000``,

@@ -15,8 +15,7 @@ from marserve.autoscale.rules import Assignment
 from marserve.errors import MarserveError
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
-from marserve.system.loopback import reachable_address, request
-from marserve.system.ports import LOOPBACK
+from marserve.system.loopback import LOOPBACK, reachable_address, request
 from marserve.system.processes import start_service
 from marserve.system.waiting import wait_until
 

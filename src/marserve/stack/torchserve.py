@@ -21,8 +21,7 @@ from marserve.stack.options import Concurrency
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.services import Service
-from marserve.system.loopback import request
-from marserve.system.ports import LOOPBACK
+from marserve.system.loopback import LOOPBACK, request
 from marserve.terminal import Progress
 from marserve.torchserve import failures, properties
 from marserve.torchserve.key_file import read_keys

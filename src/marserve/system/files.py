@@ -1,14 +1,23 @@
-"""Files that are replaced in one step: a reader, or whoever starts after a crash, finds the old content or the new."""
+"""Files that processes share.
+
+They are replaced in one step: a reader, or whoever starts after a crash, finds the old content or the new. Some are
+locks: the system releases one when its holder ends, however it ends.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from marserve.errors import MarserveError
+from marserve.system.waiting import wait_until
 
 
 @contextmanager
@@ -45,3 +54,26 @@ def replace_text(path: Path, text: str) -> None:
     """Replace the content of ``path`` by ``text``, in UTF-8."""
     with replacing(path) as file:
         file.write(text.encode())
+
+
+@contextmanager
+def locked(file: Path, *, on_wait: Callable[[], None] = lambda: None, timeout_s: float = math.inf) -> Iterator[None]:
+    """Hold the lock ``file``. ``on_wait`` is called once if another process holds it.
+
+    Raises MarserveError when ``timeout_s`` seconds have passed without getting it.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as handle:
+
+        def is_mine() -> bool:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        if not is_mine():
+            on_wait()
+            if not wait_until(is_mine, timeout_s):
+                raise MarserveError(f"Another process still holds {file} after {timeout_s:.0f} seconds.")
+        yield

@@ -1,4 +1,7 @@
-"""Processes: started out of a terminal's reach, recognised for certain, and ended by one policy."""
+"""Processes: started out of a terminal's reach, recognised for certain, and ended by one policy.
+
+Ctrl-C, SIGTERM and a closed terminal all ask this one for the same: stop what was started, then end.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,10 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import IO, TYPE_CHECKING
 
+from marserve.errors import StopRequestedError
 from marserve.system.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
 GRACE_S = 15.0
 #: Seconds that two readings of one process's creation may differ, since the system's clock is adjusted now and then.
 CLOCK_TOLERANCE_S = 2.0
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -145,3 +151,31 @@ def child(
     finally:
         if process.stdout is not None:
             process.stdout.close()
+
+
+def raise_on_stop_signals() -> None:
+    """From now on the first stop signal raises StopRequestedError in the main thread, and further ones do nothing."""
+    for number in _STOP_SIGNALS:
+        signal.signal(number, _raise)
+
+
+def ignore_stop_signals() -> None:
+    """For the time of stopping, which is bounded: a second Ctrl-C must not leave half of the processes behind."""
+    for number in _STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def stop_signals_ignored() -> Iterator[None]:
+    """For work that is bounded and must come to its end."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _raise(number: int, _frame: FrameType | None) -> None:
+    ignore_stop_signals()
+    raise StopRequestedError(number)

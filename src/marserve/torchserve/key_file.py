@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from marserve.errors import MarserveError
-from marserve.system.locks import locked
-from marserve.system.loopback import request
-from marserve.system.ports import LOOPBACK
+from marserve.system.files import locked
+from marserve.system.loopback import LOOPBACK, request
 
 Kind = Literal["inference", "management"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

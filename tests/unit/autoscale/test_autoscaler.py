@@ -12,7 +12,7 @@ from marserve.autoscale import autoscaler
 from marserve.autoscale.autoscaler import Autoscaler
 from marserve.autoscale.rules import Assignment, Rules
 from marserve.client.errors import Refused, Unreachable
-from marserve.system.locks import locked
+from marserve.system.files import locked
 from marserve.system.machine import Machine
 from marserve.torchserve.models import ListedWorker, ModelVersion
 

@@ -20,7 +20,7 @@ from bench.pictures import PHOTOGRAPHS, PictureSet
 from bench.reference import Expected
 from bench.server_process import marked, started_process
 from bench.target import BodyFormat, Target
-from marserve.system.ports import free_ports
+from marserve.system.loopback import free_ports
 
 SERVER = """
 import http.server, sys

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from marserve.system.ports import free_ports
+from marserve.system.loopback import free_ports
 from marserve.system.waiting import wait_until
 from tests.unit.fake_server import Answer, FakeServer, classification, error
 

@@ -23,7 +23,7 @@ from marserve.client.errors import (
 )
 from marserve.client.inference import InferenceClient, Picture
 from marserve.client.predictions import Classification
-from marserve.system.ports import free_ports
+from marserve.system.loopback import free_ports
 from tests.unit.fake_server import Answer, FakeServer, classification, error
 
 SOON = Backoff(first_s=0.01, longest_s=0.02)

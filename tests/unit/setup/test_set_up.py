@@ -15,7 +15,7 @@ from marserve.errors import MarserveError
 from marserve.setup import environment, pip
 from marserve.setup.environment import Environment, clone_lock, ensure, is_current, write_stamps
 from marserve.setup.pip import PipState
-from marserve.system.ports import free_ports
+from marserve.system.loopback import free_ports
 from tests.support import REPOSITORY
 
 LOCK = "numpy==2.4.6\ntorch==2.14.1\ntorchvision==0.29.1 ; sys_platform == 'linux'\n"

@@ -9,7 +9,7 @@ import pytest
 
 from marserve.errors import MarserveError
 from marserve.stack.ports import Ports, PortsTakenError, check_free, with_free_grpc_ports
-from marserve.system.ports import LOOPBACK, free_ports, is_free
+from marserve.system.loopback import LOOPBACK, free_ports, is_free
 
 
 @pytest.fixture

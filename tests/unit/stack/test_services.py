@@ -12,7 +12,7 @@ from marserve.errors import MarserveError
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.services import WebService
-from marserve.system.ports import free_ports
+from marserve.system.loopback import free_ports
 
 
 @pytest.fixture

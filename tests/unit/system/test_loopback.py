@@ -6,8 +6,7 @@ import socket
 
 import pytest
 
-from marserve.system.loopback import reachable_address, request
-from marserve.system.ports import LOOPBACK, free_ports, is_free
+from marserve.system.loopback import LOOPBACK, free_ports, is_free, reachable_address, request
 from tests.unit.fake_server import Answer, FakeServer, server
 
 __all__ = ["server"]

@@ -13,9 +13,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from marserve.system.locks import locked
-from marserve.system.loopback import request
-from marserve.system.ports import free_ports
+from marserve.system.files import locked
+from marserve.system.loopback import free_ports, request
 from marserve.torchserve.key_file import (
     LOCK_ATTEMPTS,
     READ_ATTEMPTS,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from marserve.system.locks import locked
+from marserve.system.files import locked
 from marserve.web.upstream import tokens
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import StartService, until
