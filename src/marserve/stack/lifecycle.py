@@ -86,7 +86,8 @@ def _start(
     options: Options, choices: dict[str, str], ports: Ports, run_directory: RunDirectory
 ) -> tuple[State, Running]:
     # First, so that an impossible setting costs no start of TorchServe.
-    configured = read_configuration(WebSettings.from_environment(os.environ), read_machine().memory_bytes)
+    machine = read_machine()
+    configured = read_configuration(WebSettings.from_environment(os.environ), machine.memory_bytes)
     check_free(ports, [*TorchServe.port_names, *WebService.port_names])
     temp = run_directory.prepare()
     state = State(ports, str(temp), processes.record("serve", os.getpid()), host=options.host, choices=choices)
@@ -100,7 +101,8 @@ def _start(
         ports = with_free_grpc_ports(ports)
         served = [StackModel(archive.model, archive.trained) for archive in archives]
         state = replace(state, ports=ports, models=served)
-        shared = concurrency(options.workers, autoscale=options.autoscale, threads=configured_threads(archives))
+        threads = configured_threads(archives)
+        shared = concurrency(options.workers, machine.cores, autoscale=options.autoscale, threads=threads)
         say(f"Starting TorchServe for {' and '.join(models)}: per model {shared} ...")
         services: list[Service] = [
             TorchServe(java, ports, run_directory, temp, models, shared, configured, model_api=options.model_api),

@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from marserve.autoscale.rules import Rules
-from marserve.handler.resnet18.cpu import usable_cores
 
 #: Each worker keeps a copy of the network and of Python; beyond this many, more cores go to each worker instead.
 MOST_WORKERS = 16
@@ -69,15 +68,14 @@ class Concurrency:
 
 
 def concurrency(
-    asked_workers: int | None, cores: int | None = None, *, autoscale: Rules | None = None, threads: int | None = None
+    asked_workers: int | None, cores: int, *, autoscale: Rules | None = None, threads: int | None = None
 ) -> Concurrency:
-    """As many workers as ``asked_workers``, else one per usable core up to ``MOST_WORKERS``.
+    """As many workers as ``asked_workers``, else one per core up to ``MOST_WORKERS``.
 
     ``threads`` is the number for each worker where the archives set it; then fewer workers use all cores.
     With ``autoscale``, threads are shared out as for the most workers that there may be, so that those fit as well;
     more than there are cores would only take turns.
     """
-    cores = cores or usable_cores()
     fitting = max(1, cores // (threads or 1))
     if autoscale is not None:
         most = max(autoscale.minimum, min(autoscale.maximum, fitting))
