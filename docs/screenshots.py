@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import io
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -42,44 +40,41 @@ def explain_first(page: Page) -> None:
 
 
 def take(browser: Browser, url: str, pictures: list[Path]) -> None:
-    @contextmanager
-    def visitor(size: tuple[int, int], locale: str = "en-US", *, dark: bool = False) -> Iterator[Page]:
-        context = browser.new_context(
+    def visit(size: tuple[int, int], locale: str = "en-US", *, dark: bool = False) -> Page:
+        page = browser.new_page(
             viewport={"width": size[0], "height": size[1]},
             locale=locale,
             color_scheme="dark" if dark else "light",
             reduced_motion="reduce",
         )
-        page = context.new_page()
         page.goto(url)
         page.locator("#model option").first.wait_for(state="attached")
-        yield page
-        context.close()
+        return page
 
     def show(page: Page, files: list[Path]) -> None:
         page.set_input_files("#file-input", files)
         page.locator(f".cards:not(:has(.card[aria-busy=true])):has(.card:nth-child({len(files)}))").wait_for()
 
-    with visitor(DESKTOP) as page:
-        save(page, "empty")
-        show(page, [CAT])
-        explain_first(page)
-        save(page, "map")
-    with visitor(DESKTOP) as page:
-        show(page, [CAT, *pictures])
-        save(page, "results")
-    with visitor(DESKTOP) as page:
-        page.route("**/classify?*", lambda route: route.fulfill(status=503, json={"type": "Overloaded"}), times=1)
-        show(page, [CAT, REPOSITORY / "pyproject.toml"])
-        save(page, "error")
-    with visitor(DESKTOP, "zh-CN", dark=True) as page:
-        show(page, [CAT])
-        explain_first(page)
-        save(page, "chinese")
-    with visitor(PHONE) as page:
-        show(page, [CAT])
-        explain_first(page)
-        save(page, "phone")
+    page = visit(DESKTOP)
+    save(page, "empty")
+    show(page, [CAT])
+    explain_first(page)
+    save(page, "map")
+    page = visit(DESKTOP)
+    show(page, [CAT, *pictures])
+    save(page, "results")
+    page = visit(DESKTOP)
+    page.route("**/classify?*", lambda route: route.fulfill(status=503, json={"type": "Overloaded"}), times=1)
+    show(page, [CAT, REPOSITORY / "pyproject.toml"])
+    save(page, "error")
+    page = visit(DESKTOP, "zh-CN", dark=True)
+    show(page, [CAT])
+    explain_first(page)
+    save(page, "chinese")
+    page = visit(PHONE)
+    show(page, [CAT])
+    explain_first(page)
+    save(page, "phone")
 
 
 def main() -> None:

@@ -10,19 +10,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
+
+#: Takes one line for a person.
+Report = Callable[[str], None]
 
 #: Seconds between two signs of life where lines cannot be rewritten, such as a CI log.
 REPEAT_S = 15.0
 
 
 def say(line: str) -> None:
-    """Print one line for the person who started the command."""
     print(line, flush=True)
 
 
 def complain(line: str) -> None:
-    """Print one line about what went wrong."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -37,7 +37,7 @@ class Progress:
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._rewritable:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
@@ -55,7 +55,7 @@ class Progress:
 
 @contextmanager
 def counted(
-    step: str, unit: str, *, report: Callable[[str], None] = complain, interval_s: float = REPEAT_S
+    step: str, unit: str, *, report: Report = complain, interval_s: float = REPEAT_S
 ) -> Iterator[Callable[[float, float | None], None]]:
     """A function to call often with how much of ``step`` is done, and how much there is (None: not known).
 

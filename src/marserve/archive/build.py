@@ -7,7 +7,6 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -32,8 +31,8 @@ from marserve.handler.resnet18.network import as_classifier, build_network, find
 from marserve.handler.resnet18.settings import parse_model_config
 from marserve.paths import HANDLER, PACKAGE
 from marserve.system.files import replace_by_copy
+from marserve.terminal import Report
 
-Report = Callable[[str], None]
 #: Libraries whose version changes what is exported.
 LIBRARIES = ("openvino", "torch", "torchvision")
 

@@ -7,7 +7,6 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from marserve.handler.resnet18.errors import ConfigurationError, RequestError
 from marserve.handler.resnet18.images import ImageDecoder, ImageLimits
 from marserve.handler.resnet18.labels import Label
 from marserve.pictures import describe_skipped, find_pictures
+from marserve.terminal import Report
 
 #: With 50 pictures kept apart one that changes its class is 2 %: fewer could not tell 97 % from 100 %.
 LEAST_PICTURES = 100
@@ -54,9 +54,7 @@ class Pictures:
         return len(self.pixels)
 
 
-def calibration_pictures(
-    directory: Path, labels: list[Label], report: Callable[[str], None]
-) -> list[CalibrationPicture]:
+def calibration_pictures(directory: Path, labels: list[Label], report: Report) -> list[CalibrationPicture]:
     """The pictures below ``directory``, in the order of their contents' digests, each content once.
 
     Of more than MOST_PICTURES those with the smallest digest of their name are taken: a fixed choice at random. Raises
@@ -84,7 +82,7 @@ def calibration_digest(files: list[CalibrationPicture]) -> str:
 
 
 def split_pictures(
-    files: list[CalibrationPicture], preprocessing: Preprocessing, report: Callable[[str], None]
+    files: list[CalibrationPicture], preprocessing: Preprocessing, report: Report
 ) -> tuple[Pictures, Pictures]:
     """Decode ``files``: pictures to calibrate with, and as many or more to judge by.
 

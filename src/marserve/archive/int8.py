@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -35,6 +35,7 @@ from marserve.handler.resnet18.engines.base import Pixels
 from marserve.handler.resnet18.engines.openvino_engine import GRAPH_FILE
 from marserve.handler.resnet18.errors import ConfigurationError
 from marserve.handler.resnet18.labels import read_labels
+from marserve.terminal import Report
 
 if TYPE_CHECKING:
     import openvino
@@ -54,9 +55,7 @@ class AccuracyError(MarserveError):
     """int8 changes too many answers; nothing was written."""
 
 
-def find_calibration(
-    options: BuildOptions, precision: str, report: Callable[[str], None]
-) -> list[CalibrationPicture] | None:
+def find_calibration(options: BuildOptions, precision: str, report: Report) -> list[CalibrationPicture] | None:
     """The pictures of ``--calibration``, None where it was not given; ConfigurationError where nobody needs them."""
     if options.calibration is None:
         return None
@@ -148,8 +147,6 @@ class QuantizationPlan:
 
 @dataclass(frozen=True)
 class Found:
-    """The graph in int8, how it was made, and how well it answers."""
-
     graph: openvino.Model
     plan: QuantizationPlan
     accuracy: Accuracy
@@ -202,7 +199,7 @@ def search(
     graph: openvino.Model,
     calibration: Pictures,
     judging: Pictures,
-    report: Callable[[str], None],
+    report: Report,
     *,
     until_it_agrees: bool = True,
 ) -> Found:
@@ -267,7 +264,7 @@ def quantize_export(
     *,
     trained: bool,
     accept_accuracy_loss: bool,
-    report: Callable[[str], None],
+    report: Report,
 ) -> Quantization:
     """Replace the f32 graph in ``directory`` by one in int8 that takes and answers the same.
 

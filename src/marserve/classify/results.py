@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from types import TracebackType
 
 from marserve.client.predictions import Classification, Prediction
 from marserve.errors import MarserveError
@@ -52,8 +51,6 @@ class Table:
 
 @dataclass(frozen=True)
 class KnownResult:
-    """A result that is there already."""
-
     picture: PictureFile
     top_k: int
     model: str
@@ -85,8 +82,6 @@ class ResultFormat(ABC):
 
 
 class JsonLines(ResultFormat):
-    """An object a line."""
-
     beginning = '{"path":'
 
     def encode(self, picture: PictureFile, answer: Classification) -> str:
@@ -162,9 +157,7 @@ class ResultFile:
     def __enter__(self) -> ResultFile:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
 

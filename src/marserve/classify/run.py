@@ -30,8 +30,6 @@ Write = Callable[[PictureFile, Classification], None]
 
 @dataclass
 class Outcome:
-    """How a run went."""
-
     succeeded: int = 0
     failed: int = 0
     #: Never sent, since the run ended before.

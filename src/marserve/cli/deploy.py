@@ -54,9 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from marserve.manage.change import confirm_on_terminal
     from marserve.manage.deployment import ArchiveFile, Plan, deploy
 
-    stack, confirm, report = begin(options)
+    begun = begin(options)
     plan = Plan(
         model=options.model,
         archive=ArchiveFile.read(options.archive),
@@ -67,8 +68,9 @@ def run(options: argparse.Namespace) -> int:
         force=options.force,
     )
     if not options.yes and not sys.stdin.isatty():  # before any work is done for it
-        confirm(f"{plan.model} {plan.archive.version} is to become the default.")
-    done = deploy(stack, plan, confirm=confirm, report=report)
+        confirm_on_terminal(f"{plan.model} {plan.archive.version} is to become the default.")
+    with begun as change:
+        done = deploy(change, plan)
     back = f" Back: {command(f'rollback {done.model}')}" if done.can_roll_back else ""
     text = f"{done.model} {done.version} answers now, with {done.workers} workers.{back}"
     return print_result(options, asdict(done), text)

@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from marserve.manage.draining import drain
 
-    stack, confirm, report = begin(options)
     model, _, version = options.model.partition("/")
-    done = drain(stack, model, version or None, timeout_s=options.timeout, confirm=confirm, report=report)
+    with begin(options) as change:
+        done = drain(change, model, version or None, timeout_s=options.timeout)
     back = command(f"scale {done.model} --version {done.version} --workers {done.workers_before}")
     return print_result(options, asdict(done), f"{done.model} {done.version} has no workers any more. Back: {back}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,7 @@ from marserve.stack.ports import Ports
 from marserve.terminal import complain, say
 
 if TYPE_CHECKING:
-    from marserve.manage.change import Confirm, Report
-    from marserve.manage.running_stack import RunningStack
+    from marserve.manage.change import Change
 
 #: Beyond all sense, and below what TorchServe's socket names allow.
 MOST_WORKERS = 999
@@ -46,17 +46,17 @@ def web_port(options: argparse.Namespace) -> int:
     return options.port or Ports.from_environment().web_port
 
 
-def begin(options: argparse.Namespace) -> tuple[RunningStack, Confirm, Report]:
-    """The stack to change, who confirms a step, and where steps are reported. Raises MarserveError where none runs."""
-    from marserve.manage.change import always_yes, confirm_on_terminal
+def begin(options: argparse.Namespace) -> AbstractContextManager[Change]:
+    """A change to the stack that is meant; its lock is taken by ``with``. Raises MarserveError where no stack runs."""
+    from marserve.manage.change import always_yes, changing, confirm_on_terminal
     from marserve.manage.running_stack import RunningStack
 
     stack = RunningStack.find(web_port(options))
-    return stack, always_yes if options.yes else confirm_on_terminal, complain if options.json else say
+    confirm = always_yes if options.yes else confirm_on_terminal
+    return changing(stack, confirm=confirm, report=complain if options.json else say)
 
 
 def pictures(options: argparse.Namespace) -> list[Path]:
-    """The files that ``--pictures`` names."""
     from marserve.pictures import describe_skipped, find_pictures
 
     found = find_pictures(options.pictures)

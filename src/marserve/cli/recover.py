@@ -23,6 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from marserve.manage.scaling import recover
 
-    stack, confirm, report = begin(options)
-    done = recover(stack, confirm=confirm, report=report)
+    with begin(options) as change:
+        done = recover(change)
     return print_result(options, {"recovered": [asdict(one) for one in done]}, "")

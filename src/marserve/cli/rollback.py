@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from marserve.manage.deployment import roll_back
 
-    stack, confirm, report = begin(options)
-    done = roll_back(stack, options.model, pictures(options), confirm=confirm, report=report)
+    begun, tried = begin(options), pictures(options)
+    with begun as change:
+        done = roll_back(change, options.model, tried)
     text = f"{done.model} {done.version} answers again, with {done.workers} workers."
     return print_result(options, asdict(done), text)

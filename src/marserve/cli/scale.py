@@ -31,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from marserve.manage.scaling import scale
 
-    stack, confirm, report = begin(options)
-    model, version, workers = options.model, options.version, options.workers
-    done = scale(stack, model, version, workers, force=options.force, confirm=confirm, report=report)
+    with begin(options) as change:
+        done = scale(change, options.model, options.version, options.workers, force=options.force)
     return print_result(options, asdict(done), f"{done.model} {done.version} has {done.workers} workers.")

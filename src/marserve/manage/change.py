@@ -14,13 +14,12 @@ from marserve.manage.running_stack import RunningStack
 from marserve.paths import command
 from marserve.system.files import locked
 from marserve.system.processes import stop_signals_ignored
-from marserve.terminal import complain
+from marserve.terminal import Report, complain
 from marserve.torchserve.models import ModelVersion
 
 #: Seconds to wait for another command that is changing the same stack.
 LOCK_S = 600.0
 
-Report = Callable[[str], None]
 #: Takes the question; returns where the step may be taken, else raises one of the errors below.
 Confirm = Callable[[str], None]
 

@@ -32,7 +32,6 @@ class Comparison:
     label_change: str | None
 
     def __str__(self) -> str:
-        """For a person."""
         labels = "labels equal" if self.label_change is None else f"labels differ: {self.label_change}"
         return (
             f"{self.pictures} picture{'' if self.pictures == 1 else 's'}: top class equal in {self.agreement:.1%}, "

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from marserve.client.inference import InferenceClient
 from marserve.errors import MarserveError, StopRequestedError
-from marserve.manage.change import Change, Confirm, Report, changing, one_of
+from marserve.manage.change import Change, one_of
 from marserve.manage.comparison import Comparison, answers, compare, warm_up
 from marserve.manage.draining import keep_for_rollback, make_default, remove
 from marserve.manage.running_stack import RunningStack
@@ -34,8 +34,6 @@ _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 
 @dataclass(frozen=True)
 class ArchiveFile:
-    """An archive that is to be deployed."""
-
     path: Path
     version: str
 
@@ -59,8 +57,6 @@ class ArchiveFile:
 
 @dataclass(frozen=True)
 class Plan:
-    """What ``deploy`` is to do."""
-
     model: str
     archive: ArchiveFile
     #: For the warm-up and the comparison; at least one.
@@ -76,8 +72,6 @@ class Plan:
 
 @dataclass(frozen=True)
 class Deployed:
-    """The change that was made."""
-
     model: str
     version: str
     version_before: str
@@ -87,44 +81,40 @@ class Deployed:
     can_roll_back: bool
 
 
-def deploy(stack: RunningStack, plan: Plan, *, confirm: Confirm, report: Report) -> Deployed:
-    """Make the version in the archive the default one of its model.
+def deploy(change: Change, plan: Plan) -> Deployed:
+    """Make the version in the archive the default one of its model. Raises MarserveError.
 
-    Raises MarserveError, and leaves everything as it was, when anything fails; so does an interruption.
     The removal of versions that nothing goes back to, which cannot be undone, comes last: by then the new one stays.
     """
-    with changing(stack, confirm=confirm, report=report) as change:
-        versions = change.versions(plan.model)
-        check_plan(stack, plan, versions)
-        old, earlier = one_of(versions, None), read_before(stack, plan.model)
-        workers = plan.workers or len(old.workers)
-        expected = None
-        if plan.min_agreement is not None:
-            with stack.inference(old.model, old.version) as client:
-                expected = answers(client, plan.pictures)
-        report(f"Registering {plan.model} {plan.archive.version} beside {old.version} ...")
-        # One worker shows whether the archive works at all.
-        new = start_workers(change, _register(change, plan), 1)
-        comparison = None
-        with stack.inference(new.model, new.version) as client:
-            if expected is not None and plan.min_agreement is not None:
-                comparison = compare(expected, answers(client, plan.pictures))
-                report(f"  {comparison}")
-                _require(comparison, plan.min_agreement, new)
-            new = start_workers(change, new, workers)
-            report(f"  {workers} of {workers} workers ready; warming up ...")
-            warm_up(client, plan.pictures, workers)
-            stack.wait_until_ready(new.model, new.version)
-            confirm(f"Make {new} the default in place of {old.version}?")
-            replace_default(change, old, new, client, plan.pictures)
-        if not plan.remove_old:
-            keep_for_rollback(change, old)
-        change.is_final()
-        superseded = [
-            one for one in versions if earlier is not None and one.version == earlier.version and one is not old
-        ]
-        _clear_up(change, plan, new, [*superseded, *([old] if plan.remove_old else [])])
-        return Deployed(plan.model, new.version, old.version, workers, comparison, not plan.remove_old)
+    versions = change.versions(plan.model)
+    check_plan(change.stack, plan, versions)
+    old, earlier = one_of(versions, None), read_before(change.stack, plan.model)
+    workers = plan.workers or len(old.workers)
+    expected = None
+    if plan.min_agreement is not None:
+        with change.stack.inference(old.model, old.version) as client:
+            expected = answers(client, plan.pictures)
+    change.report(f"Registering {plan.model} {plan.archive.version} beside {old.version} ...")
+    # One worker shows whether the archive works at all.
+    new = start_workers(change, _register(change, plan), 1)
+    comparison = None
+    with change.stack.inference(new.model, new.version) as client:
+        if expected is not None and plan.min_agreement is not None:
+            comparison = compare(expected, answers(client, plan.pictures))
+            change.report(f"  {comparison}")
+            _require(comparison, plan.min_agreement, new)
+        new = start_workers(change, new, workers)
+        change.report(f"  {workers} of {workers} workers ready; warming up ...")
+        warm_up(client, plan.pictures, workers)
+        change.stack.wait_until_ready(new.model, new.version)
+        change.confirm(f"Make {new} the default in place of {old.version}?")
+        replace_default(change, old, new, client, plan.pictures)
+    if not plan.remove_old:
+        keep_for_rollback(change, old)
+    change.is_final()
+    superseded = [one for one in versions if earlier is not None and one.version == earlier.version and one is not old]
+    _clear_up(change, plan, new, [*superseded, *([old] if plan.remove_old else [])])
+    return Deployed(plan.model, new.version, old.version, workers, comparison, not plan.remove_old)
 
 
 def check_plan(stack: RunningStack, plan: Plan, versions: Sequence[ModelVersion]) -> None:
@@ -208,30 +198,27 @@ class RolledBack:
     workers: int
 
 
-def roll_back(
-    stack: RunningStack, model: str, pictures: Sequence[Path], *, confirm: Confirm, report: Report
-) -> RolledBack:
+def roll_back(change: Change, model: str, pictures: Sequence[Path]) -> RolledBack:
     """Give the version before its workers back, and make it the default. Raises MarserveError where there is none."""
-    with changing(stack, confirm=confirm, report=report) as change:
-        versions = change.versions(model)
-        current = one_of(versions, None)
-        before = read_before(stack, model)
-        target = next((listed for listed in versions if before is not None and listed.version == before.version), None)
-        if before is None or target is None or target.is_default:
-            raise MarserveError(
-                f"There is no version of {model} to go back to: deploy keeps one, unless --remove-old is given, and a "
-                f"stop of the stack forgets it. Registered: {', '.join(listed.version for listed in versions)}."
-            )
-        confirm(f"Make {target} the default in place of {current.version}?")
-        workers = max(before.workers, len(target.workers))
-        report(f"Giving {target} its {workers} workers ...")
-        target = set_workers(change, target, workers)
-        with stack.inference(model, target.version) as client:
-            warm_up(client, pictures, workers)
-            stack.wait_until_ready(model, target.version)
-            replace_default(change, current, target, client, pictures)
-        keep_for_rollback(change, current)
-        return RolledBack(model, target.version, current.version, workers)
+    versions = change.versions(model)
+    current = one_of(versions, None)
+    before = read_before(change.stack, model)
+    target = next((listed for listed in versions if before is not None and listed.version == before.version), None)
+    if before is None or target is None or target.is_default:
+        raise MarserveError(
+            f"There is no version of {model} to go back to: deploy keeps one, unless --remove-old is given, and a "
+            f"stop of the stack forgets it. Registered: {', '.join(listed.version for listed in versions)}."
+        )
+    change.confirm(f"Make {target} the default in place of {current.version}?")
+    workers = max(before.workers, len(target.workers))
+    change.report(f"Giving {target} its {workers} workers ...")
+    target = set_workers(change, target, workers)
+    with change.stack.inference(model, target.version) as client:
+        warm_up(client, pictures, workers)
+        change.stack.wait_until_ready(model, target.version)
+        replace_default(change, current, target, client, pictures)
+    keep_for_rollback(change, current)
+    return RolledBack(model, target.version, current.version, workers)
 
 
 def replace_default(

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from marserve.errors import MarserveError
-from marserve.manage.change import Change, Confirm, Report, changing, one_of
-from marserve.manage.running_stack import RunningStack
+from marserve.manage.change import Change, one_of
 from marserve.manage.scaling import set_workers
 from marserve.paths import command
 from marserve.system.waiting import wait_until
@@ -30,39 +29,34 @@ IDLE_S = 30.0
 
 @dataclass(frozen=True)
 class Drained:
-    """A version that has no workers any more."""
-
     model: str
     version: str
     workers_before: int
 
 
-def drain(
-    stack: RunningStack, model: str, version: str | None, *, timeout_s: float, confirm: Confirm, report: Report
-) -> Drained:
+def drain(change: Change, model: str, version: str | None, *, timeout_s: float) -> Drained:
     """Take all workers from a version once it is idle. Raises MarserveError, and changes nothing, where it is not.
 
     The default version first hands over to another one that has workers, where there is one.
     """
-    with changing(stack, confirm=confirm, report=report) as change:
-        versions = change.versions(model)
-        listed = one_of(versions, version)
-        if listed.is_default:
-            heir = _heir(versions)
-            if heir is None:
-                confirm(f"{listed} is the only version with workers: once drained, {model} answers 503. Go on?")
-            else:
-                confirm(f"{listed} is the default. Make {heir.version} the default and drain {listed.version}?")
-                stack.wait_until_ready(model, heir.version)
-                make_default(change, heir, instead_of=listed)
-        report(f"Waiting until {listed} is idle ...")
-        if not wait_until_idle(change, listed, timeout_s):
-            raise MarserveError(
-                f"{listed} still has work after {timeout_s:.0f} s, so its workers stay. Send its callers elsewhere, or "
-                "take the workers away at once: " + command(f"scale {model} --version {listed.version} --workers 0")
-            )
-        set_workers(change, listed, 0)
-        return Drained(listed.model, listed.version, len(listed.workers))
+    versions = change.versions(model)
+    listed = one_of(versions, version)
+    if listed.is_default:
+        heir = _heir(versions)
+        if heir is None:
+            change.confirm(f"{listed} is the only version with workers: once drained, {model} answers 503. Go on?")
+        else:
+            change.confirm(f"{listed} is the default. Make {heir.version} the default and drain {listed.version}?")
+            change.stack.wait_until_ready(model, heir.version)
+            make_default(change, heir, instead_of=listed)
+    change.report(f"Waiting until {listed} is idle ...")
+    if not wait_until_idle(change, listed, timeout_s):
+        raise MarserveError(
+            f"{listed} still has work after {timeout_s:.0f} s, so its workers stay. Send its callers elsewhere, or "
+            "take the workers away at once: " + command(f"scale {model} --version {listed.version} --workers 0")
+        )
+    set_workers(change, listed, 0)
+    return Drained(listed.model, listed.version, len(listed.workers))
 
 
 def _heir(versions: Sequence[ModelVersion]) -> ModelVersion | None:

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from marserve.client.errors import ServerFailed
 from marserve.client.management import WORKERS_DEADLINE_S
 from marserve.errors import MarserveError
-from marserve.manage.change import Change, Confirm, Report, changing, one_of
-from marserve.manage.running_stack import RunningStack
+from marserve.manage.change import Change, one_of
 from marserve.paths import command
 from marserve.system.machine import read_machine
 from marserve.system.waiting import wait_until
@@ -37,34 +36,29 @@ CONFIRM_S = 3.0
 
 @dataclass(frozen=True)
 class Scaled:
-    """What was changed."""
-
     model: str
     version: str
     workers_before: int
     workers: int
 
 
-def scale(
-    stack: RunningStack, model: str, version: str | None, workers: int, *, force: bool, confirm: Confirm, report: Report
-) -> Scaled:
+def scale(change: Change, model: str, version: str | None, workers: int, *, force: bool) -> Scaled:
     """Have ``workers`` READY workers. Where new ones cannot start, the old number is kept and MarserveError raised."""
-    with changing(stack, confirm=confirm, report=report) as change:
-        listed = one_of(change.versions(model), version)
-        running = inspect_workers(listed, stack.run_directory.logs)
-        more = workers - len(listed.workers)
-        if not force and more > 0:
-            check_cores(workers)
-            check_memory(more, running)
-        if workers == 0:
-            confirm(f"Without workers nobody answers {listed}. Take them all away?")
-        dead = sum(worker.state == "dead" for worker in running)
-        if dead:
-            report(f"  {dead} of its {len(running)} workers are dead and still count: see {command('recover')}.")
-        report(f"Scaling {listed} from {len(listed.workers)} to {workers} ...")
-        # Down: what those workers were at work on is answered with an error, and the web service sends it again.
-        set_workers(change, listed, workers)
-        return Scaled(listed.model, listed.version, len(listed.workers), workers)
+    listed = one_of(change.versions(model), version)
+    running = inspect_workers(listed, change.stack.run_directory.logs)
+    more = workers - len(listed.workers)
+    if not force and more > 0:
+        check_cores(workers)
+        check_memory(more, running)
+    if workers == 0:
+        change.confirm(f"Without workers nobody answers {listed}. Take them all away?")
+    dead = sum(worker.state == "dead" for worker in running)
+    if dead:
+        change.report(f"  {dead} of its {len(running)} workers are dead and still count: see {command('recover')}.")
+    change.report(f"Scaling {listed} from {len(listed.workers)} to {workers} ...")
+    # Down: what those workers were at work on is answered with an error, and the web service sends it again.
+    set_workers(change, listed, workers)
+    return Scaled(listed.model, listed.version, len(listed.workers), workers)
 
 
 def set_workers(change: Change, listed: ModelVersion, workers: int) -> ModelVersion:
@@ -142,25 +136,22 @@ def check_cores(workers: int) -> None:
 
 @dataclass(frozen=True)
 class Recovered:
-    """A version whose dead workers were replaced."""
-
     model: str
     version: str
     dead_workers: tuple[str, ...]
     workers: int
 
 
-def recover(stack: RunningStack, *, confirm: Confirm, report: Report) -> list[Recovered]:
+def recover(change: Change) -> list[Recovered]:
     """Replace the dead workers of every version; answers what was done. Raises MarserveError where new ones fail."""
-    with changing(stack, confirm=confirm, report=report) as change:
-        if not _versions_with_dead_workers(change):
-            report("No worker is dead.")
-            return []
-        time.sleep(CONFIRM_S)
-        done = [_recover(change, version, workers) for version, workers in _versions_with_dead_workers(change)]
-        if not done:
-            report("No worker is dead: TorchServe has restarted it meanwhile.")
-        return done
+    if not _versions_with_dead_workers(change):
+        change.report("No worker is dead.")
+        return []
+    time.sleep(CONFIRM_S)
+    done = [_recover(change, version, workers) for version, workers in _versions_with_dead_workers(change)]
+    if not done:
+        change.report("No worker is dead: TorchServe has restarted it meanwhile.")
+    return done
 
 
 def _recover(change: Change, version: ModelVersion, workers: Sequence[WorkerReport]) -> Recovered:

@@ -41,8 +41,6 @@ class StackMetrics:
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """One version of one model."""
-
     model: str
     version: str
     is_default: bool
@@ -55,7 +53,6 @@ class VersionStatus:
 
     @property
     def problems(self) -> list[str]:
-        """What needs somebody's attention."""
         name = f"{self.model} {self.version}"
         dead = [worker.id for worker in self.workers if worker.state == "dead"]
         found = []
@@ -74,8 +71,6 @@ class VersionStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """One stack."""
-
     web_port: int
     takes_archives: bool
     #: Why the web service is not ready; empty when it is.

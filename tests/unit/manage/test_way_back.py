@@ -14,7 +14,7 @@ import pytest
 from marserve.client.errors import ClientError, ServerFailed
 from marserve.errors import MarserveError, StopRequestedError
 from marserve.manage import draining, scaling
-from marserve.manage.change import DeclinedError, always_yes
+from marserve.manage.change import DeclinedError, always_yes, changing
 from marserve.manage.deployment import ArchiveFile, Before, Plan, deploy, read_before, roll_back, write_before
 from tests.unit.manage.fake_stack import MODEL, FakeStack, FakeVersion, Fault
 
@@ -46,24 +46,33 @@ def deploy_command(
     archive: ArchiveFile, *, remove_old: bool = False, confirm: Callable[[str], None] = always_yes
 ) -> Command:
     plan = Plan(MODEL, archive, [archive.path], 0.9, None, remove_old, force=True)
-    return lambda stack, reported: deploy(stack, plan, confirm=confirm, report=reported.append)
+
+    def command(stack: FakeStack, reported: list[str]) -> object:
+        with changing(stack, confirm=confirm, report=reported.append) as change:
+            return deploy(change, plan)
+
+    return command
 
 
 def roll_back_command(stack: FakeStack, reported: list[str]) -> object:
-    return roll_back(stack, MODEL, [Path("cat.jpg")], confirm=always_yes, report=reported.append)
+    with changing(stack, confirm=always_yes, report=reported.append) as change:
+        return roll_back(change, MODEL, [Path("cat.jpg")])
 
 
 def drain_command(stack: FakeStack, reported: list[str]) -> object:
     timeout_s = 0.05 if stack.torchserve.queued else 30.0
-    return draining.drain(stack, MODEL, None, timeout_s=timeout_s, confirm=always_yes, report=reported.append)
+    with changing(stack, confirm=always_yes, report=reported.append) as change:
+        return draining.drain(change, MODEL, None, timeout_s=timeout_s)
 
 
 def scale_command(stack: FakeStack, reported: list[str]) -> object:
-    return scaling.scale(stack, MODEL, None, 4, force=True, confirm=always_yes, report=reported.append)
+    with changing(stack, confirm=always_yes, report=reported.append) as change:
+        return scaling.scale(change, MODEL, None, 4, force=True)
 
 
 def recover_command(stack: FakeStack, reported: list[str]) -> object:
-    return scaling.recover(stack, confirm=always_yes, report=reported.append)
+    with changing(stack, confirm=always_yes, report=reported.append) as change:
+        return scaling.recover(change)
 
 
 def a_stack(directory: Path) -> FakeStack:
@@ -272,8 +281,8 @@ def test_a_report_that_nobody_reads_any_more_does_not_keep_the_way_back_from_its
         if "register 2.0" in stack.torchserve.calls:
             raise BrokenPipeError
 
-    with pytest.raises(BrokenPipeError):
-        deploy(stack, plan, confirm=always_yes, report=report)
+    with pytest.raises(BrokenPipeError), changing(stack, confirm=always_yes, report=report) as change:
+        deploy(change, plan)
     assert stack.snapshot == before
 
 

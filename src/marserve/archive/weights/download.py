@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from marserve.archive.weights.files import WeightsError, sha256_of, web_page
 from marserve.system.files import replacing
-from marserve.terminal import counted
+from marserve.terminal import Report, counted
 
 if TYPE_CHECKING:
     import requests
@@ -48,8 +48,6 @@ class PublishedFile:
 
 @dataclass(frozen=True)
 class DownloadLimits:
-    """How long and how often a download is tried."""
-
     #: To each single address of the host.
     connect_s: float = 3
     #: From the name of the host to the head of the answer, redirects included.
@@ -64,7 +62,7 @@ class DownloadLimits:
     line_interval_s: float = 5
 
 
-def download(file: PublishedFile, directory: Path, *, report: Callable[[str], None], limits: DownloadLimits) -> str:
+def download(file: PublishedFile, directory: Path, *, report: Report, limits: DownloadLimits) -> str:
     """Fetch ``file`` to ``directory / file.cache_name`` and return its whole SHA-256.
 
     The file appears under its name only when it is whole and its digest is right, and any number of processes may
@@ -92,7 +90,7 @@ def download(file: PublishedFile, directory: Path, *, report: Callable[[str], No
     return sha256
 
 
-def _fetch(file: PublishedFile, sink: BinaryIO, report: Callable[[str], None], limits: DownloadLimits) -> None:
+def _fetch(file: PublishedFile, sink: BinaryIO, report: Report, limits: DownloadLimits) -> None:
     """Write the body to ``sink``; after a broken connection, go on where it broke if the server can do that."""
     import requests
 

@@ -18,6 +18,7 @@ from marserve.archive.weights.files import WeightsError, WeightsFile, recognise,
 from marserve.archive.weights.state_dict import SEED, unallocated
 from marserve.handler.resnet18.description import Normalization, Preprocessing
 from marserve.handler.resnet18.network import EFFICIENTNET_LITE0, build_network
+from marserve.terminal import Report
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
@@ -35,8 +36,6 @@ _DIGITS_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 _WHOLE_SHA256 = {"resnet18-f37072fd.pth": "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"}
 #: Two large networks have no IMAGENET1K_V1; of their weights, the second name's are made for 224×224 pictures.
 _PREFERRED = ("IMAGENET1K_V1", "IMAGENET1K_SWAG_LINEAR_V1")
-
-Report = Callable[[str], None]
 
 
 def official_weights(architecture: str) -> WeightsEnum:
