@@ -38,13 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from marserve.stack.run_directory import RunDirectory
-    from marserve.torchserve.log_lines import Follower, log_files, merged
+    from marserve.torchserve.log_lines import Follower, merged
 
     logs = RunDirectory(web_port(options)).logs
     if not logs.is_dir():
         raise MarserveError(f"{logs} does not exist: nothing was started on web port {web_port(options)} yet.")
     follower = Follower(logs)
-    lines = [line for line in merged(log_files(logs)) if line.is_error or not options.errors]
+    lines = [line for line in merged(logs) if line.is_error or not options.errors]
     try:
         _print(lines[len(lines) - min(options.lines, len(lines)) :], options)
         if options.follow:

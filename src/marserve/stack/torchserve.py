@@ -155,7 +155,7 @@ class TorchServe(Service):
     def is_ready(self) -> bool:
         self._progress.update(", ".join(self._waiting))
         logs = self._run_directory.logs
-        if failures.worker_was_lost(logs) or failures.archive_was_refused(logs):
+        if failures.start_has_failed(logs):
             time.sleep(0.5)  # for the rest of the message to be written
             raise self.failure("a worker could not start", failures.worker_reason(logs))
         self._waiting = [model for model in self._waiting if not self._answers(model)]

@@ -34,14 +34,9 @@ PATIENCE_S = 6.0
 POLL_S = 0.25
 
 
-def worker_was_lost(logs: Path) -> bool:
-    """Whether a worker ended by itself since TorchServe was started."""
-    return any(_WORKER_ENDED.match(line.text) for line in _lines(logs))
-
-
-def archive_was_refused(logs: Path) -> bool:
-    """Whether TorchServe could not even unpack one of the archives."""
-    return any(line.text.startswith(_ARCHIVE_REFUSED) for line in _lines(logs))
+def start_has_failed(logs: Path) -> bool:
+    """Whether a worker has ended by itself, or TorchServe could not even unpack one of the archives."""
+    return any(_WORKER_ENDED.match(line.text) or line.text.startswith(_ARCHIVE_REFUSED) for line in _lines(logs))
 
 
 def worker_reason(logs: Path) -> str:

@@ -54,7 +54,6 @@ class Token:
 
     @property
     def left(self) -> timedelta:
-        """How long it is still valid."""
         return self.expires - datetime.now(timezone.utc)
 
 
@@ -97,7 +96,6 @@ class Renew:
 
     @property
     def path(self) -> str:
-        """Where tokens are renewed."""
         return f"/token?type={self.kind}"
 
 

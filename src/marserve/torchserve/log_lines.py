@@ -8,18 +8,18 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from operator import attrgetter
 from pathlib import Path
 
 #: Seconds between two reads of logs that are followed.
 FOLLOW_S = 0.3
-#: One line a request, of which the web service's log says more.
-LEFT_OUT = ("access_log.log",)
 #: ``2026-11-24T15:25:00,431 [INFO ] W-9000-resnet18_1.0 org.pytorch.serve.wlm.WorkerThread - text``
 _TORCHSERVE = re.compile(
     r"^(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{3}) \[(?P<level>\w+) *\] "
     r"(?P<origin>\S+) (?P<logger>\S+) - ?(?P<text>.*)$"
 )
 TRACEBACK = "Traceback (most recent call last):"
+_KNOWN = ("time", "level", "logger", "message", "exception")
 _ERROR_LEVELS = ("WARN", "WARNING", "ERROR", "FATAL", "CRITICAL")
 #: TorchServe logs all that a worker prints as INFO.
 _ERROR_TEXT = re.compile(
@@ -40,11 +40,9 @@ class LogLine:
 
     @property
     def is_error(self) -> bool:
-        """Whether it reports a problem."""
         return self.level in _ERROR_LEVELS or _ERROR_TEXT.match(self.text) is not None
 
     def as_json(self) -> dict[str, str]:
-        """For ``--json``."""
         return {
             "time": self.time.isoformat(timespec="milliseconds"),
             "source": self.source,
@@ -55,16 +53,13 @@ class LogLine:
 
 
 def log_files(logs: Path) -> list[Path]:
-    """The present logs of a stack; not their predecessors."""
-    return sorted(
-        file for file in logs.glob("*.log") if file.name not in LEFT_OUT and not re.search(r"\.\d+\.log$", file.name)
-    )
+    """The present logs of a stack; not their predecessors, nor TorchServe's line a request: the web log says more."""
+    return sorted(file for file in logs.glob("*.log") if not re.search(r"^access_log\.log$|\.\d+\.log$", file.name))
 
 
-def merged(files: Iterable[Path]) -> list[LogLine]:
-    """All lines of ``files`` in the order of their times."""
-    lines = [line for file in files for line in read_lines(file)]
-    return sorted(lines, key=lambda line: line.time)
+def merged(logs: Path) -> list[LogLine]:
+    """All lines of the present logs in the order of their times."""
+    return sorted((line for file in log_files(logs) for line in read_lines(file)), key=attrgetter("time"))
 
 
 def read_lines(file: Path) -> Iterator[LogLine]:
@@ -91,18 +86,13 @@ def _parse(line: str, last: LogLine) -> LogLine:
         # TorchServe writes the machine's local time.
         at = datetime.fromisoformat(match["time"].replace(",", ".")).astimezone()
         return LogLine(at, last.source, match["level"], match["origin"], match["text"])
-    record = _json(line)
-    if record is not None:
+    if (record := _json(line)) is not None:
         exception = str(record.get("exception", "")).strip()
-        extra = {key: value for key, value in record.items() if key not in _KNOWN}
-        fields = " ".join(f"{key}={value}" for key, value in extra.items())
+        fields = " ".join(f"{key}={value}" for key, value in record.items() if key not in _KNOWN)
         text = "\n".join(part for part in (f"{record['message']} {fields}".strip(), exception) if part)
         at = datetime.fromisoformat(record["time"])
         return LogLine(at, last.source, str(record["level"]), str(record.get("logger", "")), text)
     return replace(last, text=line)
-
-
-_KNOWN = ("time", "level", "logger", "message", "exception")
 
 
 def _json(line: str) -> dict[str, str] | None:
@@ -117,24 +107,22 @@ def _json(line: str) -> dict[str, str] | None:
 
 
 class Follower:
-    """The logs in one directory."""
+    """What is written into the logs of one directory from now on."""
 
     def __init__(self, logs: Path) -> None:
-        """What stands in the logs now is left out."""
         self._logs = logs
         #: Inode and length of what was read of each file.
         self._read = {file: self._identity(file) for file in log_files(logs)}
 
     def follow(self) -> Iterator[LogLine]:
-        """Lines, for ever."""
         while True:
             yield from self.new_lines()
             time.sleep(FOLLOW_S)
 
     def new_lines(self) -> list[LogLine]:
         """What was written since the last call, in the order of time."""
-        lines = [line for file in log_files(self._logs) for line in self._new_lines_of(file)]
-        return sorted(lines, key=lambda line: line.time)
+        lines = (line for file in log_files(self._logs) for line in self._new_lines_of(file))
+        return sorted(lines, key=attrgetter("time"))
 
     def _new_lines_of(self, file: Path) -> list[LogLine]:
         inode, done = self._read.get(file, (0, 0))

@@ -51,7 +51,6 @@ class Rates:
 
 
 def read_samples(page: str) -> list[Sample]:
-    """The samples of a metrics page."""
     return [sample for family in text_string_to_metric_families(page) for sample in family.samples]
 
 

@@ -33,19 +33,14 @@ class ListedWorker:
     status: str
     #: 0 while there is no process.
     pid: int
-    #: Bytes of its process.
-    memory_bytes: int = 0
 
     @property
     def is_ready(self) -> bool:
-        """Whether it takes work."""
         return self.status == "READY"
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """One version of a model."""
-
     model: str
     version: str
     #: The file or address that it was loaded from.
@@ -54,10 +49,7 @@ class ModelVersion:
     workers: tuple[ListedWorker, ...]
     #: Whether it answers requests that name no version; false, too, where it was described alone and by its number.
     is_default: bool = False
-    min_workers: int = 0
-    max_workers: int = 0
     batch_size: int = 1
-    max_batch_delay_ms: int = 0
     #: Requests that wait for a worker, and that may wait.
     queued: int = 0
     queue_capacity: int = 0
@@ -70,7 +62,6 @@ class ModelVersion:
 
     @property
     def ready_workers(self) -> int:
-        """How many workers take work."""
         return sum(worker.is_ready for worker in self.workers)
 
     @property
@@ -79,7 +70,6 @@ class ModelVersion:
         return frozenset(worker.pid for worker in self.workers if worker.is_ready)
 
     def __str__(self) -> str:
-        """Such as ``resnet18 1.0``."""
         return f"{self.model} {self.version}"
 
 
@@ -89,7 +79,6 @@ def model_path(model: str, version: str | None = None) -> str:
 
 
 def model_names() -> Question[list[str]]:
-    """The names of all models."""
     names: list[str] = []
     query = {"limit": str(PAGE_SIZE)}
     while True:
@@ -120,7 +109,6 @@ def all_versions(model: str) -> Question[list[ModelVersion]]:
 
 
 def every_version() -> Question[list[ModelVersion]]:
-    """All versions of all models."""
     versions = []
     for name in sorted((yield from model_names())):
         versions += yield from all_versions(name)
@@ -136,13 +124,9 @@ def parse_version(content: Mapping[str, Any]) -> ModelVersion:
         version=content["modelVersion"],
         archive=content["modelUrl"],
         workers=tuple(
-            ListedWorker(str(worker["id"]), worker["status"], int(worker["pid"]), int(worker.get("memoryUsage", 0)))
-            for worker in content["workers"]
+            ListedWorker(str(worker["id"]), worker["status"], int(worker["pid"])) for worker in content["workers"]
         ),
-        min_workers=int(content.get("minWorkers", 0)),
-        max_workers=int(content.get("maxWorkers", 0)),
         batch_size=int(content.get("batchSize", 1)),
-        max_batch_delay_ms=int(content.get("maxBatchDelay", 0)),
         queued=queued,
         queue_capacity=queued + int(queue.get("remainingCapacity", 0)),
         startup_timeout_s=int(content.get("startupTimeout", STARTUP_TIMEOUT_S)),

@@ -12,7 +12,6 @@ def parse(text: str) -> dict[str, str]:
 
 
 def render(settings: Mapping[str, str | int]) -> str:
-    """A properties file with ``settings``."""
     return "".join(f"{name}={_escape(str(value))}\n" for name, value in settings.items())
 
 

@@ -31,8 +31,6 @@ _PROGRAM = "model_service_worker.py"
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """One worker and its process."""
-
     id: str
     pid: int
     state: WorkerState
@@ -71,8 +69,8 @@ def resident_bytes(pid: int) -> int | None:
 
 def cpu_seconds(version: ModelVersion) -> float:
     """Processor time of all workers of ``version`` so far."""
-    processes = [find_worker(worker.pid) for worker in version.workers]
-    return sum(_use(process)[2] or 0.0 for process in processes if process is not None)
+    processes = filter(None, (find_worker(worker.pid) for worker in version.workers))
+    return sum(_use(process)[2] or 0.0 for process in processes)
 
 
 def _report(

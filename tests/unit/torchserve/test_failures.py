@@ -74,20 +74,17 @@ def test_java_ends_for_the_reason_that_it_printed(tmp_path: Path, console: str, 
 
 
 @pytest.mark.parametrize(
-    ("text", "lost", "refused"),
+    ("text", "failed"),
     [
-        ("Retry worker: 9000 in 1 seconds.", True, False),
-        ("Backend worker process died.", True, False),
-        ("Failed to load model: resnet18.mar, exception x", False, True),
-        ("Loading snapshot serializer plugin...", False, False),
+        ("Retry worker: 9000 in 1 seconds.", True),
+        ("Backend worker process died.", True),
+        ("Failed to load model: resnet18.mar, exception x", True),
+        ("Loading snapshot serializer plugin...", False),
     ],
 )
-def test_a_lost_worker_and_a_refused_archive_are_told_apart(
-    tmp_path: Path, text: str, lost: bool, refused: bool
-) -> None:
+def test_a_start_has_failed_with_a_lost_worker_or_a_refused_archive(tmp_path: Path, text: str, failed: bool) -> None:
     (tmp_path / "ts_log.log").write_text(f"{AT} [INFO ] main org.pytorch.serve.wlm.WorkerThread - {text}\n")
-    assert failures.worker_was_lost(tmp_path) == lost
-    assert failures.archive_was_refused(tmp_path) == refused
+    assert failures.start_has_failed(tmp_path) == failed
 
 
 def test_serve_and_deploy_give_one_reason_for_one_failure(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from marserve.torchserve.failures import LogWatch
-from marserve.torchserve.log_lines import Follower, log_files, merged, parse_lines
+from marserve.torchserve.log_lines import Follower, merged, parse_lines
 from tests.unit.manage.listed import a_version
 
 EPOCH = datetime.fromtimestamp(0, timezone.utc)
@@ -63,7 +63,7 @@ def test_logs_are_merged_by_time_without_those_that_were_rotated_away(tmp_path: 
     (tmp_path / "model_log.log").write_text(torchserve_line("last", at=at.replace(second=3)) + "\n")
     (tmp_path / "ts_log.1.log").write_text(torchserve_line("old", at=EPOCH) + "\n")
     (tmp_path / "access_log.log").write_text("2026-11-24T15:25:02,000 - GET\n")
-    assert [line.text for line in merged(log_files(tmp_path))] == ["first", "request", "last"]
+    assert [line.text for line in merged(tmp_path)] == ["first", "request", "last"]
 
 
 def test_following_tells_whole_new_lines_once_and_survives_rotation(tmp_path: Path) -> None:

@@ -77,14 +77,14 @@ def test_workers_and_queue_are_read() -> None:
     version = parse_version(
         described(
             workers=[
-                {"id": "9000", "status": "READY", "pid": 7, "memoryUsage": 5},
+                {"id": "9000", "status": "READY", "pid": 7},
                 {"id": "9001", "status": "UNLOADING", "pid": 0},
             ],
             jobQueueStatus={"remainingCapacity": 380, "pendingRequests": 4},
             startupTimeout=60,
         )
     )
-    assert version.workers == (ListedWorker("9000", "READY", 7, 5), ListedWorker("9001", "UNLOADING", 0))
+    assert version.workers == (ListedWorker("9000", "READY", 7), ListedWorker("9001", "UNLOADING", 0))
     assert (version.ready_workers, version.ready_pids) == (1, frozenset({7}))
     assert (version.queued, version.queue_capacity, version.startup_timeout_s) == (4, 384, 60)
 
