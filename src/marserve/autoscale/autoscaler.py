@@ -15,9 +15,10 @@ from marserve.client.errors import ClientError
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
 from marserve.system.files import locked
-from marserve.system.machine import Machine, largest_process_bytes, read_machine
+from marserve.system.machine import Machine, read_machine
 from marserve.torchserve.metrics import Counters, model_counters, read_samples
 from marserve.torchserve.models import ModelVersion
+from marserve.torchserve.worker_process import resident_bytes
 
 LOGGER = logging.getLogger(__name__)
 
@@ -138,7 +139,7 @@ class Autoscaler:
             workers=len(version.workers),
             threads=self._threads,
             claimed_by_others=sum(other.claimed for model, other in self._models.items() if model != name),
-            bytes_per_worker=largest_process_bytes(worker.pid for worker in version.workers if worker.pid),
+            bytes_per_worker=max((resident_bytes(worker.pid) or 0 for worker in version.workers), default=0),
         )
         decision = watched.decide(most)
         if decision is None:

@@ -37,15 +37,6 @@ class Backoff:
         return (retry_after_s or 0.0) + spread * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 
-@dataclass(frozen=True)
-class Reply:
-    """An answer with a status below 400."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
 class Connection:
     """Requests of many threads to one server."""
 
@@ -80,8 +71,8 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         retry: bool = True,
-    ) -> Reply:
-        """The answer, if its status is below 400.
+    ) -> bytes:
+        """The body of the answer, if its status is below 400.
 
         With ``retry``, 503 and failed connections are retried until ``deadline_s`` seconds have passed since the call;
         no other status is. Raises ClientError.
@@ -101,14 +92,14 @@ class Connection:
 
     def _send_with_valid_credentials(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, give_up: float
-    ) -> Reply:
+    ) -> bytes:
         shown = self._credentials.headers()
         response = self._send(method, path, {**headers, **shown}, body, give_up)
         if response.status_code >= 400 and self._credentials.replaced(shown, response.status_code, response.content):
             response = self._send(method, path, {**headers, **self._credentials.headers()}, body, give_up)
         if response.status_code >= 400:
             raise error_of(response.status_code, response.content, response.headers.get("Retry-After"))
-        return Reply(response.status_code, response.headers, response.content)
+        return response.content
 
     def _send(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, give_up: float

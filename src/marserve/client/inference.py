@@ -112,8 +112,8 @@ class InferenceClient:
         """The ``top_k`` most probable classes of one picture; 1 to 1000. Raises ClientError."""
         path, headers = self._endpoint.target(top_k=top_k, explain=explain)
         deadline_s = self._deadline_s if deadline_s is None else deadline_s
-        reply = self._connection.request("POST", path, headers=headers, body=_read(picture), deadline_s=deadline_s)
-        return parse_classification(reply.body, version=self._endpoint.version)
+        body = self._connection.request("POST", path, headers=headers, body=_read(picture), deadline_s=deadline_s)
+        return parse_classification(body, version=self._endpoint.version)
 
     def explain(self, picture: Picture, *, top_k: int = 5, deadline_s: float | None = None) -> Classification:
         """As ``classify``, with where in the picture the most probable class was seen."""

@@ -149,7 +149,7 @@ class ManagementClient:
     def _answer(self, question: Question[Result]) -> Result:
         path = next(question)
         while True:
-            content = _parse(self._connection.request("GET", path, deadline_s=self._deadline_s).body)
+            content = _parse(self._connection.request("GET", path, deadline_s=self._deadline_s))
             try:
                 path = question.send(content)
             except StopIteration as done:
@@ -161,7 +161,7 @@ class ManagementClient:
                 ) from exc
 
     def _step(self, method: str, path: str, deadline_s: float) -> str:
-        content = _parse(self._connection.request(method, path, deadline_s=deadline_s, retry=False).body)
+        content = _parse(self._connection.request(method, path, deadline_s=deadline_s, retry=False))
         return str(content.get("status", "")) if isinstance(content, dict) else ""
 
 

@@ -57,13 +57,12 @@ class RunDirectory:
         temp.mkdir(mode=0o700)
         return temp
 
-    def clear(self, temp: Path | None) -> None:
+    def clear(self, temp: Path) -> None:
         """Remove what only a running stack needs; the logs stay, to be read after it ended."""
         for file in (self.key_file, self.config, self.state):
             file.unlink(missing_ok=True)
         for directory in (self.model_store, self.workflow_store, temp):
-            if directory is not None:
-                remove_tree(directory)
+            remove_tree(directory)
 
 
 def remove_tree(directory: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,17 +45,6 @@ def read_machine(proc: Path | None = None) -> Machine:
         if (limited := _memory_limit(cgroup)) is not None:
             total, available = min(total, limited[0]), min(available, limited[1])
     return Machine(usable_cores(proc), total, available)
-
-
-def largest_process_bytes(pids: Iterable[int]) -> int:
-    """Memory of the largest of the processes ``pids``; 0 where none is there."""
-    import psutil
-
-    largest = 0
-    for pid in pids:
-        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
-            largest = max(largest, psutil.Process(pid).memory_info().rss)
-    return largest
 
 
 def _memory_limit(cgroup: Path) -> tuple[int, int] | None:

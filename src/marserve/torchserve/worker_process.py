@@ -64,7 +64,10 @@ def find_worker(pid: int) -> psutil.Process | None:
 def resident_bytes(pid: int) -> int | None:
     """Memory of a worker, with the pages that it shares with others; None where there is none."""
     process = find_worker(pid)
-    return None if process is None else _use(process)[0]
+    try:
+        return None if process is None else process.memory_info().rss
+    except psutil.Error:  # it has ended meanwhile
+        return None
 
 
 def cpu_seconds(version: ModelVersion) -> float:

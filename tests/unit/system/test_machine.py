@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from marserve.system.machine import LEAST_RESERVE_BYTES, largest_process_bytes, read_machine
+from marserve.system.machine import LEAST_RESERVE_BYTES, read_machine
 from tests.unit.cgroup_trees import SYSTEMS, cpu_quota, make_tree, memory_limit
 
 
@@ -41,9 +41,3 @@ def test_without_cgroups_the_machines_memory_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_cores_are_those_of_the_container(tmp_path: Path, system: str) -> None:
     assert read_machine(make_tree(tmp_path, system, cpu_quota(system, "/pod", 100_000))).cores == 1
-
-
-def test_the_largest_worker_is_the_measure_and_one_that_ended_is_passed_over() -> None:
-    own = psutil.Process().memory_info().rss
-    assert largest_process_bytes([psutil.Process().pid, 2**22 + 1]) == pytest.approx(own, rel=0.2)
-    assert largest_process_bytes([]) == 0

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import psutil
 import pytest
 
 from marserve.manage.scaling import workers_to_keep
-from marserve.torchserve.worker_process import WorkerReport, WorkerState, inspect_workers
+from marserve.torchserve.worker_process import WorkerReport, WorkerState, inspect_workers, resident_bytes
 from tests.unit.manage.listed import a_version
 from tests.unit.torchserve.test_log_lines import torchserve_line
 
@@ -37,6 +38,12 @@ def test_a_worker_that_lives_is_measured(worker_pid: int, tmp_path: Path) -> Non
     assert report.state == "ready"
     assert report.rss is not None
     assert report.rss > 1_000_000
+
+
+def test_the_memory_of_a_worker_is_known_as_long_as_it_lives(worker_pid: int) -> None:
+    own = psutil.Process(worker_pid).memory_info().rss
+    assert resident_bytes(worker_pid) == pytest.approx(own, rel=0.2)
+    assert resident_bytes(NOBODY) is None
 
 
 def test_a_worker_that_lives_but_is_not_ready_is_starting(worker_pid: int, tmp_path: Path) -> None:
