@@ -86,7 +86,6 @@ class Description(_Part):
 
     @classmethod
     def read(cls, directory: Path) -> Description:
-        """Read ``description.json`` of an unpacked archive in ``directory``."""
         file = directory / DESCRIPTION_FILE
         try:
             return cls.model_validate_json(file.read_bytes())

@@ -43,8 +43,6 @@ Item = PictureRequest | RequestError | None
 
 
 class PictureOutcome(NamedTuple):
-    """What became of one picture."""
-
     #: (classes,)
     probabilities: NDArray[np.float32]
     #: The last one, (channels, h, w), where it is needed to explain.
@@ -183,7 +181,7 @@ class ClassificationHandler:
     def _answer(self, item: Item, outcomes: Iterator[Outcome]) -> tuple[object, RequestError | None]:
         """The content of one answer, and the error that decides its status: of a list, one that all pictures failed."""
         if item is None:
-            return self._describe(), None
+            return {**self._description.model_dump(), "running": asdict(self._engine.info)}, None
         if isinstance(item, RequestError):
             return item, item
         answers = [self._answer_picture(next(outcomes), item) for _ in item.pictures]
@@ -207,9 +205,6 @@ class ClassificationHandler:
                 "crop": asdict(crop),
             }
         return answer
-
-    def _describe(self) -> dict[str, object]:
-        return {**self._description.model_dump(), "running": asdict(self._engine.info)}
 
 
 def _quieten_worker_log() -> None:

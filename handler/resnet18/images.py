@@ -58,15 +58,6 @@ class DecodedImage(NamedTuple):
     crop: CropRegion
 
 
-class _Loaded(NamedTuple):
-    image: Image.Image
-    #: Width and height of the picture as stored, and what they cover of ``image``: less than its last column or row
-    #: where a scaled decode does not come out even.
-    size: tuple[int, int]
-    extent: tuple[float, float]
-    orientation: int
-
-
 class ImageDecoder:
     """Turns encoded pictures into the network's input. Thread-safe, and the heavy parts release the GIL."""
 
@@ -90,30 +81,6 @@ class ImageDecoder:
 
     def decode(self, data: Encoded) -> DecodedImage:
         """Raises InvalidImage, UnsupportedImage or ImageTooLarge."""
-        loaded = self._load(data)
-        picture = to_rgb_or_grey(loaded.image)
-        if self._exact:
-            crop = self._resizer.resize_whole(turn_upright(picture, loaded.orientation))
-        else:
-            crop = self._resizer.resize_crop(picture, loaded.size, loaded.extent, loaded.orientation)
-        return DecodedImage(
-            np.array(crop if crop.mode == "RGB" else crop.convert("RGB")),
-            self._resizer.locate_crop(loaded.size, loaded.orientation),
-        )
-
-    def _load(self, data: Encoded) -> _Loaded:
-        self._check_bytes(data)
-        content = bytes(data)
-        try:
-            image = self._open(content)
-            size = image.size
-            scaled = None if self._exact else image.draft(None, self._scaled_decode_size)
-            image.load()
-        except UNREADABLE as exc:
-            raise explain_refusal(content) from exc
-        return _Loaded(image, size, scaled[1][2:] if scaled else size, read_orientation(image))
-
-    def _check_bytes(self, data: Encoded) -> None:
         if not data:
             raise InvalidImage(f"The picture is empty: {WHAT_TO_SEND}.")
         if len(data) > self._limits.max_image_bytes:
@@ -121,6 +88,26 @@ class ImageDecoder:
                 f"The picture has {len(data):,} bytes, more than the {self._limits.max_image_bytes:,} that are "
                 "allowed: send a smaller one."
             )
+        content = bytes(data)
+        try:
+            image = self._open(content)
+            size = image.size  # as stored: a scaled decode changes it
+            scaled = None if self._exact else image.draft(None, self._scaled_decode_size)
+            image.load()
+        except UNREADABLE as exc:
+            raise explain_refusal(content) from exc
+        orientation = read_orientation(image)
+        picture = to_rgb_or_grey(image)
+        if self._exact:
+            crop = self._resizer.resize_whole(turn_upright(picture, orientation))
+        else:
+            # What the stored size covers of ``image``: less than its last column or row where a scaled decode does not
+            # come out even.
+            extent = scaled[1][2:] if scaled else size
+            crop = self._resizer.resize_crop(picture, size, extent, orientation)
+        return DecodedImage(
+            np.array(crop if crop.mode == "RGB" else crop.convert("RGB")), self._resizer.locate_crop(size, orientation)
+        )
 
     def _open(self, content: bytes) -> ImageFile.ImageFile:
         """Read the header, and refuse what must not be decoded."""
@@ -155,7 +142,9 @@ class ImageDecoder:
 
 def to_rgb_or_grey(image: Image.Image) -> Image.Image:
     """``image`` in mode RGB or L: greyscale stays so, since one channel is resized in a third of the time."""
-    if _is_no_transparency(image.info.get("transparency")):
+    transparency = image.info.get("transparency")
+    # Pillow keeps a PNG's texts, of any name, where it keeps its transparency, which may be longer than a palette.
+    if isinstance(transparency, str) or (isinstance(transparency, bytes) and len(transparency) > _PALETTE_SIZE):
         del image.info["transparency"]
     if image.mode == "P" and image.palette is None:
         raise InvalidImage("The picture's palette is missing, so its colors are lost: save it again.")
@@ -171,11 +160,6 @@ def to_rgb_or_grey(image: Image.Image) -> Image.Image:
     if image.mode in ("RGB", "L"):
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
-
-
-def _is_no_transparency(value: object) -> bool:
-    """Pillow keeps a PNG's texts, of any name, where it keeps its transparency, which may be longer than a palette."""
-    return isinstance(value, str) or (isinstance(value, bytes) and len(value) > _PALETTE_SIZE)
 
 
 def _narrow(image: Image.Image) -> Image.Image:

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 from .errors import RequestError
 from .requests import PictureRequest
 
 #: TorchServe's word for what is not about the host.
 LEVEL = "Model"
-
-
-class _Metric(Protocol):
-    """One of TorchServe's metrics."""
-
-    def add_or_update(self, value: float, dimension_values: list[str]) -> None: ...
+METRICS = {
+    "handler_batch_seconds": "HISTOGRAM",
+    "handler_requests_total": "COUNTER",
+    "handler_pictures_total": "COUNTER",
+    "handler_picture_bytes_total": "COUNTER",
+    "handler_decode_seconds_total": "COUNTER",
+    "handler_inference_seconds_total": "COUNTER",
+    "handler_errors_total": "COUNTER",
+}
 
 
 class BatchMetrics:
@@ -31,13 +35,16 @@ class BatchMetrics:
     def __init__(self, declared: Any, model_name: str) -> None:
         """``declared`` is TorchServe's cache of metrics, or None where there is none."""
         self._dimensions = [model_name, LEVEL]
-        self._batch_seconds = _find(declared, "handler_batch_seconds", "HISTOGRAM")
-        self._requests = _find(declared, "handler_requests_total")
-        self._pictures = _find(declared, "handler_pictures_total")
-        self._picture_bytes = _find(declared, "handler_picture_bytes_total")
-        self._decode_seconds = _find(declared, "handler_decode_seconds_total")
-        self._inference_seconds = _find(declared, "handler_inference_seconds_total")
-        self._error_counter = _find(declared, "handler_errors_total")
+        self._metrics: dict[str, Any] = {}
+        if declared is None:
+            return
+        # Here, since the rest of this package does without TorchServe.
+        from ts.metrics.metric_cache_errors import MetricsCacheKeyError
+        from ts.metrics.metric_type_enum import MetricTypes
+
+        for name, kind in METRICS.items():
+            with suppress(MetricsCacheKeyError):
+                self._metrics[name] = declared.get_metric(name, MetricTypes[kind])
 
     def report(
         self, items: Sequence[object], errors: Iterable[RequestError], moments: tuple[float, float, float, float]
@@ -53,31 +60,17 @@ class BatchMetrics:
             for picture in item.pictures
             if not isinstance(picture, RequestError)
         ]
-        self._add(self._batch_seconds, moments[-1] - moments[0])
-        self._add(self._decode_seconds, decode_s)
-        self._add(self._inference_seconds, inference_s)
-        self._add(self._requests, len(items))
-        self._add(self._pictures, len(pictures))
-        self._add(self._picture_bytes, sum(map(len, pictures)))
+        self._add("handler_batch_seconds", moments[-1] - moments[0])
+        self._add("handler_decode_seconds_total", decode_s)
+        self._add("handler_inference_seconds_total", inference_s)
+        self._add("handler_requests_total", len(items))
+        self._add("handler_pictures_total", len(pictures))
+        self._add("handler_picture_bytes_total", sum(map(len, pictures)))
         for kind, count in Counter(type(error).__name__ for error in errors).items():
             # The class's name: nothing that a caller wrote may reach the line, which could forge others.
-            self._add(self._error_counter, count, kind)
+            self._add("handler_errors_total", count, kind)
 
-    def _add(self, metric: _Metric | None, value: float, *dimensions: str) -> None:
-        if metric is not None:
+    def _add(self, name: str, value: float, *dimensions: str) -> None:
+        if name in self._metrics:
             # TorchServe matches dimensions by position, those of its own last.
-            metric.add_or_update(round(value, 6), [*dimensions, *self._dimensions])
-
-
-def _find(declared: Any, name: str, kind: str = "COUNTER") -> _Metric | None:
-    if declared is None:
-        return None
-    # Here, since the rest of this package does without TorchServe.
-    from ts.metrics.metric_cache_errors import MetricsCacheKeyError
-    from ts.metrics.metric_type_enum import MetricTypes
-
-    try:
-        metric: _Metric = declared.get_metric(name, MetricTypes[kind])
-    except MetricsCacheKeyError:
-        return None
-    return metric
+            self._metrics[name].add_or_update(round(value, 6), [*dimensions, *self._dimensions])

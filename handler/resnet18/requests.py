@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -106,19 +105,18 @@ def _decode_base64(text: object, where: str) -> bytes:
     try:
         # Command-line tools wrap base64 into lines, which strict decoding refuses.
         return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError) as exc:
+    except ValueError as exc:
         raise InvalidRequest(f"{where} is not valid base64: encode the picture file's bytes in base64.") from exc
 
 
 def _read_top_k(value: object) -> int:
-    # Nothing of the value is repeated in the message: it goes into logs as well.
-    message = f"top_k must be a whole number from 1 to {MAX_TOP_K}."
     if isinstance(value, bytes | bytearray):
         value = value.decode("ascii", errors="replace")
     if isinstance(value, str) and value.strip().isdecimal() and len(value) < 10:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_TOP_K:
-        raise InvalidParameter(message)
+        # Nothing of the value is repeated: the message goes into logs as well.
+        raise InvalidParameter(f"top_k must be a whole number from 1 to {MAX_TOP_K}.")
     return value
 
 

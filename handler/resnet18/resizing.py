@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from PIL import ExifTags, Image, TiffImagePlugin
 
@@ -50,15 +49,6 @@ class CropRegion:
     top: float
     right: float
     bottom: float
-
-
-class _Place(NamedTuple):
-    """The size of the resized picture, and where the crop lies in it."""
-
-    width: int
-    height: int
-    left: int
-    top: int
 
 
 class CropResizer:
@@ -117,14 +107,12 @@ class CropResizer:
         crop = image.resize((self._crop_size, self._crop_size), self._resample, box)
         return turn_upright(crop, orientation)
 
-    def _place(self, size: Size) -> _Place:
+    def _place(self, size: Size) -> tuple[int, int, int, int]:
+        """Width and height of the resized picture, and the crop's left and top in it."""
         shorter, longer = sorted(size)
         resized = int(self._resize_size * longer / shorter)
         width, height = (self._resize_size, resized) if size[0] <= size[1] else (resized, self._resize_size)
-        return _Place(width, height, self._centre(width), self._centre(height))
-
-    def _centre(self, length: int) -> int:
-        return round((length - self._crop_size) / 2)
+        return width, height, round((width - self._crop_size) / 2), round((height - self._crop_size) / 2)
 
     def _cut_around(self, image: Image.Image, box: Box, scale: float) -> tuple[Image.Image, Box]:
         """The part of ``image`` that the pixels of ``box`` are computed from, and ``box`` within it."""

@@ -69,7 +69,6 @@ class ElasticEngine:
         self.info = replace(own.info, threads_when_alone=all_cores.info.threads)
 
     def infer(self, pixels: Pixels) -> tuple[Probabilities, FeatureMap | None]:
-        """See ``Engine``."""
         parts = []
         done = 0
         while done < len(pixels) and self._occupancy.alone():

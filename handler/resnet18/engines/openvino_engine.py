@@ -20,8 +20,6 @@ GRAPH_FILE = "network.xml"
 
 
 class OpenVinoEngine:
-    """Runs the exported graph of an archive on the CPU."""
-
     def __init__(self, directory: Path, precision: Precision, threads: int) -> None:
         """Compile ``network.xml`` of ``directory``.
 
