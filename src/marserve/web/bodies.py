@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 
 import anyio
 from multipart import (  # type: ignore[import-untyped]
@@ -47,61 +46,33 @@ async def read_picture(request: Request, settings: WebSettings) -> bytes:
         if media_type == "application/json" and picture.lstrip()[:1] in (b"{", b"["):
             raise UnsupportedImage(f"JSON is taken at /v2/models/{{model}}/infer; here {HOW_TO_SEND}.")
         return picture
-    form = _Form(options.get("boundary", ""))
-    async for chunk in chunks:
-        form.feed(chunk)
-    return form.picture()
+    return await _read_form(chunks, options.get("boundary", ""))
 
 
-@dataclass
-class _FormPart:
-    segment: MultipartSegment
-    chunks: list[bytes] = field(default_factory=list)
-
-
-class _Form:
-    """A multipart form as it arrives."""
-
-    def __init__(self, boundary: str) -> None:
-        self._parts: list[_FormPart] = []
-        try:
-            self._parser = PushMultipartParser(boundary, max_segment_count=MAX_FORM_PARTS)
-        except MultipartError as exc:
-            raise _unreadable(exc) from exc
-
-    def feed(self, chunk: bytes) -> None:
-        """Read on. Raises InvalidRequest."""
-        try:
-            for event in self._parser.parse(chunk):
+async def _read_form(chunks: AsyncIterator[bytes], boundary: str) -> bytes:
+    """The one file, whatever its field is called; a lone field without a file name counts as one."""
+    parts: list[tuple[str | None, list[bytes]]] = []  # file name and content
+    try:
+        parser = PushMultipartParser(boundary, max_segment_count=MAX_FORM_PARTS)
+        async for chunk in chunks:
+            for event in parser.parse(chunk):
                 if isinstance(event, MultipartSegment):
-                    self._parts.append(_FormPart(event))
+                    parts.append((event.filename, []))
                 elif event:
-                    self._parts[-1].chunks.append(event)
-        except MultipartError as exc:
-            raise _unreadable(exc) from exc
-
-    def picture(self) -> bytes:
-        """The one file, whatever its field is called; a lone field without a file name counts as one."""
-        try:
-            self._parser.close()
-        except MultipartError as exc:
-            raise _unreadable(exc) from exc
-        files = [part for part in self._parts if part.segment.filename is not None]
-        if not files and len(self._parts) == 1:
-            files = self._parts
-        # What a browser sends for a file input in which nothing was chosen.
-        files = [part for part in files if part.segment.filename != "" or part.chunks]
-        if len(files) != 1:
-            found = "no picture" if not files else f"{len(files)} files where one is expected"
-            raise InvalidRequest(f"The form has {found}: {HOW_TO_SEND}.")
-        picture = b"".join(files[0].chunks)
-        if not picture:
-            raise InvalidImage("The picture is empty: it has no bytes.")
-        return picture
-
-
-def _unreadable(failure: MultipartError) -> InvalidRequest:
-    return InvalidRequest(f"The form cannot be read ({failure}): {HOW_TO_SEND}.")
+                    parts[-1][1].append(event)
+        parser.close()
+    except MultipartError as exc:
+        raise InvalidRequest(f"The form cannot be read ({exc}): {HOW_TO_SEND}.") from exc
+    files = [part for part in parts if part[0] is not None] or (parts if len(parts) == 1 else [])
+    # A browser sends an empty name and no content for a file input in which nothing was chosen.
+    pictures = [content for name, content in files if name != "" or content]
+    if len(pictures) != 1:
+        found = "no picture" if not pictures else f"{len(pictures)} files where one is expected"
+        raise InvalidRequest(f"The form has {found}: {HOW_TO_SEND}.")
+    picture = b"".join(pictures[0])
+    if not picture:
+        raise InvalidImage("The picture is empty: it has no bytes.")
+    return picture
 
 
 async def stream_body(request: Request, *, max_bytes: int, deadline_s: float, limit: str) -> AsyncIterator[bytes]:

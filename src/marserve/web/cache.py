@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from cachetools import TTLCache
@@ -33,7 +33,7 @@ class ResultCache(Protocol):
         """The body stored under ``key``, unless it was never stored, has expired or had to make room."""
 
     async def put(self, key: str, body: bytes) -> None:
-        """Keep ``body`` for a while."""
+        """Keep ``body`` for a while, unless it is larger than the whole cache may be."""
 
     async def close(self) -> None: ...
 
@@ -79,11 +79,9 @@ class MemoryCache:
         )
 
     async def get(self, key: str) -> bytes | None:
-        """The body, which counts as used now."""
         return self._entries.get(key)
 
     async def put(self, key: str, body: bytes) -> None:
-        """Keep ``body``, unless it is larger than the whole cache may be."""
         self._entries.pop(key, None)
         if self._max_entries and self._entries.getsizeof(body) <= self._entries.maxsize:
             if len(self._entries) >= self._max_entries:
@@ -111,32 +109,23 @@ class RedisCache:
         self._paused_until = float("-inf")
 
     async def get(self, key: str) -> bytes | None:
-        """The body; None also where Redis fails."""
-        if self._is_paused:
-            return None
-        try:
-            body = await self._redis.get(PREFIX + key)
-        except self._failures as exc:
-            self._pause(exc)
-            return None
+        body = await self._send(lambda: self._redis.get(PREFIX + key))
         return body if isinstance(body, bytes) else None
 
     async def put(self, key: str, body: bytes) -> None:
-        if self._is_paused:
-            return
-        try:
-            await self._redis.set(PREFIX + key, body, ex=self._ttl_s)
-        except self._failures as exc:
-            self._pause(exc)
+        await self._send(lambda: self._redis.set(PREFIX + key, body, ex=self._ttl_s))
 
     async def close(self) -> None:
         await self._redis.aclose()
 
-    @property
-    def _is_paused(self) -> bool:
-        return time.monotonic() < self._paused_until
-
-    def _pause(self, failure: BaseException) -> None:
-        self._paused_until = time.monotonic() + PAUSE_S
-        self._metrics.cache_errors.inc()
-        logger.warning("Redis failed, %g s without it: %s", PAUSE_S, type(failure).__name__)
+    async def _send(self, command: Callable[[], Awaitable[object]]) -> object:
+        """What Redis answers; None where it fails, and for PAUSE_S afterwards."""
+        if time.monotonic() < self._paused_until:
+            return None
+        try:
+            return await command()
+        except self._failures as exc:
+            self._paused_until = time.monotonic() + PAUSE_S
+            self._metrics.cache_errors.inc()
+            logger.warning("Redis failed, %g s without it: %s", PAUSE_S, type(exc).__name__)
+            return None

@@ -26,7 +26,6 @@ class WebError(RequestError):
     retry_after_s: int | None = None
 
     def headers(self) -> dict[str, str]:
-        """Headers that the answer has besides."""
         return {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
 
 
@@ -121,25 +120,18 @@ def error_response(error: RequestError, headers: dict[str, str] | None = None) -
 
 def handle_errors(app: FastAPI) -> None:
     """Have ``app`` answer its own errors, FastAPI's and Starlette's in one shape."""
-    app.add_exception_handler(RequestError, _answer_own_error)
-    app.add_exception_handler(RequestValidationError, _answer_validation_error)
-    app.add_exception_handler(HTTPException, _answer_http_exception)
+    for family in (RequestError, RequestValidationError, HTTPException):
+        app.add_exception_handler(family, _answer)
 
 
-async def _answer_own_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestError)  # noqa: S101 - registered for nothing else
-    request.state.log["error"] = error.kind
-    return error_response(error)
-
-
-async def _answer_validation_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
-    # The value itself is left out: it would be repeated into pages and logs.
-    problems = [f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors()]
-    return error_response(InvalidParameter("; ".join(problems) + "."))
-
-
-async def _answer_http_exception(_: Request, error: Exception) -> Response:
+async def _answer(request: Request, error: Exception) -> Response:
+    if isinstance(error, RequestError):
+        request.state.log["error"] = error.kind
+        return error_response(error)
+    if isinstance(error, RequestValidationError):
+        # The value itself is left out: it would be repeated into pages and logs.
+        problems = [f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors()]
+        return error_response(InvalidParameter("; ".join(problems) + "."))
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
     headers = dict(error.headers or {})
     if error.status_code == 404:
