@@ -24,7 +24,7 @@ from marserve.system.loopback import LocalReply, request
 from marserve.torchserve.metrics import Rates, rates, read_samples
 from marserve.torchserve.models import ModelVersion
 from marserve.torchserve.worker_process import WorkerReport, inspect_workers
-from marserve.web.models import DEMONSTRATION_ARCHITECTURE, Weights
+from marserve.web.models import Weights, weights_of
 
 _COLUMNS = ("MODEL", "VERSION", "WEIGHTS", "WORKER", "PID", "STATE", "MEMORY", "QUEUE", "WAIT", "REQUESTS")
 UNKNOWN = "-"
@@ -177,12 +177,9 @@ def _weights(archive: Path) -> Weights:
     try:
         with zipfile.ZipFile(archive) as mar:
             description = json.loads(mar.read(DESCRIPTION_FILE))
-        trained, architecture = description["weights"]["trained"], description["architecture"]
+        return weights_of(description["architecture"], description["weights"]["trained"])
     except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError):
         return "unknown"
-    if not trained:
-        return "untrained"
-    return "demonstration" if architecture == DEMONSTRATION_ARCHITECTURE else "trained"
 
 
 def render_status(status: Status) -> str:

@@ -6,19 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from marserve.handler.resnet18.network import EFFICIENTNET_LITE0
 from marserve.torchserve.models import ModelVersion
 
 #: ``unknown``: an archive that does not describe itself, or has not yet.
 Weights = Literal["trained", "untrained", "demonstration", "unknown"]
 
-#: The model that brings true labels where ResNet18's weights cannot be had.
-DEMONSTRATION_ARCHITECTURE = "efficientnet_lite0"
+
+def weights_of(architecture: str | None, trained: bool | None) -> Weights:
+    """What a network's answers are worth; the demonstration has true labels where ResNet18's weights cannot be had."""
+    if trained is None:
+        return "unknown"
+    if not trained:
+        return "untrained"
+    return "demonstration" if architecture == EFFICIENTNET_LITE0 else "trained"
 
 
 @dataclass(frozen=True)
 class ArchiveDescription:
-    """What an archive says about itself."""
-
     architecture: str | None = None
     class_count: int | None = None
     precision: str | None = None
@@ -60,12 +65,7 @@ class KnownModel:
 
     @property
     def weights(self) -> Weights:
-        """What its answers are worth."""
-        if self.description.trained is None:
-            return "unknown"
-        if not self.description.trained:
-            return "untrained"
-        return "demonstration" if self.description.architecture == DEMONSTRATION_ARCHITECTURE else "trained"
+        return weights_of(self.description.architecture, self.description.trained)
 
     @property
     def identity(self) -> str:
