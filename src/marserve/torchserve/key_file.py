@@ -4,7 +4,7 @@ TorchServe writes the file anew at every start and at every renewal, and refuses
 is one way to a token, taken by every process: read the file, and only under a lock that all share have it renewed.
 
 That way is a generator that does no I/O itself: it yields what is to be done (a ``Step``), is sent the result, and
-returns the ``Keys``. ``valid_token`` drives it synchronously, ``marserve.web.upstream.tokens`` in an event loop.
+returns the ``Keys``. ``valid_token`` drives it synchronously, ``marserve.web.upstream.connection`` in an event loop.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from marserve.web.settings import WebSettings, WebSettingsError
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT; answers the exit status."""
     prepare_environment()
     try:
         settings = WebSettings.from_environment(os.environ)

@@ -17,17 +17,15 @@ from marserve.web.cache import create_cache
 from marserve.web.catalogue import Catalogue
 from marserve.web.classifier import Classifier
 from marserve.web.errors import handle_errors
-from marserve.web.metrics import WebMetrics
+from marserve.web.metrics import WebMetrics, WorkerMetrics
 from marserve.web.middleware import RequestObservation, SecurityHeaders
-from marserve.web.protection import Admission, ApiKeys, Guard, RateLimit
+from marserve.web.protection import Admission, Guard, RateLimit
 from marserve.web.readiness import Readiness
 from marserve.web.routes import health, inference_protocol, pages, pictures
 from marserve.web.services import Services
 from marserve.web.settings import WebSettings
-from marserve.web.upstream.connection import UpstreamConnection
+from marserve.web.upstream.connection import KeyFileTokens, UpstreamConnection
 from marserve.web.upstream.inference import Inference
-from marserve.web.upstream.tokens import KeyFileTokens
-from marserve.web.worker_metrics import WorkerMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +98,7 @@ async def _run_services(settings: WebSettings, metrics: WebMetrics, stopping: Ev
         yield Services(
             settings=settings,
             metrics=metrics,
-            guard=Guard(ApiKeys(settings.api_keys), RateLimit(settings.rate_limit_per_minute), metrics),
+            guard=Guard(settings.api_keys, RateLimit(settings.rate_limit_per_minute), metrics),
             admission=Admission(settings.max_in_flight, metrics),
             catalogue=catalogue,
             readiness=readiness,

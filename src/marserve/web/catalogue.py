@@ -37,23 +37,18 @@ class Catalogue:
         #: The description of each version, and the workers that were READY when it was last known to be right.
         self._descriptions: dict[_Key, tuple[ArchiveDescription, frozenset[int]]] = {}
         self._describing: dict[_Key, asyncio.Task[None]] = {}
-        #: Joined when either part changes, and not for every picture.
-        self._models: list[KnownModel] = []
+        #: Every version of every model, joined when either part changes, and not for every picture.
+        self.models: list[KnownModel] = []
         self._refreshed = float("-inf")
         self._was_reached = True
 
     @property
     def is_current(self) -> bool:
-        """Whether TorchServe has answered lately."""
         return time.monotonic() - self._refreshed < STALE_S
-
-    def models(self) -> list[KnownModel]:
-        """Every version of every model."""
-        return self._models
 
     def default(self) -> KnownModel | None:
         """What answers where the caller names no model; the demonstration model where the right one is untrained."""
-        candidates = [model for model in self.models() if model.reported.is_default]
+        candidates = [model for model in self.models if model.reported.is_default]
         if not candidates:
             return None
         preferred = next((model for model in candidates if model.name == self._default_model), candidates[0])
@@ -66,16 +61,20 @@ class Catalogue:
 
         Raises UnknownModel, or ModelUnavailable as long as no model has been seen at all.
         """
-        found = self.default() if name is None else self._find(name, version)
+        if name is None:
+            found = self.default()
+        elif version is None:
+            found = next((model for model in self.models if model.name == name and model.reported.is_default), None)
+        else:
+            found = next((model for model in self.models if (model.name, model.version) == (name, version)), None)
         if found is not None:
             return found
         if not self._versions:
             raise ModelUnavailable("The model server is being started: try again in a few seconds.")
-        names = ", ".join(f"{model.name} {model.version}" for model in self.models())
+        names = ", ".join(f"{model.name} {model.version}" for model in self.models)
         raise UnknownModel(f"No such model or version is served; there are: {names}.")
 
     async def keep_current(self) -> None:
-        """Refresh until cancelled."""
         try:
             while True:
                 await self.refresh()
@@ -102,12 +101,6 @@ class Catalogue:
             self._confirm_or_describe(version)
         self._join_all()
 
-    def _find(self, name: str, version: str | None) -> KnownModel | None:
-        for model in self.models():
-            if model.name == name and (model.reported.is_default if version is None else model.version == version):
-                return model
-        return None
-
     def _join(self, version: ModelVersion) -> KnownModel:
         """``version`` with its description, which is confirmed while a worker from its time is still there.
 
@@ -118,7 +111,7 @@ class Catalogue:
         return KnownModel(version, description, not workers.isdisjoint(version.ready_pids))
 
     def _join_all(self) -> None:
-        self._models = [self._join(version) for version in self._versions.values()]
+        self.models = [self._join(version) for version in self._versions.values()]
 
     def _confirm_or_describe(self, version: ModelVersion) -> None:
         key = (version.model, version.version)

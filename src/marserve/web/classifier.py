@@ -30,8 +30,6 @@ class Classified:
 
 @dataclass(kw_only=True)
 class Classifier:
-    """Answers pictures, each within the deadline."""
-
     catalogue: Catalogue
     inference: Inference
     readiness: Readiness

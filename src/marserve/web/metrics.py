@@ -2,54 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from marserve.system.machine import read_machine
+from marserve.torchserve.worker_process import resident_bytes
+from marserve.web.catalogue import Catalogue
 
 #: From a cached answer to the deadline, in seconds.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class WebMetrics:
-    """The metrics of one service, in a registry of its own."""
-
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self.requests = Counter(
-            "web_requests", "Answered requests, by route.", ["method", "route", "status"], registry=registry
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        seconds = partial(Histogram, buckets=BUCKETS, registry=registry)
+        self.requests = counter("web_requests", "Answered requests, by route.", ["method", "route", "status"])
+        self.request_seconds = seconds(
+            "web_request_duration_seconds", "From a request's headers to its answer's end.", ["route"]
         )
-        self.request_seconds = Histogram(
-            "web_request_duration_seconds",
-            "From a request's headers to its answer's end.",
-            ["route"],
-            buckets=BUCKETS,
-            registry=registry,
-        )
-        self.in_flight = Gauge("web_requests_in_flight", "Requests with pictures at work.", registry=registry)
-        self.rejected = Counter(
-            "web_rejected", "Requests refused before any work: overload, rate or key.", ["reason"], registry=registry
-        )
-        self.cache = Counter(
+        self.in_flight = gauge("web_requests_in_flight", "Requests with pictures at work.")
+        self.rejected = counter("web_rejected", "Requests refused before any work: overload, rate or key.", ["reason"])
+        self.cache = counter(
             "web_cache_lookups",
             "Pictures by how they were answered: hit, miss, or coalesced with an identical one in flight.",
             ["result"],
-            registry=registry,
         )
-        self.cache_errors = Counter("web_cache_errors", "Failures of Redis, treated as misses.", registry=registry)
-        self.cache_entries = Gauge("web_cache_entries", "Results in memory.", registry=registry)
-        self.cache_bytes = Gauge("web_cache_bytes", "Size of the results in memory.", registry=registry)
-        self.upstream_seconds = Histogram(
-            "web_upstream_duration_seconds", "How long TorchServe took to answer.", buckets=BUCKETS, registry=registry
+        self.cache_errors = counter("web_cache_errors", "Failures of Redis, treated as misses.")
+        self.cache_entries = gauge("web_cache_entries", "Results in memory.")
+        self.cache_bytes = gauge("web_cache_bytes", "Size of the results in memory.")
+        self.upstream_seconds = seconds("web_upstream_duration_seconds", "How long TorchServe took to answer.")
+        self.upstream_errors = counter(
+            "web_upstream_errors", "TorchServe's failures, by kind; refused pictures are none.", ["kind"]
         )
-        self.upstream_errors = Counter(
-            "web_upstream_errors",
-            "TorchServe's failures, by kind; refused pictures are none.",
-            ["kind"],
-            registry=registry,
+        self.ready = gauge("web_ready", "1 while /readyz says ready.")
+        self.model_ready = gauge(
+            "web_model_ready", "1 while the model has a READY worker and answers.", ["model", "version"]
         )
-        self.ready = Gauge("web_ready", "1 while /readyz says ready.", registry=registry)
-        self.model_ready = Gauge(
-            "web_model_ready",
-            "1 while the model has a READY worker and answers.",
-            ["model", "version"],
-            registry=registry,
-        )
+
+
+class WorkerMetrics(Collector):
+    """TorchServe's workers and their memory, read at each scrape: TorchServe's own metrics have neither."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        return _gauges()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        workers, memory, available, total = gauges = _gauges()
+        is_current = self._catalogue.is_current
+        for model in self._catalogue.models:
+            version = model.reported
+            # A list that could not be refreshed is no proof that anybody works.
+            ready = version.ready_pids if is_current else frozenset()
+            workers.add_metric([version.model, version.version, "ready"], len(ready))
+            workers.add_metric([version.model, version.version, "listed"], len(version.workers))
+            for pid in sorted(ready):
+                resident = resident_bytes(pid)
+                if resident is not None:
+                    memory.add_metric([version.model, version.version, str(pid)], resident)
+        machine = read_machine()
+        available.add_metric([], machine.available_bytes)
+        total.add_metric([], machine.memory_bytes)
+        yield from gauges
+
+
+def _gauges() -> list[GaugeMetricFamily]:
+    return [
+        GaugeMetricFamily(
+            "web_model_workers",
+            "TorchServe's workers: listed, and of these READY.",
+            labels=["model", "version", "state"],
+        ),
+        GaugeMetricFamily(
+            "web_worker_resident_memory_bytes",
+            "Memory of a READY worker; pages that workers share count for each.",
+            labels=["model", "version", "pid"],
+        ),
+        GaugeMetricFamily("web_machine_memory_available_bytes", "Free without swapping, below the container's limit."),
+        GaugeMetricFamily("web_machine_memory_bytes", "The memory of the machine, or its container's limit."),
+    ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import struct
 from collections.abc import Sequence
@@ -28,8 +27,6 @@ LENGTH = struct.Struct("<I")
 
 @dataclass(frozen=True)
 class RequestedTensor:
-    """An output that is requested."""
-
     name: str
     #: Whether it comes after the JSON, in binary form.
     is_binary: bool
@@ -106,7 +103,7 @@ def _decode(data: object, count: int) -> list[bytes]:
         raise InvalidRequest(f'"data" must be a list of {count} strings: each a picture in base64.')
     try:
         return [base64.b64decode(element, validate=True) for element in elements]
-    except (binascii.Error, ValueError) as exc:
+    except ValueError as exc:
         raise InvalidRequest(
             'An element of "data" is not valid base64; or send the pictures as a binary tensor.'
         ) from exc
@@ -148,14 +145,6 @@ def _object(content: dict[str, Any], name: str) -> dict[str, Any]:
     return value
 
 
-@dataclass(frozen=True)
-class EncodedResponse:
-    """A body, and the length of its JSON where tensors follow it."""
-
-    body: bytes
-    header_length: int | None
-
-
 def needed_top_k(request: InferenceRequest, class_count: int) -> int:
     """How many classes of each picture the outputs need: all of them only for the plain probabilities."""
     needs = [
@@ -167,8 +156,8 @@ def needed_top_k(request: InferenceRequest, class_count: int) -> int:
 
 def encode_response(
     request: InferenceRequest, answers: Sequence[HandlerAnswer], *, model: str, version: str, class_count: int
-) -> EncodedResponse:
-    """The response to ``request`` with the answer of each of its pictures."""
+) -> tuple[bytes, int | None]:
+    """The body of the response to ``request``, and the length of its JSON where tensors follow it."""
     tensors = [_tensor(output, request.top_k, answers, class_count) for output in request.outputs]
     content: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": []}
     if request.id is not None:
@@ -184,7 +173,7 @@ def encode_response(
             tensor["data"] = values
         content["outputs"].append(tensor)
     header = json.dumps(content, separators=(",", ":")).encode()
-    return EncodedResponse(b"".join([header, *binary]), len(header) if binary else None)
+    return b"".join([header, *binary]), len(header) if binary else None
 
 
 def _tensor(

@@ -83,22 +83,18 @@ WITH_WORK = {
     ),
 }
 
-_BYTES = {"schema": {"type": "string", "format": "binary"}}
+BINARY = {"schema": {"type": "string", "format": "binary"}}
 #: The body of /predict, /classify and /explain.
 PICTURE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
             "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                }
+                "schema": {"type": "object", "required": ["file"], "properties": {"file": BINARY["schema"]}}
             },
-            "image/jpeg": _BYTES,
-            "image/png": _BYTES,
-            "application/octet-stream": _BYTES,
+            "image/jpeg": BINARY,
+            "image/png": BINARY,
+            "application/octet-stream": BINARY,
         },
     }
 }

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import imagesize
-from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from marserve.handler.resnet18.errors import ImageTooLarge
@@ -27,20 +26,32 @@ IPV6_PREFIX = 64
 
 
 class Guard:
-    def __init__(self, api_keys: ApiKeys, rate_limit: RateLimit, metrics: WebMetrics) -> None:
-        self._api_keys = api_keys
+    """Knows the callers by their API keys, and how much each may send."""
+
+    def __init__(self, api_keys: Iterable[str], rate_limit: RateLimit, metrics: WebMetrics) -> None:
+        """Without ``api_keys`` everybody may send."""
+        # Digests have one length, so that a comparison does not show that of a key.
+        self._digests = [_digest(key) for key in api_keys]
         self._rate_limit = rate_limit
         self._metrics = metrics
 
     def check_key(self, request: Request) -> str:
-        """The caller. Raises ApiKeyRequired."""
-        if not self._api_keys.are_required:
+        """A name, which is not the key, for the caller. Raises ApiKeyRequired.
+
+        The time this takes does not depend on how much of a key is right: all are compared, and each in constant time.
+        """
+        if not self._digests:
             return caller_of_address(request.client.host if request.client else "")
-        caller = self._api_keys.identify(request.headers)
-        if caller is None:
+        shown = request.headers.get("x-api-key")
+        if shown is None:
+            scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+            shown = credentials.strip() if scheme.lower() == "bearer" else ""
+        digest = _digest(shown)
+        matches = [hmac.compare_digest(digest, known) for known in self._digests]
+        if not any(matches):
             self._metrics.rejected.labels("key").inc()
             raise ApiKeyRequired("This service needs an API key: send it as X-API-Key or as Authorization: Bearer.")
-        return caller
+        return digest.hex()[:16]
 
     def charge(self, caller: str, pictures: int = 1) -> None:
         """Count pictures of ``caller``. Raises RateLimited."""
@@ -49,31 +60,6 @@ class Guard:
         except RateLimited:
             self._metrics.rejected.labels("rate").inc()
             raise
-
-
-class ApiKeys:
-    """The keys of a service; without any, everybody may send."""
-
-    def __init__(self, keys: Iterable[str]) -> None:
-        # Digests have one length, so that a comparison does not show that of a key.
-        self._digests = [_digest(key) for key in keys]
-
-    @property
-    def are_required(self) -> bool:
-        return bool(self._digests)
-
-    def identify(self, headers: Headers) -> str | None:
-        """A name, which is not the key, for the caller with these headers; None for an unknown or missing key.
-
-        The time this takes does not depend on how much of a key is right: all are compared, and each in constant time.
-        """
-        shown = headers.get("x-api-key")
-        if shown is None:
-            scheme, _, credentials = headers.get("authorization", "").partition(" ")
-            shown = credentials.strip() if scheme.lower() == "bearer" else ""
-        digest = _digest(shown)
-        matches = [hmac.compare_digest(digest, known) for known in self._digests]
-        return digest.hex()[:16] if any(matches) else None
 
 
 def _digest(key: str) -> bytes:
@@ -90,7 +76,6 @@ class RateLimit:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def __len__(self) -> int:
-        """Callers that are remembered."""
         return len(self._buckets)
 
     def take(self, caller: str, cost: int = 1) -> None:

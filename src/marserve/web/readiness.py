@@ -6,7 +6,6 @@ import asyncio
 import base64
 import logging
 import time
-from functools import partial
 from threading import Event
 
 from marserve.handler.resnet18.errors import RequestError
@@ -88,15 +87,10 @@ class Readiness:
         return time.monotonic() - self._answered.get((model.name, model.version), float("-inf"))
 
     def _probe_silent_models(self) -> None:
-        for model in self._catalogue.models():
+        for model in self._catalogue.models:
             key = (model.name, model.version)
             if model.reported.ready_workers and key not in self._probes and self._silence(model) > PROBE_AFTER_S:
-                task = asyncio.create_task(self._probe(key))
-                self._probes[key] = task
-                task.add_done_callback(partial(self._end_probe, key))
-
-    def _end_probe(self, key: _Key, _: asyncio.Task[None]) -> None:
-        del self._probes[key]
+                self._probes[key] = asyncio.create_task(self._probe(key))
 
     async def _probe(self, key: _Key) -> None:
         try:
@@ -108,9 +102,11 @@ class Readiness:
             await asyncio.sleep(PAUSE_S)
         else:
             self.note_answer(*key)
+        finally:
+            del self._probes[key]
 
     def _update_metrics(self) -> None:
         self._metrics.ready.set(not self.reasons())
         self._metrics.model_ready.clear()
-        for model in self._catalogue.models():
+        for model in self._catalogue.models:
             self._metrics.model_ready.labels(model.name, model.version).set(self.is_ready(model))

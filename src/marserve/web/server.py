@@ -27,8 +27,6 @@ KEEP_ALIVE_S = 75
 WRITE_S = 5
 #: Seconds between accepting no more connections and closing those that wait for a request: one may be on its way.
 LINGER_S = 0.5
-
-
 #: Seconds in which the headers of a request must have arrived, from the connection's opening or their first byte on:
 #: uvicorn itself would wait for ever, and each such connection costs a file descriptor.
 HEADERS_DEADLINE_S = 10.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from marserve.web.catalogue import Catalogue
 from marserve.web.classifier import Classifier
@@ -16,8 +16,6 @@ from marserve.web.settings import WebSettings
 
 @dataclass(frozen=True)
 class Services:
-    """One of each, for one application."""
-
     settings: WebSettings
     metrics: WebMetrics
     guard: Guard
@@ -28,18 +26,20 @@ class Services:
 
 
 def services_of(request: Request) -> Services:
-    """The services of the application that handles ``request``."""
     services: Services = request.app.state.services
     return services
 
 
 async def require_key(request: Request) -> None:
-    """For routes that read: the key."""
     request.state.caller = services_of(request).guard.check_key(request)
 
 
 async def require_key_and_rate(request: Request) -> None:
-    """For routes that take a picture: the key and the rate."""
     guard = services_of(request).guard
     request.state.caller = guard.check_key(request)
     guard.charge(request.state.caller)
+
+
+#: Dependencies of routes that read, and of those that take a picture.
+READ = [Depends(require_key)]
+WORK = [Depends(require_key_and_rate)]

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from marserve.web.metrics import WebMetrics
-from marserve.web.worker_metrics import WorkerMetrics
+from marserve.web.metrics import WebMetrics, WorkerMetrics
 from tests.support import REPOSITORY
 
 DOCUMENT = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")

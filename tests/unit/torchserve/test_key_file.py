@@ -32,7 +32,7 @@ from marserve.torchserve.key_file import (
     valid_keys,
     valid_token,
 )
-from marserve.web.upstream.tokens import KeyFileTokens
+from marserve.web.upstream.connection import KeyFileTokens
 from tests.unit.torchserve.key_files import HOUR, GuardedServer, guarded_server, key_file_text
 
 FILE = Path("key_file.json")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from marserve.system.files import locked
-from marserve.web.upstream import tokens
+from marserve.web.upstream import connection
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import StartService, until
 
@@ -85,7 +85,7 @@ async def test_api_key_of_torchserve_is_sent_for_renewals_only(
 async def test_a_renewal_that_fails_does_not_end_the_renewing(
     start_service: StartService, torchserve: FakeTorchServe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokens, "CHECK_S", 0.1)
+    monkeypatch.setattr(connection, "TOKEN_CHECK_S", 0.1)
     torchserve.require_tokens(tmp_path / "key_file.json", valid_for=timedelta(minutes=5))
     port = torchserve.port
     await torchserve.stop()

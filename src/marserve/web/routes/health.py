@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 
 from marserve.web.errors import RETRY_RESTART_S
 from marserve.web.openapi import WITH_KEY
 from marserve.web.schemas import HealthReport
-from marserve.web.services import require_key, services_of
+from marserve.web.services import READ, services_of
 
 router = APIRouter(tags=["Operation"])
 
@@ -38,7 +38,7 @@ async def readyz(request: Request) -> Response:
 
 @router.get(
     "/metrics",
-    dependencies=[Depends(require_key)],
+    dependencies=READ,
     response_class=Response,
     responses={**WITH_KEY, 200: {"content": {"text/plain": {}}, "description": "Prometheus' text format."}},
 )

@@ -6,7 +6,7 @@ import asyncio
 import base64
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from marserve.handler.resnet18.errors import InvalidImage, InvalidRequest, RequestError
@@ -24,10 +24,10 @@ from marserve.web.oip import (
     needed_top_k,
     parse_inference_request,
 )
-from marserve.web.openapi import COMMON, WITH_MODEL, WITH_WORK, failures
+from marserve.web.openapi import BINARY, COMMON, WITH_MODEL, WITH_WORK, failures
 from marserve.web.readiness import PROBE_PICTURE
 from marserve.web.schemas import HandlerAnswer
-from marserve.web.services import Services, require_key, require_key_and_rate, services_of
+from marserve.web.services import READ, WORK, Services, services_of
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
 
@@ -41,11 +41,6 @@ VersionInPath = Annotated[str, Path(max_length=50, examples=["1.0"])]
 #: A grey square, in base64 as JSON needs it.
 EXAMPLE_PICTURE = base64.b64encode(PROBE_PICTURE).decode()
 
-SERVER: dict[str, Any] = {
-    "name": "torchserve-resnet18",
-    "version": "1",
-    "extensions": ["binary_tensor_data", "classification"],
-}
 INFERENCE_BODY = {
     "requestBody": {
         "required": True,
@@ -58,7 +53,7 @@ INFERENCE_BODY = {
                     "parameters": {"top_k": 3},
                 },
             },
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "application/octet-stream": BINARY,
         },
     }
 }
@@ -67,7 +62,8 @@ INFERENCE_BODY = {
 @router.get("", responses=COMMON)
 async def server() -> dict[str, Any]:
     """The server's name and what it can do."""
-    return SERVER
+    extensions = ["binary_tensor_data", "classification"]
+    return {"name": "torchserve-resnet18", "version": "1", "extensions": extensions}
 
 
 @router.get("/health/live", responses=COMMON)
@@ -85,13 +81,13 @@ async def ready(request: Request) -> dict[str, bool]:
     return {"ready": True}
 
 
-@router.get("/models/{model}", responses=WITH_MODEL, dependencies=[Depends(require_key)])
-@router.get("/models/{model}/versions/{version}", responses=WITH_MODEL, dependencies=[Depends(require_key)])
+@router.get("/models/{model}", responses=WITH_MODEL, dependencies=READ)
+@router.get("/models/{model}/versions/{version}", responses=WITH_MODEL, dependencies=READ)
 async def metadata(request: Request, model: ModelInPath, version: VersionInPath | None = None) -> dict[str, Any]:
     """The inputs and outputs of a model."""
     catalogue = services_of(request).catalogue
     served = catalogue.find(model, version)
-    versions = [other.version for other in catalogue.models() if other.name == served.name]
+    versions = [other.version for other in catalogue.models if other.name == served.name]
     return {
         "name": served.name,
         "versions": versions,
@@ -106,8 +102,8 @@ async def metadata(request: Request, model: ModelInPath, version: VersionInPath 
     }
 
 
-@router.get("/models/{model}/ready", responses=WITH_MODEL, dependencies=[Depends(require_key)])
-@router.get("/models/{model}/versions/{version}/ready", responses=WITH_MODEL, dependencies=[Depends(require_key)])
+@router.get("/models/{model}/ready", responses=WITH_MODEL, dependencies=READ)
+@router.get("/models/{model}/versions/{version}/ready", responses=WITH_MODEL, dependencies=READ)
 async def model_ready(request: Request, model: ModelInPath, version: VersionInPath | None = None) -> dict[str, Any]:
     """A worker of the model is READY, and a prediction succeeded lately."""
     services = services_of(request)
@@ -117,17 +113,9 @@ async def model_ready(request: Request, model: ModelInPath, version: VersionInPa
     return {"name": served.name, "ready": True}
 
 
+@router.post("/models/{model}/infer", responses=WITH_WORK, openapi_extra=INFERENCE_BODY, dependencies=WORK)
 @router.post(
-    "/models/{model}/infer",
-    responses=WITH_WORK,
-    openapi_extra=INFERENCE_BODY,
-    dependencies=[Depends(require_key_and_rate)],
-)
-@router.post(
-    "/models/{model}/versions/{version}/infer",
-    responses=WITH_WORK,
-    openapi_extra=INFERENCE_BODY,
-    dependencies=[Depends(require_key_and_rate)],
+    "/models/{model}/versions/{version}/infer", responses=WITH_WORK, openapi_extra=INFERENCE_BODY, dependencies=WORK
 )
 async def infer(request: Request, model: ModelInPath, version: VersionInPath | None = None) -> Response:
     """Classify the encoded pictures of the tensor "image": all of them, or the request fails."""
@@ -135,28 +123,25 @@ async def infer(request: Request, model: ModelInPath, version: VersionInPath | N
     with services.admission.admit():
         served = services.catalogue.find(model, version)
         class_count = _class_count(served)
-        body = await _read_body(request, services)
+        max_bytes = services.settings.protocol_body_bytes
+        chunks = stream_body(
+            request,
+            max_bytes=max_bytes,
+            deadline_s=services.settings.upload_deadline_s,
+            limit=f"The request has more than {max_bytes} bytes: send fewer pictures at once.",
+        )
+        body = b"".join([chunk async for chunk in chunks])
         inference = parse_inference_request(body, request.headers.get(HEADER_LENGTH))
         services.guard.charge(request.state.caller, len(inference.pictures) - 1)  # the first one is paid for
         top_k = needed_top_k(inference, class_count)
         answers = await _classify_all(request, services, inference, served, top_k)
-    encoded = encode_response(inference, answers, model=served.name, version=served.version, class_count=class_count)
-    request.state.log.update(model=served.name, version=served.version, pictures=len(inference.pictures))
-    if encoded.header_length is None:
-        return Response(encoded.body, media_type="application/json")
-    headers = {HEADER_LENGTH: str(encoded.header_length)}
-    return Response(encoded.body, headers=headers, media_type="application/octet-stream")
-
-
-async def _read_body(request: Request, services: Services) -> bytes:
-    max_bytes = services.settings.protocol_body_bytes
-    chunks = stream_body(
-        request,
-        max_bytes=max_bytes,
-        deadline_s=services.settings.upload_deadline_s,
-        limit=f"The request has more than {max_bytes} bytes: send fewer pictures at once.",
+    content, header_length = encode_response(
+        inference, answers, model=served.name, version=served.version, class_count=class_count
     )
-    return b"".join([chunk async for chunk in chunks])
+    request.state.log.update(model=served.name, version=served.version, pictures=len(inference.pictures))
+    if header_length is None:
+        return Response(content, media_type="application/json")
+    return Response(content, headers={HEADER_LENGTH: str(header_length)}, media_type="application/octet-stream")
 
 
 async def _classify_all(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse
 from starlette.staticfiles import StaticFiles
 
 from marserve.paths import CONFIG, EXAMPLE_PICTURE
@@ -14,29 +14,12 @@ from marserve.web.openapi import build_document
 router = APIRouter(include_in_schema=False)
 
 WEB = Path(__file__).resolve().parent.parent
-
-#: Swagger UI without a script or style inside the page, which the Content-Security-Policy forbids.
-DOCUMENTATION = """<!doctype html>
-<html lang="en">
-  <head>
-    <meta charset="utf-8">
-    <meta name="viewport" content="width=device-width, initial-scale=1">
-    <title>Marserve: image classification, API</title>
-    <link rel="icon" href="static/icon.svg" type="image/svg+xml">
-    <link rel="stylesheet" href="docs/assets/swagger-ui.css">
-    <script src="docs/assets/swagger-ui-bundle.js" defer></script>
-    <script src="docs/start.js" defer></script>
-  </head>
-  <body><div id="documentation"></div></body>
-</html>
-"""
-SCRIPT = """SwaggerUIBundle({ url: "openapi.json", dom_id: "#documentation", deepLinking: true });
-"""
+TEMPLATES = WEB / "templates"
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def page() -> FileResponse:
-    return FileResponse(WEB / "templates" / "index.html")
+    return FileResponse(TEMPLATES / "index.html")
 
 
 @router.get("/labels/zh.json")
@@ -51,13 +34,14 @@ async def example_picture() -> FileResponse:
 
 
 @router.get("/docs")
-async def documentation() -> HTMLResponse:
-    return HTMLResponse(DOCUMENTATION)
+async def documentation() -> FileResponse:
+    """Swagger UI without a script or style inside the page, which the Content-Security-Policy forbids."""
+    return FileResponse(TEMPLATES / "docs.html")
 
 
 @router.get("/docs/start.js")
-async def start_documentation() -> Response:
-    return Response(SCRIPT, media_type="text/javascript")
+async def start_documentation() -> FileResponse:
+    return FileResponse(TEMPLATES / "docs.js", media_type="text/javascript")
 
 
 @router.get("/openapi.json")
@@ -66,7 +50,6 @@ async def openapi_document(request: Request) -> JSONResponse:
 
 
 def mount_files(app: FastAPI) -> None:
-    """Serve the page's files and those of the documentation."""
     app.mount("/static", StaticFiles(directory=WEB / "static"), name="static")
     # Swagger UI as a Python package ships it: /docs works without the internet.
     app.mount("/docs/assets", StaticFiles(packages=[("fastapi_offline", "static")]), name="documentation")

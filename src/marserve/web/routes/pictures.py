@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
 from marserve.handler.resnet18.requests import MAX_TOP_K
 from marserve.web.bodies import read_picture
 from marserve.web.classifier import Classified
-from marserve.web.heatmap import render_heatmap
-from marserve.web.openapi import PICTURE_BODY, WITH_KEY, WITH_WORK
+from marserve.web.openapi import BINARY, PICTURE_BODY, WITH_KEY, WITH_WORK
 from marserve.web.schemas import (
     ClassifiedPicture,
     ExplainedPicture,
@@ -23,11 +24,10 @@ from marserve.web.schemas import (
     ListedModel,
     ModelList,
 )
-from marserve.web.services import require_key, require_key_and_rate, services_of
+from marserve.web.services import READ, WORK, services_of
 
 router = APIRouter(tags=["Pictures"])
 
-WORK = [Depends(require_key_and_rate)]
 TopK = Annotated[int, Query(ge=1, le=MAX_TOP_K, description="How many classes, the most probable first.")]
 ModelName = Annotated[
     str | None,
@@ -35,12 +35,19 @@ ModelName = Annotated[
 ]
 LABELLED_CONFIDENCES = TypeAdapter(list[LabelledConfidence])
 
+#: Pixels of each side of a heat map: what the network saw.
+HEATMAP_SIDE = 224
+#: Opacity (0 to 255) where the map is 1; where it is 0 the picture is transparent.
+MAX_ALPHA = 200
+#: From weak to strong: blue, cyan, yellow, red.
+STOPS = ((40, 60, 220), (30, 190, 220), (250, 220, 60), (230, 40, 30))
 
-@router.get("/models", response_model=ModelList, responses=WITH_KEY, dependencies=[Depends(require_key)])
+
+@router.get("/models", response_model=ModelList, responses=WITH_KEY, dependencies=READ)
 async def models(request: Request) -> Response:
     """The models that are served, and which one answers where none is named."""
     services = services_of(request)
-    served = services.catalogue.models()
+    served = services.catalogue.models
     default = services.catalogue.default()
     listed = [
         ListedModel(
@@ -93,7 +100,7 @@ async def classify(request: Request, top_k: TopK = 5, model: ModelName = None) -
 @router.post(
     "/explain",
     response_model=ExplainedPicture,
-    responses={**WITH_WORK, 200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}},
+    responses={**WITH_WORK, 200: {"content": {"image/png": BINARY}}},
     openapi_extra=PICTURE_BODY,
     dependencies=WORK,
 )
@@ -115,7 +122,7 @@ async def explain(
         content = ExplainedPicture(**_describe(classified, started), explanation=explanation)
         return _json(content.model_dump_json(), _headers(classified))
     # Some milliseconds of work, beside the event loop.
-    picture = await asyncio.to_thread(render_heatmap, explanation.map)
+    picture = await asyncio.to_thread(_render_heatmap, explanation.map)
     crop = ",".join(f"{side}={share:.6g}" for side, share in sorted(explanation.crop))
     return Response(picture, headers={**_headers(classified), "X-Explanation-Crop": crop}, media_type="image/png")
 
@@ -158,3 +165,30 @@ def _headers(classified: Classified) -> dict[str, str]:
 
 def _json(content: str | bytes, headers: dict[str, str] | None = None) -> Response:
     return Response(content, headers=headers, media_type="application/json")
+
+
+def _render_heatmap(strengths: Sequence[Sequence[float]]) -> bytes:
+    """A PNG to lay over the crop, RGBA, from rows of values 0 to 1, interpolated bilinearly between cell centres."""
+    from PIL import Image  # not at start-up: the service decodes no picture, and few want this one
+
+    cells = Image.new("F", (len(strengths[0]), len(strengths)))
+    cells.putdata([min(max(value, 0.0), 1.0) * 255 for row in strengths for value in row])
+    # Half a step, because the conversion to bytes cuts off.
+    levels = (
+        cells.resize((HEATMAP_SIDE, HEATMAP_SIDE), Image.Resampling.BILINEAR)
+        .point(lambda level: level * 1 + 0.5)
+        .convert("L")
+    )
+    bands = [levels.point(table) for table in zip(*map(_colour, range(256)), strict=True)]
+    stream = io.BytesIO()
+    Image.merge("RGBA", bands).save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
+
+
+def _colour(level: int) -> list[int]:
+    """Red, green, blue and opacity of a ``level`` of 0 to 255."""
+    position = level / 255 * (len(STOPS) - 1)
+    lower = min(int(position), len(STOPS) - 2)
+    share = position - lower
+    colour = [round(a + (b - a) * share) for a, b in zip(STOPS[lower], STOPS[lower + 1], strict=True)]
+    return [*colour, round(MAX_ALPHA * level / 255)]

@@ -34,11 +34,8 @@ logger = logging.getLogger(__name__)
 #: workers are scaled down or killed the next attempt can meet the next of them. No more than these: perhaps it is the
 #: picture that kills them.
 PAUSES_S = (0.0, 0.0, 0.2, 0.4)
-
-
-#: TorchServe names its errors after Java's classes, our handler after what is wrong.
-JAVA_NAME = re.compile(r".*(Exception|Error|Throwable)")
-HANDLER_NAME = re.compile(r"[A-Z][A-Za-z]{1,40}")
+#: Our handler names its errors after what is wrong, TorchServe after Java's classes.
+HANDLER_NAME = re.compile(r"(?!.*(Exception|Error|Throwable)$)[A-Z][A-Za-z]{1,40}")
 #: No message of the handler is longer.
 MAX_MESSAGE_LENGTH = 1000
 
@@ -54,8 +51,6 @@ class WorkerDied(Exception):  # noqa: N818
 
 
 class Inference:
-    """Predictions and explanations of pictures."""
-
     def __init__(self, connection: UpstreamConnection, metrics: WebMetrics) -> None:
         self._connection = connection
         self._metrics = metrics
@@ -105,9 +100,14 @@ class Inference:
 
 def error_of(reply: UpstreamReply) -> RequestError | ModelGone | WorkerDied:
     """What an answer with another status than 200 means, without TorchServe's Java text and paths."""
-    content = _read(reply.body)
+    try:
+        content = json.loads(reply.body)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        content = {}
     kind, message = content.get("type"), content.get("message")
-    if isinstance(kind, str) and isinstance(message, str) and _is_from_handler(kind):
+    if isinstance(kind, str) and isinstance(message, str) and HANDLER_NAME.fullmatch(kind):
         return HandlerRefused(reply.status, kind, message[:MAX_MESSAGE_LENGTH])
     if reply.status == 404:
         return ModelGone()
@@ -124,15 +124,3 @@ def error_of(reply: UpstreamReply) -> RequestError | ModelGone | WorkerDied:
             "The model's worker ran out of memory and is being restarted: try again in a few seconds."
         )
     return InferenceFailed("The model server failed on this request: try again, or with another picture.")
-
-
-def _is_from_handler(kind: str) -> bool:
-    return HANDLER_NAME.fullmatch(kind) is not None and JAVA_NAME.fullmatch(kind) is None
-
-
-def _read(body: bytes) -> dict[str, object]:
-    try:
-        content = json.loads(body)
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
