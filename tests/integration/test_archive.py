@@ -175,7 +175,7 @@ def test_published_weights_that_cannot_be_had_again_are_kept(tmp_path: Path, mon
     options = tiny(tmp_path)
     file = WeightsFile(Path(str(options.weights)), "torchvision weights", sha256_of(Path(str(options.weights))), True)
     offer = PublishedFile("", "", file.sha256 or "", file.source)
-    monkeypatch.setattr(building, "official_file", lambda _architecture: offer)
+    monkeypatch.setattr(building, "published_files", lambda _architecture: [offer])
     monkeypatch.setattr(building, "locate_weights", lambda *_, **_report: file)
     first = build(tiny(tmp_path, weights=None), report=report)
 

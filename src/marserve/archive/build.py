@@ -20,7 +20,7 @@ from marserve.archive.int8 import find_calibration, quantization_inputs, quantiz
 from marserve.archive.package import BuildOptions, canonical_labels, package, read_model_config
 from marserve.archive.verify import find_fault
 from marserve.archive.weights.files import WeightsFile
-from marserve.archive.weights.locate import input_of, locate_weights, mirror_file, official_file
+from marserve.archive.weights.locate import input_of, locate_weights, published_files
 from marserve.archive.weights.state_dict import load_state_dict
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.description import DESCRIPTION_FILE, Description, WeightsOrigin
@@ -150,8 +150,8 @@ def _keep_published_weights(
     options: BuildOptions, current: Description, scratch: Path, report: Report
 ) -> WeightsFile | None:
     """The weights inside the archive at hand, where those are the published ones that could not be had again."""
-    offers = [official_file(options.architecture), mirror_file(options.architecture)]
-    digests = tuple(offer.sha256 for offer in offers if offer is not None)  # of some only the first digits are known
+    # Of some only the first digits are known.
+    digests = tuple(offer.sha256 for offer in published_files(options.architecture))
     if current.architecture != options.architecture or not (current.weights.sha256 or "").startswith(digests):
         return None
     report(f"Using the weights inside the present {options.archive.name}: {current.weights.source}.")

@@ -210,18 +210,15 @@ def search(
     did 97 %). The figures of the best of several plans flatter it a little, so their number is reported with them.
     """
     expected = answer(graph, judging.pixels)
-    best: Found | None = None
-    for tried, plan in enumerate(plans(graph), start=1):
+    found: list[Found] = []
+    for plan in plans(graph):
         quantized = quantize(graph, calibration.pixels, plan)
         accuracy = compare(expected, answer(quantized, judging.pixels), judging.class_ids)
         report(f"  {plan}: {accuracy.agreement:.1%} agreement with f32 on {len(judging)} pictures kept apart")
-        if best is None or accuracy.agreement > best.accuracy.agreement:
-            best = Found(quantized, plan, accuracy, tried)
-        best = replace(best, plans_tried=tried)
+        found.append(Found(quantized, plan, accuracy, len(found) + 1))
         if accuracy.agreement >= TARGET_AGREEMENT or not until_it_agrees:
             break
-    assert best is not None  # noqa: S101 - there is always a first plan
-    return best
+    return replace(max(found, key=lambda one: one.accuracy.agreement), plans_tried=len(found))
 
 
 def plans(graph: openvino.Model) -> Iterator[QuantizationPlan]:

@@ -20,6 +20,7 @@ from typing import Any
 from marserve.arguments import UNTRAINED
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.description import DESCRIPTION_FILE
+from marserve.handler.resnet18.network import EFFICIENTNET_LITE0
 from marserve.paths import command
 from marserve.setup.environment import ensure
 from marserve.stack.options import Options
@@ -27,8 +28,6 @@ from marserve.system.processes import child
 from marserve.terminal import say
 
 MODEL = "resnet18"
-#: Its ImageNet weights come as a package, so it answers true labels on any machine.
-DEMONSTRATION = "efficientnet_lite0"
 #: The precision that needs packages of its own to build.
 INT8 = "int8"
 
@@ -56,8 +55,8 @@ def archives_to_serve(options: Options) -> list[Archive]:
     precision = _arguments(options, "precision", "calibration")
     archives = [_build(["--model-name", MODEL, *_arguments(options, "weights", "labels"), *precision])]
     if not archives[0].trained and options.weights in (None, UNTRAINED):
-        archives.append(_build(["--arch", DEMONSTRATION, "--model-name", DEMONSTRATION, *precision]))
-        say(f"  {MODEL} is untrained: its labels mean nothing. {DEMONSTRATION}, beside it, answers true labels.")
+        archives.append(_build(["--arch", EFFICIENTNET_LITE0, "--model-name", EFFICIENTNET_LITE0, *precision]))
+        say(f"  {MODEL} is untrained: its labels mean nothing. {EFFICIENTNET_LITE0}, beside it, answers true labels.")
     return archives
 
 

