@@ -19,7 +19,6 @@ DEADLINE_S = 5.0
 
 
 def main(argument: str) -> int:
-    """Watch and scale until a signal asks for the end."""
     given = Assignment.from_json(argument)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level="INFO", stream=sys.stdout, force=True)
     stopped = threading.Event()

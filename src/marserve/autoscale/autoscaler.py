@@ -30,8 +30,6 @@ IDLE_BUSY = 0.1
 
 @dataclass(frozen=True)
 class ModelSample:
-    """A model at one moment."""
-
     at_s: float
     counters: Counters
     listed: int

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
-from marserve.client.predictions import Classification, Prediction
+from marserve.client.inference import Classification, Prediction
 from marserve.errors import MarserveError
 from marserve.pictures import PictureFile
 from marserve.system.files import replacing

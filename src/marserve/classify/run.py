@@ -11,8 +11,7 @@ from itertools import takewhile
 from types import FrameType
 
 from marserve.client.errors import ServerOverloaded, Unreachable
-from marserve.client.inference import InferenceClient
-from marserve.client.predictions import Classification
+from marserve.client.inference import Classification, InferenceClient
 from marserve.pictures import PictureFile
 from marserve.terminal import complain, counted
 

@@ -1,21 +1,21 @@
-"""Classifying pictures."""
+"""Classifying pictures: the requests, and what the servers answer."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote, urlencode
 
 from marserve.client.connection import Backoff, Connection
 from marserve.client.credentials import ApiKey, KeyFileToken
-from marserve.client.errors import ClientError, PictureUnreadable
-from marserve.client.predictions import Classification, parse_classification
+from marserve.client.errors import ClientError, InvalidAnswer, PictureUnreadable
 
 #: A picture: its bytes, an open file, or where its file is.
 Picture = bytes | BinaryIO | str | os.PathLike[str]
@@ -27,6 +27,62 @@ RAW = {"Content-Type": "application/octet-stream", "Accept": "application/json"}
 PARALLEL = 32
 #: Seconds for one picture, retries included.
 DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Prediction:
+    class_id: int
+    #: WordNet id; None for classes that are not ImageNet's.
+    wnid: str | None
+    label: str
+    #: From 0 to 1; over all classes they add up to 1.
+    probability: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Where in the picture the most probable class was seen."""
+
+    #: Rows of numbers from 0 to 1, top to bottom.
+    map: list[list[float]]
+    #: The part of the picture that the map covers, as fractions of its sides.
+    crop: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The answer to one picture."""
+
+    model: str
+    #: None where the server does not say: TorchServe, where the request named no version.
+    version: str | None
+    #: ``trained``, ``untrained``, ``demonstration`` or ``unknown``; None at the level of TorchServe.
+    weights: str | None
+    #: The most probable first.
+    predictions: tuple[Prediction, ...]
+    #: Only where it was requested.
+    explanation: Explanation | None = None
+
+
+def parse_classification(body: bytes, *, version: str | None = None) -> Classification:
+    """Read an answer of /classify, /explain or TorchServe. Raises InvalidAnswer."""
+    try:
+        content: Mapping[str, Any] = json.loads(body)
+        explanation = content.get("explanation")
+        return Classification(
+            model=content["model"],
+            version=content.get("version", version),
+            weights=content.get("weights"),
+            predictions=tuple(
+                Prediction(entry["class_id"], entry["wnid"], entry["label"], entry["probability"])
+                for entry in content["predictions"]
+            ),
+            explanation=None if explanation is None else Explanation(explanation["map"], explanation["crop"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise InvalidAnswer(
+            "The answer is no classification: is this the address of the classification service?"
+        ) from exc
 
 
 @dataclass(frozen=True)

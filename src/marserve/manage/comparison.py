@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from marserve.client.errors import ClientError
-from marserve.client.inference import InferenceClient
-from marserve.client.predictions import Classification
+from marserve.client.inference import Classification, InferenceClient
 from marserve.errors import MarserveError
 
 #: The most classes that an answer has.

@@ -104,16 +104,13 @@ class State:
         """The state in ``file``; None where there is none, or none that this version wrote."""
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-            return cls(
-                ports=Ports(**content["ports"]),
-                temp=content["temp"],
-                serve=ProcessRecord(**content["serve"]),
-                models=[StackModel(**model) for model in content["models"]],
-                processes=[ProcessRecord(**process) for process in content["processes"]],
-                ready=content["ready"],
-                host=content.get("host", LOOPBACK),
-                choices=content.get("choices", {}),
-            )
+            parts = {
+                "ports": Ports(**content["ports"]),
+                "serve": ProcessRecord(**content["serve"]),
+                "models": [StackModel(**model) for model in content["models"]],
+                "processes": [ProcessRecord(**process) for process in content["processes"]],
+            }
+            return cls(**content | parts)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -52,8 +52,6 @@ def reachable_address(host: str) -> str:
 
 @dataclass(frozen=True)
 class LocalReply:
-    """Status and body of an answer."""
-
     status: int
     body: bytes
 

@@ -15,8 +15,6 @@ LEAST_RESERVE_BYTES = 500_000_000
 
 @dataclass(frozen=True)
 class Machine:
-    """What there is to share."""
-
     cores: int
     #: Bytes of the machine, or of the container's limit where that is less.
     memory_bytes: int

@@ -86,24 +86,15 @@ def _parse(line: str, last: LogLine) -> LogLine:
         # TorchServe writes the machine's local time.
         at = datetime.fromisoformat(match["time"].replace(",", ".")).astimezone()
         return LogLine(at, last.source, match["level"], match["origin"], match["text"])
-    if (record := _json(line)) is not None:
-        exception = str(record.get("exception", "")).strip()
-        fields = " ".join(f"{key}={value}" for key, value in record.items() if key not in _KNOWN)
-        text = "\n".join(part for part in (f"{record['message']} {fields}".strip(), exception) if part)
-        at = datetime.fromisoformat(record["time"])
-        return LogLine(at, last.source, str(record["level"]), str(record.get("logger", "")), text)
-    return replace(last, text=line)
-
-
-def _json(line: str) -> dict[str, str] | None:
-    if not line.startswith("{"):
-        return None
     try:
-        record = json.loads(line)
-        datetime.fromisoformat(record["time"])
+        record = json.loads(line) if line.startswith("{") else {}
+        at, level, message = datetime.fromisoformat(record["time"]), str(record["level"]), record["message"]
     except (ValueError, KeyError, TypeError):
-        return None
-    return record if {"level", "message"} <= record.keys() else None
+        return replace(last, text=line)
+    exception = str(record.get("exception", "")).strip()
+    fields = " ".join(f"{key}={value}" for key, value in record.items() if key not in _KNOWN)
+    text = "\n".join(part for part in (f"{message} {fields}".strip(), exception) if part)
+    return LogLine(at, last.source, level, str(record.get("logger", "")), text)
 
 
 class Follower:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from marserve.classify.results import Csv, JsonLines, ResultFile, ResultFileError, ResultFormat
-from marserve.client.predictions import Classification, Prediction
+from marserve.client.inference import Classification, Prediction
 from marserve.pictures import PictureFile
 
 FORMATS: dict[str, Callable[[int], ResultFormat]] = {"jsonl": JsonLines, "csv": Csv}

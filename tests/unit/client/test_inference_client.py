@@ -21,8 +21,7 @@ from marserve.client.errors import (
     TimedOut,
     Unreachable,
 )
-from marserve.client.inference import InferenceClient, Picture
-from marserve.client.predictions import Classification
+from marserve.client.inference import Classification, InferenceClient, Picture
 from marserve.system.loopback import free_ports
 from tests.unit.fake_server import Answer, FakeServer, classification, error
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from marserve.client.errors import Refused, ServerFailed
-from marserve.client.inference import InferenceClient
+from marserve.client.inference import Classification, InferenceClient, Prediction
 from marserve.client.management import ManagementClient
-from marserve.client.predictions import Classification, Prediction
 from marserve.errors import MarserveError
 from marserve.manage.running_stack import RunningStack
 from marserve.stack.ports import Ports

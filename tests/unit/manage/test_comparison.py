@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from marserve.client.predictions import Classification, Prediction
+from marserve.client.inference import Classification, Prediction
 from marserve.manage.comparison import compare
 
 
