@@ -33,12 +33,6 @@ def save(page: Page, name: str) -> None:
     print(f"{file.relative_to(REPOSITORY)}: {file.stat().st_size // 1000} KB")
 
 
-def explain_first(page: Page) -> None:
-    card = page.locator("[data-phase=done]").first
-    card.locator(".why-button").click()
-    page.locator(".overlay:visible").wait_for()
-
-
 def take(browser: Browser, url: str, pictures: list[Path]) -> None:
     def visit(size: tuple[int, int], locale: str = "en-US", *, dark: bool = False) -> Page:
         page = browser.new_page(
@@ -55,11 +49,16 @@ def take(browser: Browser, url: str, pictures: list[Path]) -> None:
         page.set_input_files("#file-input", files)
         page.locator(f".cards:not(:has(.card[aria-busy=true])):has(.card:nth-child({len(files)}))").wait_for()
 
-    page = visit(DESKTOP)
-    save(page, "empty")
-    show(page, [CAT])
-    explain_first(page)
-    save(page, "map")
+    save(visit(DESKTOP), "empty")
+    for name, page in (
+        ("map", visit(DESKTOP)),
+        ("chinese", visit(DESKTOP, "zh-CN", dark=True)),
+        ("phone", visit(PHONE)),
+    ):
+        show(page, [CAT])
+        page.locator("[data-phase=done]").first.locator(".why-button").click()
+        page.locator(".overlay:visible").wait_for()
+        save(page, name)
     page = visit(DESKTOP)
     show(page, [CAT, *pictures])
     save(page, "results")
@@ -67,14 +66,6 @@ def take(browser: Browser, url: str, pictures: list[Path]) -> None:
     page.route("**/classify?*", lambda route: route.fulfill(status=503, json={"type": "Overloaded"}), times=1)
     show(page, [CAT, REPOSITORY / "pyproject.toml"])
     save(page, "error")
-    page = visit(DESKTOP, "zh-CN", dark=True)
-    show(page, [CAT])
-    explain_first(page)
-    save(page, "chinese")
-    page = visit(PHONE)
-    show(page, [CAT])
-    explain_first(page)
-    save(page, "phone")
 
 
 def main() -> None:

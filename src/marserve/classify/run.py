@@ -23,9 +23,6 @@ WARNINGS = {
     "demonstration": "{model} is the demonstration model: it answers where the weights of ResNet18 are missing.",
 }
 
-#: Takes each result.
-Write = Callable[[PictureFile, Classification], None]
-
 
 @dataclass
 class Outcome:
@@ -40,7 +37,7 @@ class Outcome:
 def classify_files(
     client: InferenceClient,
     pictures: Sequence[PictureFile],
-    write: Write,
+    write: Callable[[PictureFile, Classification], None],
     *,
     top_k: int,
     parallel: int,

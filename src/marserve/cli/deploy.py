@@ -55,12 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from marserve.manage.change import confirm_on_terminal
-    from marserve.manage.deployment import ArchiveFile, Plan, deploy
+    from marserve.manage.deployment import Plan, archive_version, deploy
 
     begun = begin(options)
     plan = Plan(
         model=options.model,
-        archive=ArchiveFile.read(options.archive),
+        archive=options.archive,
+        version=archive_version(options.archive),
         pictures=pictures(options),
         min_agreement=None if options.no_compare else options.min_agreement,
         workers=options.workers,
@@ -68,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         force=options.force,
     )
     if not options.yes and not sys.stdin.isatty():  # before any work is done for it
-        confirm_on_terminal(f"{plan.model} {plan.archive.version} is to become the default.")
+        confirm_on_terminal(f"{plan.model} {plan.version} is to become the default.")
     with begun as change:
         done = deploy(change, plan)
     back = f" Back: {command(f'rollback {done.model}')}" if done.can_roll_back else ""

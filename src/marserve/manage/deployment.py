@@ -32,33 +32,28 @@ HISTORY = "deployments.json"
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 
 
-@dataclass(frozen=True)
-class ArchiveFile:
-    path: Path
-    version: str
-
-    @classmethod
-    def read(cls, path: Path) -> ArchiveFile:
-        """Read the manifest of ``path``. Raises MarserveError where that is no archive."""
-        if not path.exists():
-            raise MarserveError(f"{path} does not exist.")
-        try:
-            with zipfile.ZipFile(path) as mar:
-                version = json.loads(mar.read(MANIFEST))["model"]["modelVersion"]
-        except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as exc:
-            raise MarserveError(
-                f"{path} is no TorchServe archive that names its version ({exc}): build one with "
-                + command("build --version 2.0 --output DIR")
-            ) from exc
-        if not _SAFE.fullmatch(str(version)):
-            raise MarserveError(f"{path} has version {version!r}: build it with one such as 2.0.")
-        return cls(path, str(version))
+def archive_version(path: Path) -> str:
+    """By its manifest. Raises MarserveError where ``path`` is no archive, or has a version that no address can hold."""
+    if not path.exists():
+        raise MarserveError(f"{path} does not exist.")
+    try:
+        with zipfile.ZipFile(path) as mar:
+            version = json.loads(mar.read(MANIFEST))["model"]["modelVersion"]
+    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as exc:
+        raise MarserveError(
+            f"{path} is no TorchServe archive that names its version ({exc}): build one with "
+            + command("build --version 2.0 --output DIR")
+        ) from exc
+    if not _SAFE.fullmatch(str(version)):
+        raise MarserveError(f"{path} has version {version!r}: build it with one such as 2.0.")
+    return str(version)
 
 
 @dataclass(frozen=True)
 class Plan:
     model: str
-    archive: ArchiveFile
+    archive: Path
+    version: str
     #: For the warm-up and the comparison; at least one.
     pictures: Sequence[Path]
     #: Share of the pictures on which both versions must agree; None: no comparison.
@@ -94,7 +89,7 @@ def deploy(change: Change, plan: Plan) -> Deployed:
     if plan.min_agreement is not None:
         with change.stack.inference(old.model, old.version) as client:
             expected = answers(client, plan.pictures)
-    change.report(f"Registering {plan.model} {plan.archive.version} beside {old.version} ...")
+    change.report(f"Registering {plan.model} {plan.version} beside {old.version} ...")
     # One worker shows whether the archive works at all.
     new = start_workers(change, _register(change, plan), 1)
     comparison = None
@@ -124,9 +119,9 @@ def check_plan(stack: RunningStack, plan: Plan, versions: Sequence[ModelVersion]
             "This stack takes no new archives while it runs. Start it again as it was, with --model-api:\n"
             f"  {command('stop')} && {command('serve --detach --model-api')}"
         )
-    if plan.archive.version in {listed.version for listed in versions}:
+    if plan.version in {listed.version for listed in versions}:
         raise MarserveError(
-            f"{plan.model} {plan.archive.version} is served already. Give the new archive another version:\n"
+            f"{plan.model} {plan.version} is served already. Give the new archive another version:\n"
             "  " + command(f"build ... --version {_next_version(versions)} --output DIR")
         )
     old = one_of(versions, None)
@@ -143,7 +138,7 @@ def _next_version(versions: Sequence[ModelVersion]) -> str:
 
 def _register(change: Change, plan: Plan) -> ModelVersion:
     """The new version, without workers."""
-    model, version = plan.model, plan.archive.version
+    model, version = plan.model, plan.version
     file = f"{model}-{version}.mar"
 
     def undo() -> None:
@@ -158,7 +153,7 @@ def _register(change: Change, plan: Plan) -> ModelVersion:
     with (
         change.stack.writable_store() as store,
         replacing(store / file) as copy,
-        plan.archive.path.open("rb") as content,
+        plan.archive.open("rb") as content,
     ):
         shutil.copyfileobj(content, copy)
     change.management.register(file, model=model)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from marserve.errors import MarserveError
-from marserve.manage.deployment import ArchiveFile, Before, read_before, write_before
+from marserve.manage.deployment import Before, archive_version, read_before, write_before
 from marserve.manage.running_stack import RunningStack
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory, State
@@ -38,19 +38,19 @@ def archive(directory: Path, manifest: object) -> Path:
 )
 def test_what_names_no_usable_version_is_refused(tmp_path: Path, manifest: object) -> None:
     with pytest.raises(MarserveError, match=r"new\.mar"):
-        ArchiveFile.read(archive(tmp_path, manifest))
+        archive_version(archive(tmp_path, manifest))
 
 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.mar").write_text("text")
     for name in ("text.mar", "."):
         with pytest.raises(MarserveError, match=r"marserve build --version"):
-            ArchiveFile.read(tmp_path / name)
+            archive_version(tmp_path / name)
 
 
 def test_what_does_not_exist_is_called_so(tmp_path: Path) -> None:
     with pytest.raises(MarserveError, match=r"nope\.mar does not exist"):
-        ArchiveFile.read(tmp_path / "nope.mar")
+        archive_version(tmp_path / "nope.mar")
 
 
 def test_the_version_before_is_remembered_for_each_model_until_it_is_forgotten(stack: RunningStack) -> None:

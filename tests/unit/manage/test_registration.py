@@ -8,7 +8,7 @@ import pytest
 
 from marserve.cli.main import read
 from marserve.errors import MarserveError
-from marserve.manage.deployment import ArchiveFile, Plan, check_plan
+from marserve.manage.deployment import Plan, check_plan
 from marserve.manage.running_stack import RunningStack
 from marserve.stack.options import Concurrency
 from marserve.stack.ports import Ports
@@ -43,7 +43,7 @@ def test_a_stack_that_takes_none_says_how_to_start_one_that_does(
 ) -> None:
     monkeypatch.setenv("MARSERVE_WEB_PORT", "5100")
     stack = a_stack(tmp_path, model_api=False, web_port=5100)
-    plan = Plan("resnet18", ArchiveFile(tmp_path, "2.0"), [tmp_path], 0.9, None, False, False)
+    plan = Plan("resnet18", tmp_path, "2.0", [tmp_path], 0.9, None, False, False)
     with pytest.raises(MarserveError) as refused:
         check_plan(stack, plan, [a_version()])
     again = "./scripts/stop --port 5100 && MARSERVE_WEB_PORT=5100 ./scripts/serve --detach --model-api"

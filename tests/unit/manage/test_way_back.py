@@ -15,7 +15,7 @@ from marserve.client.errors import ClientError, ServerFailed
 from marserve.errors import MarserveError, StopRequestedError
 from marserve.manage import draining, scaling
 from marserve.manage.change import DeclinedError, always_yes, changing
-from marserve.manage.deployment import ArchiveFile, Before, Plan, deploy, read_before, roll_back, write_before
+from marserve.manage.deployment import Before, Plan, archive_version, deploy, read_before, roll_back, write_before
 from tests.unit.manage.fake_stack import MODEL, FakeStack, FakeVersion, Fault
 
 Command = Callable[[FakeStack, list[str]], object]
@@ -30,22 +30,20 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scaling, "CONFIRM_S", 0.0)
 
 
-def an_archive(directory: Path, version: str) -> ArchiveFile:
+def an_archive(directory: Path, version: str) -> Path:
     path = directory / f"{version}.mar"
     with zipfile.ZipFile(path, "w") as mar:
         mar.writestr("MAR-INF/MANIFEST.json", json.dumps({"model": {"modelVersion": version}}))
-    return ArchiveFile.read(path)
+    return path
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> ArchiveFile:
+def archive(tmp_path: Path) -> Path:
     return an_archive(tmp_path, "2.0")
 
 
-def deploy_command(
-    archive: ArchiveFile, *, remove_old: bool = False, confirm: Callable[[str], None] = always_yes
-) -> Command:
-    plan = Plan(MODEL, archive, [archive.path], 0.9, None, remove_old, force=True)
+def deploy_command(archive: Path, *, remove_old: bool = False, confirm: Callable[[str], None] = always_yes) -> Command:
+    plan = Plan(MODEL, archive, archive_version(archive), [archive], 0.9, None, remove_old, force=True)
 
     def command(stack: FakeStack, reported: list[str]) -> object:
         with changing(stack, confirm=confirm, report=reported.append) as change:
@@ -123,7 +121,7 @@ def test_torchserves_own_failure_as_it_takes_a_busy_worker_away_is_no_failure(la
 @pytest.mark.parametrize("error", [FAILURE, INTERRUPTION], ids=["failure", "interruption"])
 @pytest.mark.parametrize("name", ["deploy", "roll back", "drain", "scale"])
 def test_a_change_that_fails_at_any_of_its_steps_leaves_everything_as_it_was(
-    name: str, error: BaseException, late: bool, tmp_path: Path, archive: ArchiveFile
+    name: str, error: BaseException, late: bool, tmp_path: Path, archive: Path
 ) -> None:
     make, command = {
         "deploy": (a_stack, deploy_command(archive)),
@@ -156,7 +154,7 @@ def test_workers_that_are_dead_stay_listed_where_new_ones_cannot_be_started(tmp_
 
 
 @pytest.mark.parametrize("name", ["deploy", "scale", "recover"])
-def test_why_a_worker_cannot_start_is_told_whole_and_undone(name: str, tmp_path: Path, archive: ArchiveFile) -> None:
+def test_why_a_worker_cannot_start_is_told_whole_and_undone(name: str, tmp_path: Path, archive: Path) -> None:
     stack = a_stack(tmp_path / "run")
     before = stack.snapshot
     served = stack.torchserve.registered if name == "deploy" else stack.torchserve.versions["1.0"]
@@ -168,7 +166,7 @@ def test_why_a_worker_cannot_start_is_told_whole_and_undone(name: str, tmp_path:
         assert stack.snapshot == before
 
 
-def test_a_version_that_answers_otherwise_is_removed(tmp_path: Path, archive: ArchiveFile) -> None:
+def test_a_version_that_answers_otherwise_is_removed(tmp_path: Path, archive: Path) -> None:
     stack = a_stack(tmp_path / "run")
     before = stack.snapshot
     stack.torchserve.registered.answer = 1
@@ -177,7 +175,7 @@ def test_a_version_that_answers_otherwise_is_removed(tmp_path: Path, archive: Ar
     assert stack.snapshot == before
 
 
-def test_a_no_to_the_switch_removes_the_new_version(tmp_path: Path, archive: ArchiveFile) -> None:
+def test_a_no_to_the_switch_removes_the_new_version(tmp_path: Path, archive: Path) -> None:
     def no(_question: str) -> None:
         raise DeclinedError("Nothing was changed.")
 
@@ -191,7 +189,7 @@ def test_a_no_to_the_switch_removes_the_new_version(tmp_path: Path, archive: Arc
 @pytest.mark.parametrize("error", [OSError("No space left on device"), INTERRUPTION], ids=["failure", "interruption"])
 @pytest.mark.parametrize("written", ["archive", "history"])
 def test_half_written_files_are_removed_from_the_store(
-    written: str, error: BaseException, tmp_path: Path, archive: ArchiveFile, monkeypatch: pytest.MonkeyPatch
+    written: str, error: BaseException, tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack = a_stack(tmp_path / "run")
     before = stack.snapshot
@@ -258,7 +256,7 @@ def test_ctrl_c_on_the_way_back_does_not_cut_it_short(tmp_path: Path, monkeypatc
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
-def test_where_torchserve_is_gone_the_way_back_says_so_and_ends(tmp_path: Path, archive: ArchiveFile) -> None:
+def test_where_torchserve_is_gone_the_way_back_says_so_and_ends(tmp_path: Path, archive: Path) -> None:
     stack = a_stack(tmp_path / "run")
     deploy_command(archive)(stack, [])
     number = stack.torchserve.calls.index("set_default 2.0")
@@ -271,11 +269,11 @@ def test_where_torchserve_is_gone_the_way_back_says_so_and_ends(tmp_path: Path, 
 
 
 def test_a_report_that_nobody_reads_any_more_does_not_keep_the_way_back_from_its_end(
-    tmp_path: Path, archive: ArchiveFile
+    tmp_path: Path, archive: Path
 ) -> None:
     stack = a_stack(tmp_path / "run")
     before = stack.snapshot
-    plan = Plan(MODEL, archive, [archive.path], 0.9, None, False, force=True)
+    plan = Plan(MODEL, archive, archive_version(archive), [archive], 0.9, None, False, force=True)
 
     def report(_line: str) -> None:
         if "register 2.0" in stack.torchserve.calls:
@@ -288,7 +286,7 @@ def test_a_report_that_nobody_reads_any_more_does_not_keep_the_way_back_from_its
 
 @pytest.mark.parametrize("error", [FAILURE, INTERRUPTION], ids=["failure", "interruption"])
 def test_once_old_versions_are_being_removed_the_new_one_stays(
-    error: BaseException, tmp_path: Path, archive: ArchiveFile
+    error: BaseException, tmp_path: Path, archive: Path
 ) -> None:
     stack = a_stack(tmp_path / "run")
     deploy_command(archive, remove_old=True)(stack, [])
