@@ -33,7 +33,7 @@ class Occupancy:
             self._lock(fcntl.LOCK_UN)
 
     def alone(self) -> bool:
-        """Whether no other worker is at work; to be asked inside ``at_work``."""
+        """Whether no other worker is at work; to be called inside ``at_work``."""
         alone = self._lock(fcntl.LOCK_EX)
         # The shared lock was given up for the attempt, successful or not.
         self._lock(fcntl.LOCK_SH)

@@ -21,8 +21,7 @@ from marserve.web.metrics import WebMetrics, WorkerMetrics
 from marserve.web.middleware import RequestObservation, SecurityHeaders
 from marserve.web.protection import Admission, Guard, RateLimit
 from marserve.web.readiness import Readiness
-from marserve.web.routes import health, inference_protocol, pages, pictures
-from marserve.web.services import Services
+from marserve.web.routes import Services, health, inference_protocol, pages, pictures
 from marserve.web.settings import WebSettings
 from marserve.web.upstream.connection import KeyFileTokens, UpstreamConnection
 from marserve.web.upstream.inference import Inference

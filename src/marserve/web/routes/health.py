@@ -8,8 +8,8 @@ from starlette.responses import JSONResponse, Response
 
 from marserve.web.errors import RETRY_RESTART_S
 from marserve.web.openapi import WITH_KEY
+from marserve.web.routes import READ, services_of
 from marserve.web.schemas import HealthReport
-from marserve.web.services import READ, services_of
 
 router = APIRouter(tags=["Operation"])
 

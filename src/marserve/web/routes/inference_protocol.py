@@ -26,8 +26,8 @@ from marserve.web.oip import (
 )
 from marserve.web.openapi import BINARY, COMMON, WITH_MODEL, WITH_WORK, failures
 from marserve.web.readiness import PROBE_PICTURE
+from marserve.web.routes import READ, WORK, Services, services_of
 from marserve.web.schemas import HandlerAnswer
-from marserve.web.services import READ, WORK, Services, services_of
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
 

@@ -16,6 +16,7 @@ from marserve.handler.resnet18.requests import MAX_TOP_K
 from marserve.web.bodies import read_picture
 from marserve.web.classifier import Classified
 from marserve.web.openapi import BINARY, PICTURE_BODY, WITH_KEY, WITH_WORK
+from marserve.web.routes import READ, WORK, services_of
 from marserve.web.schemas import (
     ClassifiedPicture,
     ExplainedPicture,
@@ -24,7 +25,6 @@ from marserve.web.schemas import (
     ListedModel,
     ModelList,
 )
-from marserve.web.services import READ, WORK, services_of
 
 router = APIRouter(tags=["Pictures"])
 
