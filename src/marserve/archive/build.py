@@ -30,7 +30,7 @@ from marserve.handler.resnet18.labels import LABELS_FILE, check_label_count, rea
 from marserve.handler.resnet18.network import as_classifier, build_network, find_pooled_head
 from marserve.handler.resnet18.settings import parse_model_config
 from marserve.paths import HANDLER, PACKAGE
-from marserve.system.files import replace_by_copy
+from marserve.system.files import replacing
 from marserve.terminal import Report
 
 #: Libraries whose version changes what is exported.
@@ -135,7 +135,8 @@ def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) ->
     if fault is not None:
         raise ArchiveError(f"The archive fails its check, and was not written. {fault}")
     options.archive.parent.mkdir(parents=True, exist_ok=True)
-    replace_by_copy(options.archive, packed, mode=0o644)
+    with replacing(options.archive, mode=0o644) as file, packed.open("rb") as content:
+        shutil.copyfileobj(content, file)  # it may lie on another file system
     return BuiltArchive(options.archive, True, description)
 
 

@@ -10,7 +10,6 @@ import fcntl
 import math
 import os
 import secrets
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,12 +41,6 @@ def replacing(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-
-
-def replace_by_copy(path: Path, source: Path, *, mode: int | None = None) -> None:
-    """Replace the content of ``path`` by that of ``source``, which may lie on another file system."""
-    with replacing(path, mode=mode) as file, source.open("rb") as content:
-        shutil.copyfileobj(content, file)
 
 
 def replace_text(path: Path, text: str) -> None:
