@@ -88,7 +88,8 @@ def _start(
     # First, so that an impossible setting costs no start of TorchServe.
     machine = read_machine()
     configured = read_configuration(WebSettings.from_environment(os.environ), machine.memory_bytes)
-    check_free(ports, [*TorchServe.port_names, *WebService.port_names])
+    # The gRPC ports are dealt with apart: they give way when taken.
+    check_free(ports, ["inference_port", "management_port", "metrics_port", "web_port"])
     temp = run_directory.prepare()
     state = State(ports, str(temp), processes.record("serve", os.getpid()), host=options.host, choices=choices)
     try:

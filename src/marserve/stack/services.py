@@ -28,8 +28,6 @@ class Service(ABC):
 
     #: What a person calls it.
     name: str
-    #: The fields of Ports that it listens on; they must be free.
-    port_names: Sequence[str] = ()
     log_name: str
     #: Seconds until it must work.
     deadline_s = 60.0
@@ -78,7 +76,6 @@ class WebService(Service):
     """The stack's public face, on ``host``; any other setting of its own comes from the caller's environment."""
 
     name = "the web service"
-    port_names = ("web_port",)
     log_name = "web.log"
 
     def __init__(self, ports: Ports, run_directory: RunDirectory, host: str, *, default_model: str) -> None:

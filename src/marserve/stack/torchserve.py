@@ -68,8 +68,6 @@ class TorchServe(Service):
     """The model server. It is ready when each model has classified a picture: its own ping is 200 long before that."""
 
     name = "TorchServe"
-    #: The gRPC ports are dealt with apart: they give way when taken.
-    port_names = ("inference_port", "management_port", "metrics_port")
     #: What Java prints by itself, before its own logs begin.
     log_name = failures.CONSOLE_LOG
     #: TorchServe itself gives a worker two minutes to start.
