@@ -204,7 +204,6 @@ def _check_state_dict(path: Path, content: object) -> Mapping[str, torch.Tensor]
 
 
 def _without_prefixes(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    names = {name: name for name in tensors}
-    while prefix := next((p for p in _PREFIXES if all(name.startswith(p) for name in names)), None):
-        names = {name.removeprefix(prefix): original for name, original in names.items()}
-    return {name: tensors[original] for name, original in names.items()}
+    while prefix := next((p for p in _PREFIXES if all(name.startswith(p) for name in tensors)), None):
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return dict(tensors)
