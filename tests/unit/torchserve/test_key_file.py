@@ -44,7 +44,8 @@ GOOD, OLD = key_file_text("good"), key_file_text("old", SOON)
 def drive(flow: Flow, *, texts: list[str | None], locks: tuple[bool, ...] = (True,), status: int | None = 200) -> str:
     """The steps of the flow by their initials and the token it found, where the file has ``texts`` one by one."""
     steps = ""
-    reads, tries = iter(texts), iter(locks)
+    # It is about to expire now, not minutes after these tests were read.
+    reads, tries = iter([key_file_text("old", SOON) if text == OLD else text for text in texts]), iter(locks)
     step: Step = next(flow)
     try:
         while True:
