@@ -79,19 +79,20 @@ async def _run_services(settings: WebSettings, metrics: WebMetrics, stopping: Ev
         if settings.key_file is not None:
             tokens = KeyFileTokens(settings.key_file, lambda step: management.renew_token(step))
             background.append(tokens.keep_fresh())
-        inference_connection = await stack.enter_async_context(
-            UpstreamConnection(settings.inference_url, "inference", tokens, max_connections=settings.max_in_flight)
+        cache = create_cache(settings, metrics)
+        predictions = UpstreamConnection(
+            settings.inference_url, "inference", tokens, max_connections=settings.max_in_flight
         )
-        management = await stack.enter_async_context(
-            UpstreamConnection(settings.management_url, "management", tokens, max_connections=MANAGEMENT_CONNECTIONS)
+        management = UpstreamConnection(
+            settings.management_url, "management", tokens, max_connections=MANAGEMENT_CONNECTIONS
         )
+        for opened in (cache, predictions, management):
+            stack.push_async_callback(opened.close)
         catalogue = Catalogue(management, settings.default_model)
-        inference = Inference(inference_connection, metrics)
+        inference = Inference(predictions, metrics)
         metrics.registry.register(WorkerMetrics(catalogue))
         readiness = Readiness(catalogue, inference, metrics, stopping)
         background += [catalogue.keep_current(), readiness.keep_probing()]
-        cache = create_cache(settings, metrics)
-        stack.push_async_callback(cache.close)
         for work in background:
             await stack.enter_async_context(_running(work))
         yield Services(

@@ -132,26 +132,22 @@ class KeyFileTokens:
 
 
 class UpstreamConnection:
-    """One API of TorchServe. Use as an async context manager."""
+    """One API of TorchServe."""
 
     def __init__(self, base_url: str, kind: Kind, tokens: KeyFileTokens | None, *, max_connections: int) -> None:
-        """``tokens`` None: a TorchServe without token authorization."""
+        """Call it where an event loop runs. ``tokens`` None: a TorchServe without token authorization."""
         self._base_url = base_url
         self._kind = kind
         self._tokens = tokens
-        self._max_connections = max_connections
-
-    async def __aenter__(self) -> UpstreamConnection:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=KEEP_ALIVE_S),
+            connector=aiohttp.TCPConnector(limit=max_connections, keepalive_timeout=KEEP_ALIVE_S),
             timeout=aiohttp.ClientTimeout(total=None),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=UNWANTED_HEADERS,
             auto_decompress=False,
         )
-        return self
 
-    async def __aexit__(self, *exc_info: object) -> None:
+    async def close(self) -> None:
         await self._session.close()
 
     async def request(
