@@ -25,8 +25,9 @@ from marserve.web.settings import WebSettings
 KEEP_ALIVE_S = 75
 #: Seconds beyond all deadlines for answers to be written.
 WRITE_S = 5
-#: Seconds between accepting no more connections and closing those that wait for a request: one may be on its way.
-LINGER_S = 0.5
+#: Seconds, at most, between accepting no more connections and closing those that are kept: a request may be on its way,
+#: and on a machine under load it takes its time. It ends sooner where every client has been answered and closed.
+LINGER_S = 2.0
 #: Seconds in which the headers of a request must have arrived, from the connection's opening or their first byte on:
 #: uvicorn itself would wait for ever, and each such connection costs a file descriptor.
 HEADERS_DEADLINE_S = 10.0
@@ -64,7 +65,9 @@ class GracefulServer(uvicorn.Server):
         """Called when no more connections are accepted: what comes on a kept one is still answered, and closes it."""
         for server in self.servers:
             server.close()
-        await asyncio.sleep(LINGER_S)
+        give_up = time.monotonic() + LINGER_S
+        while self.server_state.connections and time.monotonic() < give_up:
+            await asyncio.sleep(0.05)
         await super().shutdown(sockets)
 
 
