@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -264,12 +265,16 @@ class CountedErrors:
 
     def __init__(self) -> None:
         self.kinds: list[str] = []
+        self._name = ""
 
     def get_metric(self, name: str, _: object) -> Any:
-        return self if name == "handler_errors_total" else None
+        metric = copy(self)  # which shares the list
+        metric._name = name
+        return metric
 
     def add_or_update(self, value: float, dimensions: list[str]) -> None:
-        self.kinds += [dimensions[0]] * int(value)
+        if self._name == "handler_errors_total":
+            self.kinds += [dimensions[0]] * int(value)
 
 
 def test_errors_of_a_batch_that_fails_are_not_reported_with_the_next(
