@@ -29,6 +29,8 @@ DEADLINE_S = 10.0
 WORKERS_DEADLINE_S = 150.0
 #: Seconds between two requests about a model that is not ready.
 POLL_S = 0.25
+#: Times that workers are taken away where TorchServe breaks off.
+ATTEMPTS = 5
 
 
 class ManagementClient:
@@ -80,7 +82,16 @@ class ManagementClient:
 
     def unregister(self, model: str, version: str | None = None, *, deadline_s: float = WORKERS_DEADLINE_S) -> str:
         """Remove a version, or the default one; TorchServe refuses that while there are others."""
-        return self._step("DELETE", model_path(model, version), deadline_s)
+        path = model_path(model, version)
+        try:
+            return self._step("DELETE", path, deadline_s)
+        except ServerFailed:  # it broke off as it took the workers away (see ``scale``), or just afterwards
+            try:
+                return self._step("DELETE", path, deadline_s)
+            except Refused as exc:
+                if exc.status != 404:
+                    raise
+                return ""
 
     def scale(
         self,
@@ -97,13 +108,26 @@ class ManagementClient:
         TorchServe waits in a thread that also reads requests and writes answers: where others are to be served
         meanwhile, rather scale asynchronously and call ``wait_until_ready``. It fails or queues anew what the workers
         that go are working on.
+
+        Taking workers away, TorchServe sometimes breaks off: under load two of its threads put a worker's batch back
+        into the queue, and one finds it gone (NullPointerException); or its thread is interrupted while it waits for a
+        worker's end, after which it may even answer 202. So the list is read, and the same request sent again.
         """
-        query = {
-            "min_worker": workers,
-            "max_worker": workers if max_workers is None else max_workers,
-            "synchronous": str(synchronous).lower(),
-        }
-        return self._step("PUT", f"{model_path(model, version)}?{urlencode(query)}", deadline_s)
+        most = workers if max_workers is None else max_workers
+        query = {"min_worker": workers, "max_worker": most, "synchronous": str(synchronous).lower()}
+        path = f"{model_path(model, version)}?{urlencode(query)}"
+        for _ in range(ATTEMPTS):
+            failure, status = None, ""
+            try:
+                status = self._step("PUT", path, deadline_s)
+            except ServerFailed as exc:
+                failure = exc
+            now = self.describe(model, version)
+            if len(now.workers) <= most and (failure is None or now.ready_workers >= workers):
+                return status
+            if len(now.workers) <= most:  # new workers cannot start
+                break
+        raise failure or ServerFailed(f"TorchServe keeps {len(now.workers)} workers of {now}: {most} were requested.")
 
     def set_default(self, model: str, version: str) -> str:
         """Have ``version`` answer requests that name none."""

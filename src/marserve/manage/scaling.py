@@ -13,7 +13,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from marserve.client.errors import ServerFailed
 from marserve.client.management import WORKERS_DEADLINE_S
 from marserve.errors import MarserveError
 from marserve.manage.change import Change, one_of
@@ -28,8 +27,6 @@ from marserve.torchserve.worker_process import WorkerReport, inspect_workers
 WORKER_BYTES = 400_000_000
 #: Seconds between two requests about workers that are starting.
 POLL_S = 0.2
-#: Times that a number of workers is requested where TorchServe itself fails.
-ATTEMPTS = 5
 #: Seconds between two inspections that must both find a worker dead: TorchServe notices after a moment that one ended.
 CONFIRM_S = 3.0
 
@@ -79,7 +76,7 @@ def start_workers(change: Change, listed: ModelVersion, workers: int, *, ready: 
     awaited = workers if ready is None else ready
     watch = LogWatch(change.stack.run_directory.logs)
     known = {worker.id for worker in listed.workers}
-    _request_workers(change, listed, workers)
+    change.management.scale(listed.model, workers, listed.version, synchronous=False)
     now = listed
 
     def are_ready() -> bool:
@@ -95,21 +92,6 @@ def start_workers(change: Change, listed: ModelVersion, workers: int, *, ready: 
             f"{watch.reason(listed)}"
         )
     return now
-
-
-def _request_workers(change: Change, listed: ModelVersion, workers: int) -> None:
-    """Under load TorchServe fails at times (NullPointerException) as it takes a worker away.
-
-    Two of its threads put the worker's batch back into the queue, and one finds it gone. That worker is off the list
-    by then, and those that should follow are not: the same request again takes them.
-    """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            change.management.scale(listed.model, workers, listed.version, synchronous=False)
-            break
-        except ServerFailed:
-            if attempt == ATTEMPTS:
-                raise
 
 
 def check_memory(more: int, running: Sequence[WorkerReport]) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from marserve.client.connection import Backoff
-from marserve.client.errors import InvalidAnswer, Refused, ServerOverloaded, TimedOut
-from marserve.client.management import ManagementClient
+from marserve.client.errors import InvalidAnswer, Refused, ServerFailed, ServerOverloaded, TimedOut
+from marserve.client.management import ATTEMPTS, ManagementClient
 from tests.unit.fake_server import Answer, FakeServer, error
 
 SOON = Backoff(first_s=0.01, longest_s=0.02)
@@ -69,14 +69,6 @@ def test_every_version_is_described(server: FakeServer) -> None:
             "POST /models?url=new.mar&initial_workers=0&synchronous=false&model_name=other",
         ),
         (lambda client: client.unregister("resnet18", "1.0"), "DELETE /models/resnet18/1.0"),
-        (
-            lambda client: client.scale("resnet18", 3),
-            "PUT /models/resnet18?min_worker=3&max_worker=3&synchronous=true",
-        ),
-        (
-            lambda client: client.scale("resnet18", 1, "2.0", max_workers=4, synchronous=False),
-            "PUT /models/resnet18/2.0?min_worker=1&max_worker=4&synchronous=false",
-        ),
         (lambda client: client.set_default("resnet18", "2.0"), "PUT /models/resnet18/2.0/set-default"),
     ],
 )
@@ -87,6 +79,69 @@ def test_a_step_is_sent_once_and_answers_what_torchserve_says(
     with management(server) as client:
         assert step(client) == "Done."
     assert [f"{request.method} {request.path}" for request in server.requests] == [sent]
+
+
+@pytest.mark.parametrize(
+    ("step", "sent"),
+    [
+        (
+            lambda client: client.scale("resnet18", 3),
+            "PUT /models/resnet18?min_worker=3&max_worker=3&synchronous=true",
+        ),
+        (
+            lambda client: client.scale("resnet18", 1, "2.0", max_workers=4, synchronous=False),
+            "PUT /models/resnet18/2.0?min_worker=1&max_worker=4&synchronous=false",
+        ),
+    ],
+)
+def test_scaling_is_one_request_where_the_list_shows_its_result(
+    server: FakeServer, step: Callable[[ManagementClient], str], sent: str
+) -> None:
+    server.answers = [Answer(content={"status": "Done."}), Answer(content=[described("READY", "UNLOADING")])]
+    with management(server) as client:
+        assert step(client) == "Done."
+    assert [request.method for request in server.requests] == ["PUT", "GET"]
+    assert f"PUT {server.requests[0].path}" == sent
+
+
+@pytest.mark.parametrize(
+    ("broken_off", "left"),
+    [
+        (error(500, "NullPointerException"), ("READY", "READY")),
+        (error(500, "NullPointerException"), ("READY",)),
+        (Answer(content={"status": "Processing worker updates..."}), ("READY", "READY")),
+    ],
+    ids=["fails with one left", "fails at the last", "claims success with one left"],
+)
+def test_workers_are_taken_away_though_torchserve_breaks_off(
+    server: FakeServer, broken_off: Answer, left: tuple[str, ...]
+) -> None:
+    server.answers = [
+        broken_off, Answer(content=[described(*left)]), Answer(content={}), Answer(content=[described("READY")]),
+    ]  # fmt: skip
+    with management(server) as client:
+        client.scale("resnet18", 1, synchronous=False)
+    assert [request.method for request in server.requests] == ["PUT", "GET"] * len(left)
+
+
+def test_a_worker_that_cannot_start_is_not_started_again_and_again(server: FakeServer) -> None:
+    server.answers = [error(500, "InternalServerException"), Answer(content=[described("READY", "UNLOADING")])]
+    with management(server) as client, pytest.raises(ServerFailed):
+        client.scale("resnet18", 2)
+    assert len(server.requests) == 2
+
+
+def test_workers_that_stay_for_good_are_a_failure(server: FakeServer) -> None:
+    server.answers = [*[Answer(content={}), Answer(content=[described("READY", "READY")])] * ATTEMPTS]
+    with management(server) as client, pytest.raises(ServerFailed, match=r"keeps 2 workers of resnet18 1\.0"):
+        client.scale("resnet18", 1)
+
+
+def test_a_version_is_removed_though_torchserve_breaks_off(server: FakeServer) -> None:
+    server.answers = [error(500, "InternalServerException"), error(404, "ModelVersionNotFoundException")]
+    with management(server) as client:
+        client.unregister("resnet18", "2.0")
+    assert [request.method for request in server.requests] == ["DELETE", "DELETE"]
 
 
 def test_a_step_that_failed_is_not_retried_but_a_question_is(server: FakeServer) -> None:

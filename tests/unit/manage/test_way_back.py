@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from marserve.client.errors import ClientError, ServerFailed
+from marserve.client.errors import ClientError
 from marserve.errors import MarserveError, StopRequestedError
 from marserve.manage import draining, scaling
 from marserve.manage.change import DeclinedError, always_yes, changing
@@ -104,17 +104,6 @@ def test_a_deployment_keeps_the_version_before_and_removes_the_one_before_that(t
         default, workers, files = stack.snapshot
         assert (default, workers) == (version, {before: 1, version: 2})
         assert set(files) == {"deployments.json", f"resnet18-{before}.mar", f"resnet18-{version}.mar"}
-
-
-@pytest.mark.parametrize("late", [False, True], ids=["at", "after"])
-def test_torchserves_own_failure_as_it_takes_a_busy_worker_away_is_no_failure(late: bool, tmp_path: Path) -> None:
-    stack = a_deployed_stack(tmp_path / "run")
-    drain_command(stack, [])
-    number = stack.torchserve.calls.index("scale 2.0 to 0")
-    stack = a_deployed_stack(tmp_path / "run")
-    stack.torchserve.fault = Fault(number, ServerFailed('"job" is null', status=500), late)
-    drain_command(stack, [])
-    assert stack.snapshot[:2] == ("1.0", {"1.0": 1, "2.0": 0})
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at", "after"])
