@@ -34,7 +34,9 @@ ATTEMPTS = 5
 
 
 class ManagementClient:
-    """Each method raises ClientError. What reads is retried while TorchServe is not there, what changes is not."""
+    """Each method raises ClientError. What reads is retried while TorchServe is not there; what changes is not, but for
+    workers and versions that TorchServe has taken away only in part: see ``scale``.
+    """
 
     def __init__(
         self, url: str, *, key_file: Path | None = None, deadline_s: float = DEADLINE_S, backoff: Backoff | None = None
