@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from marserve.archive.build import BuiltArchive, build
 from marserve.archive.package import BuildOptions
 from tests.support import report, unpack
 
 pytest_plugins = ["tests.requirements", "pytester"]
+
+
+@pytest.fixture(autouse=True)
+def own_pixel_limit() -> Iterator[None]:
+    """A decoder sets Pillow's limit, a setting of the process; the next test has the usual one."""
+    limit = Image.MAX_IMAGE_PIXELS
+    yield
+    Image.MAX_IMAGE_PIXELS = limit
 
 
 @pytest.fixture(scope="session")

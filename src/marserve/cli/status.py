@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
@@ -42,7 +43,8 @@ def run(options: argparse.Namespace) -> int:
     from marserve.manage.status import read_status, render_status, sample_metrics
 
     stack = RunningStack.find(web_port(options))
-    screen = Live(auto_refresh=False) if options.watch and sys.stdout.isatty() and not options.json else None
+    watches = options.watch and sys.stdout.isatty() and not options.json
+    screen = Live(console=Console(), auto_refresh=False) if watches else None
     with stack.management() as management, screen or nullcontext():
         before = sample_metrics(stack)
         while True:

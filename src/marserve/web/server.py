@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 import uvicorn
@@ -63,12 +65,29 @@ class GracefulServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Called when no more connections are accepted: what comes on a kept one is still answered, and closes it."""
-        for server in self.servers:
-            server.close()
+        await self._stop_accepting()
         give_up = time.monotonic() + LINGER_S
         while self.server_state.connections and time.monotonic() < give_up:
             await asyncio.sleep(0.05)
         await super().shutdown(sockets)
+
+    async def _stop_accepting(self) -> None:
+        """Close the listening sockets, and take the connections that wait in them: the kernel would reset those."""
+        # Copies: uvloop closes its own without a last look.
+        copies = [os.dup(listening.fileno()) for server in self.servers for listening in server.sockets]
+        for server in self.servers:
+            server.close()
+        accepted: list[socket.socket] = []
+        for copy in copies:
+            with socket.socket(fileno=copy) as listening, suppress(OSError):  # in the end BlockingIOError
+                while True:
+                    accepted.append(listening.accept()[0])
+        loop = asyncio.get_running_loop()
+        for connection in accepted:
+            await loop.connect_accepted_socket(self._create_protocol, connection, ssl=self.config.ssl)
+
+    def _create_protocol(self) -> PatientProtocol:
+        return PatientProtocol(self.config, self.server_state, self.lifespan.state)
 
 
 class PatientProtocol(HttpToolsProtocol):

@@ -11,8 +11,12 @@ import sys
 
 import aiohttp
 import pytest
+import uvloop
 from aiohttp import web
+from fastapi import FastAPI
 
+from marserve.web.server import GracefulServer, create_config
+from marserve.web.settings import WebSettings
 from tests.unit.web.fake_torchserve import FakeTorchServe
 
 pytestmark = pytest.mark.anyio
@@ -98,6 +102,30 @@ async def test_a_request_on_its_way_when_the_service_stops_is_answered(torchserv
                 assert (reply.status, reply.headers["Connection"]) == (200, "close")
     await process.communicate()
     assert process.returncode == 0
+
+
+def test_connections_that_wait_to_be_accepted_when_the_service_stops_are_answered() -> None:
+    async def stop_while_they_wait() -> list[bytes]:
+        config = create_config(FastAPI(), WebSettings(web_port=free_port()))
+        config.load()
+        server = GracefulServer(config, drain_s=0, on_stop=lambda: None)
+        server.lifespan = config.lifespan_class(config)
+        await server.startup()
+        # From here to the stop, the loop has no turn in which to accept them.
+        waiting = [socket.create_connection(("127.0.0.1", config.port), timeout=5) for _ in range(16)]
+        for connection in waiting:
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+        await server.shutdown()
+        begun = [connection.recv(12) for connection in waiting]
+        for connection in waiting:
+            connection.close()
+        return begun
+
+    loop = uvloop.new_event_loop()
+    try:
+        assert loop.run_until_complete(stop_while_they_wait()) == [b"HTTP/1.1 200"] * 16
+    finally:
+        loop.close()
 
 
 async def new_connection_is_accepted(port: int) -> bool:
