@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from marserve.handler.resnet18.cpu import usable_cores
+from marserve.handler.resnet18.heif import find_decoder
 from tests.support import PHOTOS
 
 
@@ -65,6 +66,9 @@ REQUIREMENTS = {
     ),
     "curl": Requirement("the README's commands", "Debian: apt-get install curl; macOS has it", program("curl")),
     "git": Requirement("clones", "Debian: apt-get install git; macOS: xcode-select --install", program("git")),
+    "heif": Requirement(
+        "the decoder of HEIC pictures", "./scripts/marserve setup dev has it", lambda: find_decoder() is not None
+    ),
     "network-namespaces": Requirement(
         "a network of its own for each of the benchmark's servers",
         "Debian: apt-get install iproute2 util-linux, and run as root; macOS has none",

@@ -14,11 +14,12 @@ from typing import Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import AvifImagePlugin, Image, ImageFile
+from PIL import AvifImagePlugin, Image
 
 from .description import Preprocessing
 from .errors import ImageTooLarge, InvalidImage, UnsupportedImage
 from .formats import FORMATS, UNREADABLE, WHAT_TO_SEND, explain_refusal
+from .heif import MAX_CODED_SHARE, count_pixels, decode_heif, is_heif, load_decoder
 from .resizing import CropRegion, CropResizer, read_orientation, turn_upright
 
 Encoded = bytes | bytearray | memoryview
@@ -109,8 +110,10 @@ class ImageDecoder:
             np.array(crop if crop.mode == "RGB" else crop.convert("RGB")), self._resizer.locate_crop(size, orientation)
         )
 
-    def _open(self, content: bytes) -> ImageFile.ImageFile:
+    def _open(self, content: bytes) -> Image.Image:
         """Read the header, and refuse what must not be decoded."""
+        if is_heif(content):
+            return self._open_heif(content)
         # Only Pillow can check before WebP and GIF pictures take memory; it refuses at twice this number. A setting of
         # the process, so set each time.
         Image.MAX_IMAGE_PIXELS = self._limits.max_image_pixels
@@ -131,6 +134,14 @@ class ImageDecoder:
         ):
             raise UnsupportedImage(f"The JPEG has more than {MAX_JPEG_SCANS} scans: save it as a baseline JPEG.")
         return image
+
+    def _open_heif(self, content: bytes) -> Image.Image:
+        load_decoder()  # who has none is told so, whatever the file holds
+        stored, coded = count_pixels(content)
+        most = self._limits.max_image_pixels
+        if stored > most or coded > most * MAX_CODED_SHARE:
+            raise self._too_many_pixels(stored if stored > most else coded)
+        return decode_heif(content)
 
     def _too_many_pixels(self, found: int | None) -> ImageTooLarge:
         pixels = "too many pixels" if found is None else f"{found:,} pixels"

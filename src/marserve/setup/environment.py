@@ -20,16 +20,26 @@ from marserve.terminal import complain
 
 #: ``pip install --group`` exists since 25.1; one version for everybody.
 PIP = "pip==26.3"
-#: What pip installs for each group: the project with extras, and a group of pyproject.toml. Each includes those before.
+#: What pip installs for each group: the project with extras, and a group of pyproject.toml.
 GROUPS: dict[str, Sequence[str]] = {
     "client": ("--editable", "."),
     "serve": ("--editable", ".[serve]"),
+    "heif": ("--editable", ".[serve,heif]"),
     "int8": ("--editable", ".[serve,int8]"),
     "bench": ("--group", "bench", "--editable", ".[serve,int8]"),
-    "dev": ("--group", "dev", "--editable", ".[serve,int8]"),
+    "dev": ("--group", "dev", "--editable", ".[serve,heif,int8]"),
+}
+#: Which others each group holds.
+INCLUDED: dict[str, Sequence[str]] = {
+    "client": (),
+    "serve": ("client",),
+    "heif": ("client", "serve"),
+    "int8": ("client", "serve"),
+    "bench": ("client", "serve", "int8"),
+    "dev": ("client", "serve", "heif", "int8", "bench"),
 }
 #: A module that shows whether an extra is installed where there is no clone.
-MODULE_OF = {"client": "requests", "serve": "openvino", "int8": "nncf"}
+MODULE_OF = {"client": "requests", "serve": "openvino", "heif": "pi_heif", "int8": "nncf"}
 
 
 def ensure(group: str) -> Path:
@@ -77,6 +87,8 @@ class Environment:
 
     def _install(self, group: str, lock: str) -> None:
         self._log.write_text("", encoding="utf-8")
+        # Nothing else asks for it again: HEIC would be read no more, or with a decoder of long ago.
+        kept = ["heif"] if _stamp(self._directory, "heif").exists() and "heif" not in (group, *INCLUDED[group]) else []
         if self._unfinished.exists() or not _works(self.python):
             self._create()
         self._unfinished.touch()
@@ -94,8 +106,9 @@ class Environment:
         constraint = ["--progress-bar", "raw", "--constraint", "requirements.lock"]
         # First, so that the project itself is built with what is locked too.
         self._pip([*constraint, "hatchling", "editables"], "Installing the build tool")
-        self._pip([*constraint, "--no-build-isolation", *GROUPS[group]], "Installing packages")
-        write_stamps(self._directory, group, lock)
+        for name in (group, *kept):
+            self._pip([*constraint, "--no-build-isolation", *GROUPS[name]], "Installing packages")
+            write_stamps(self._directory, name, lock)
         self._unfinished.unlink()
 
     def _pip(self, arguments: Sequence[str], step: str) -> None:
@@ -152,7 +165,7 @@ def is_current(venv: Path, group: str, lock: str) -> bool:
 
 def write_stamps(venv: Path, group: str, lock: str) -> None:
     """Note that ``group``, and what it includes, is installed completely."""
-    for name in list(GROUPS)[: list(GROUPS).index(group) + 1]:
+    for name in (*INCLUDED[group], group):
         _stamp(venv, name).write_text(_digest(venv, lock), encoding="ascii")
 
 

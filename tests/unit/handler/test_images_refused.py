@@ -53,8 +53,6 @@ def refusal(content: bytes) -> RequestError:
         (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n" + PRIVATE.encode(), "a PDF document"),
         (b"PK\x03\x04\x14\x00" + bytes(40), "a ZIP archive"),
         (b"\x1f\x8b\x08\x00" + bytes(40), "a gzip archive"),
-        (ftyp(b"heic"), "a HEIC picture"),
-        (ftyp(b"mif1"), "a HEIC picture"),
         (ftyp(b"isom"), "a video"),
         (b"\x00\x00\x00\x0cjP  \r\n\x87\n" + bytes(40), "a JPEG 2000 picture"),
         (b"\x00\x00\x00\x0cJXL \r\n\x87\n" + bytes(40), "a JPEG XL picture"),

@@ -33,7 +33,13 @@ def venv(tmp_path: Path) -> Path:
 def test_a_group_brings_those_that_it_includes(venv: Path) -> None:
     assert not is_current(venv, "serve", LOCK)
     write_stamps(venv, "dev", LOCK)
-    assert all(is_current(venv, group, LOCK) for group in ("serve", "int8", "bench", "dev"))
+    assert all(is_current(venv, group, LOCK) for group in ("serve", "heif", "int8", "bench", "dev"))
+
+
+def test_an_extra_brings_no_other(venv: Path) -> None:
+    write_stamps(venv, "int8", LOCK)
+    assert is_current(venv, "serve", LOCK)
+    assert not is_current(venv, "heif", LOCK)
 
 
 @pytest.mark.parametrize("change", ["pins", "python", "environment"])
@@ -155,6 +161,22 @@ def test_an_index_that_cannot_give_torch_makes_the_usual_one_be_taken(
     assert is_current(tmp_path / ".venv", "serve", clone_lock(tmp_path))
 
 
+def test_the_decoder_of_heic_is_renewed_with_the_rest_where_it_was_installed(
+    clone: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed: list[str] = []
+    monkeypatch.setattr(pip, "wants_cpu_builds", lambda: False)
+    monkeypatch.setattr(pip, "pip_install", lambda _python, arguments, **_: installed.append(arguments[-1]))
+    clone.ensure("serve")
+    assert installed[-1] == ".[serve]"
+    clone.ensure("heif")
+    assert installed[-1] == ".[serve,heif]"
+    (tmp_path / "requirements.lock").write_text(LOCK.replace("2.4.6", "2.4.7"))
+    clone.ensure("serve")
+    assert installed[-2:] == [".[serve]", ".[serve,heif]"]
+    assert is_current(tmp_path / ".venv", "heif", clone_lock(tmp_path))
+
+
 def test_pips_lines_become_what_it_is_doing() -> None:
     state = PipState()
     shown = []
@@ -184,6 +206,7 @@ def test_what_is_said_of_a_set_up_leaves_standard_output_to_the_command(
     ("group", "message"),
     [
         ("serve", r'pip install "marserve\[serve\]"'),
+        ("heif", r'pip install "marserve\[heif\]"'),
         ("int8", r'pip install "marserve\[int8\]"'),
         ("dev", "Group 'dev' is for work on a clone"),
     ],
