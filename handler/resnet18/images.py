@@ -20,6 +20,7 @@ from .description import Preprocessing
 from .errors import ImageTooLarge, InvalidImage, UnsupportedImage
 from .formats import FORMATS, UNREADABLE, WHAT_TO_SEND, explain_refusal
 from .heif import MAX_CODED_SHARE, count_pixels, decode_heif, is_heif, load_decoder
+from .jpeg import load_jpeg
 from .resizing import CropRegion, CropResizer, read_orientation, turn_upright
 
 Encoded = bytes | bytearray | memoryview
@@ -29,11 +30,8 @@ Encoded = bytes | bytearray | memoryview
 #: with detail in every pixel differ from ``exact`` by 2.4 levels on average with 1, by 1.0 with 1.5 and by 0.65 with 2,
 #: while a JPEG of 12 megapixels takes 12 % less time with 1 than with 2.
 SCALED_DECODE_MARGIN = 2
-#: A progressive JPEG has about 10 scans. Nothing else bounds them, and one of 80 bytes costs a pass over all pixels.
-MAX_JPEG_SCANS = 100
 #: Pillow's names of JPEGs, and of those with further pictures behind the first.
 JPEG_FORMATS = frozenset({"JPEG", "MPO"})
-_START_OF_SCAN = b"\xff\xda"
 #: BMP's numbers of its compressions RLE8 and RLE4.
 _RUN_LENGTH_COMPRESSIONS = frozenset({1, 2})
 #: Pillow cannot convert premultiplied alpha but to the same without.
@@ -94,11 +92,15 @@ class ImageDecoder:
             image = self._open(content)
             size = image.size  # as stored: a scaled decode changes it
             scaled = None if self._exact else image.draft(None, self._scaled_decode_size)
-            image.load()
+            if image.format in JPEG_FORMATS:
+                loaded = load_jpeg(image, content, scaled=image.size != size)
+            else:
+                image.load()
+                loaded = image
         except UNREADABLE as exc:
             raise explain_refusal(content) from exc
         orientation = read_orientation(image)
-        picture = to_rgb_or_grey(image)
+        picture = to_rgb_or_grey(loaded)
         if self._exact:
             crop = self._resizer.resize_whole(turn_upright(picture, orientation))
         else:
@@ -127,12 +129,6 @@ class ImageDecoder:
         if image.format == "BMP" and image.info["compression"] in _RUN_LENGTH_COMPRESSIONS:
             # Pillow decodes these in Python, pixel by pixel: 30 kB that stand for 50 million pixels take 4 seconds.
             raise UnsupportedImage("Run-length encoded BMP pictures are not read: save it as PNG.")
-        if (
-            image.format in JPEG_FORMATS
-            and "progressive" in image.info
-            and content.count(_START_OF_SCAN) > MAX_JPEG_SCANS
-        ):
-            raise UnsupportedImage(f"The JPEG has more than {MAX_JPEG_SCANS} scans: save it as a baseline JPEG.")
         return image
 
     def _open_heif(self, content: bytes) -> Image.Image:
@@ -152,7 +148,7 @@ class ImageDecoder:
 
 
 def to_rgb_or_grey(image: Image.Image) -> Image.Image:
-    """``image`` in mode RGB or L: greyscale stays so, since one channel is resized in a third of the time."""
+    """``image`` in mode RGB, RGBX or L: greyscale stays so, since one channel is resized in a third of the time."""
     transparency = image.info.get("transparency")
     # Pillow keeps a PNG's texts, of any name, where it keeps its transparency, which may be longer than a palette.
     if isinstance(transparency, str) or (isinstance(transparency, bytes) and len(transparency) > _PALETTE_SIZE):
@@ -168,7 +164,7 @@ def to_rgb_or_grey(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    if image.mode in ("RGB", "L"):
+    if image.mode in ("RGB", "RGBX", "L"):
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
 

@@ -17,7 +17,8 @@ from marserve.handler.resnet18.errors import (
     RequestError,
     UnsupportedImage,
 )
-from marserve.handler.resnet18.images import MAX_JPEG_SCANS, ImageDecoder, ImageLimits
+from marserve.handler.resnet18.images import ImageDecoder, ImageLimits
+from marserve.handler.resnet18.jpeg import MAX_JPEG_SCANS
 from tests.unit.handler.pictures import encode, picture, png_chunk, samples, tiff
 
 SAMPLES = samples()
@@ -232,8 +233,9 @@ def refuse_to_decode(monkeypatch: pytest.MonkeyPatch, error: BaseException | Non
     def load(image: Image.Image) -> None:
         raise error or AssertionError("Pixels were decoded")
 
-    def fill(*arguments: object) -> None:
+    def fill(*arguments: object, **options: object) -> None:
         raise error or AssertionError("Memory for pixels was filled")
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", load)
     monkeypatch.setattr("PIL.Image.core.fill", fill)
+    monkeypatch.setattr("simplejpeg.decode_jpeg", fill)
