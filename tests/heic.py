@@ -61,6 +61,11 @@ GREY = _coded(
     "6AOHXZ03l)k0RRU?0l{*xB0v",
     "0000RC;_es@MJueZ~QRA=X3B)NHYHA29KNm*|N9",
 )
+GREY_TEN_BITS = _coded(
+    "0R#vD005o%000009`FGC{QCL;01pFT0096OKmiN^|NjIC00093o%jF%0{{RXx&lC90096eLID8;2mk;B0G;>%00RI39>9VG6J@%RN^6?}0009"
+    "3G5`Pr00IzV00968L;=Baup&S",
+    "0000RC;_es@MJueZ~P}i=X3B)NHYHA6xvt%T=`%",
+)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from .errors import InvalidImage, UnsupportedImage
@@ -116,6 +117,8 @@ def decode_heif(content: bytes) -> Image.Image:
         raise InvalidImage(f"The HEIC picture cannot be decoded: it is damaged or of a rare kind: {_ADVICE}.") from exc
     if image.size != size:
         raise InvalidImage(f"The HEIC picture has another size than its file says: {_ADVICE}.")
+    if image.mode == "I;16":  # grey of more than 8 bits, stretched to 16
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     # No EXIF or XMP data: what they say of the picture's orientation was done by the decoder.
     profile = picture.info.get("icc_profile")
     image.info = {"icc_profile": profile} if profile else {}

@@ -18,7 +18,7 @@ from PIL import AvifImagePlugin, Image
 
 from .description import Preprocessing
 from .errors import ImageTooLarge, InvalidImage, UnsupportedImage
-from .formats import FORMATS, UNREADABLE, WHAT_TO_SEND, explain_refusal
+from .formats import FORMATS, UNREADABLE, WHAT_TO_SEND, explain_refusal, is_raw
 from .heif import MAX_CODED_SHARE, count_pixels, decode_heif, is_heif, load_decoder
 from .jpeg import load_jpeg
 from .resizing import CropRegion, CropResizer, read_orientation, turn_upright
@@ -126,6 +126,8 @@ class ImageDecoder:
             raise self._too_many_pixels(int(found[0]) if found else None) from exc
         if image.width * image.height > self._limits.max_image_pixels:
             raise self._too_many_pixels(image.width * image.height)
+        if image.format == "TIFF" and is_raw(content):
+            raise explain_refusal(content)
         if image.format == "BMP" and image.info["compression"] in _RUN_LENGTH_COMPRESSIONS:
             # Pillow decodes these in Python, pixel by pixel: 30 kB that stand for 50 million pixels take 4 seconds.
             raise UnsupportedImage("Run-length encoded BMP pictures are not read: save it as PNG.")

@@ -11,6 +11,7 @@ from tests.heic import (
     EIGHT_BITS,
     FIELDS,
     GREY,
+    GREY_TEN_BITS,
     MIRROR_COLUMNS,
     ROTATE_LEFT,
     TEN_BITS,
@@ -55,10 +56,12 @@ def _claims(width: int, height: int) -> Item:
     return Item(b"hvc1", EIGHT_BITS.data, [box(b"hvcC", EIGHT_BITS.configuration), ispe(width, height)])
 
 
+GREY_FIELDS = (_grey(*RED), _grey(*GREEN), _grey(*BLUE), _grey(*YELLOW))
 READABLE = (
     Readable("plain", PLAIN),
     Readable("ten bits", heic([picture(TEN_BITS)], brands=[b"heix", b"mif1"])),
-    Readable("greyscale", heic([picture(GREY)]), (_grey(*RED), _grey(*GREEN), _grey(*BLUE), _grey(*YELLOW))),
+    Readable("greyscale", heic([picture(GREY)]), GREY_FIELDS),
+    Readable("greyscale of ten bits", heic([picture(GREY_TEN_BITS)]), GREY_FIELDS),
     Readable("HEIF, whatever the coding", heic([picture()], brands=[b"mif1", b"heic", b"miaf"])),
     Readable("a burst's brand", heic([picture()], brands=[b"msf1", b"mif1", b"hevc"])),
     Readable("turned", heic([picture(EIGHT_BITS, box(b"irot", ROTATE_LEFT))]), (GREEN, YELLOW, RED, BLUE)),
