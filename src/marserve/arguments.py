@@ -112,6 +112,12 @@ def folder(text: str) -> Path:
     return path
 
 
+def file_or_folder(text: str) -> Path:
+    """What is there, as an absolute path."""
+    path = Path(text).expanduser().absolute()
+    return path if path.is_dir() else file(text)
+
+
 def weights(text: str) -> Path | str:
     """A file that is there, or ``untrained``."""
     return text if text == UNTRAINED else file(text)
@@ -133,8 +139,10 @@ def add_archive_options(parser: argparse.ArgumentParser) -> None:
         f"ImageNet weights, from the torch hub cache or downloaded; else {UNTRAINED})",
     )  # fmt: skip
     parser.add_argument(
-        "--labels", metavar="FILE", type=file,
-        help="class names in class order: text, one a line, or JSON (default: ImageNet's)",
+        "--labels", metavar="FILE", type=file_or_folder,
+        help="class names: text, one a line or with their indices (0 cat; cat,0); CSV; JSON (list, id2label, "
+        "class_to_idx, also inside a larger file); YAML with names; or the training folder with a subfolder for each "
+        "class (default: ImageNet's)",
     )  # fmt: skip
     parser.add_argument(
         "--precision", choices=["auto", "f32", "bf16", "int8"],

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from marserve.archive.calibration import LEAST_PICTURES
 from marserve.archive.export import export_network
 from marserve.archive.int8 import find_calibration, quantization_inputs, quantize_export
-from marserve.archive.package import BuildOptions, canonical_labels, package, read_model_config
+from marserve.archive.labels.read import IMAGENET, read_class_names
+from marserve.archive.package import BuildOptions, package, read_model_config
 from marserve.archive.verify import find_fault
 from marserve.archive.weights.files import WeightsFile
 from marserve.archive.weights.locate import input_of, locate_weights, published_files
@@ -26,7 +27,7 @@ from marserve.errors import MarserveError
 from marserve.handler.resnet18.description import DESCRIPTION_FILE, Description, WeightsOrigin
 from marserve.handler.resnet18.engines.torch_engine import WEIGHTS_FILE
 from marserve.handler.resnet18.errors import ConfigurationError
-from marserve.handler.resnet18.labels import LABELS_FILE, check_label_count, read_labels
+from marserve.handler.resnet18.labels import LABELS_FILE, check_label_count
 from marserve.handler.resnet18.network import as_classifier, build_network, find_pooled_head
 from marserve.handler.resnet18.settings import parse_model_config
 from marserve.paths import HANDLER, PACKAGE
@@ -71,9 +72,12 @@ def read_description(archive: Path) -> Description | None:
 def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) -> BuiltArchive:
     current = read_description(options.archive)
     model_config = read_model_config(options)
-    labels = canonical_labels(options.labels)
+    class_names = read_class_names(options.labels)
+    if options.labels != IMAGENET:
+        report(class_names.account)
+    labels = class_names.canonical()
     precision = parse_model_config(yaml.safe_load(model_config)).handler.precision
-    calibration = find_calibration(options, precision, report)
+    calibration = find_calibration(options, precision, class_names.labels, report)
     lacks_pictures = precision == "int8" and calibration is None
     if lacks_pictures and (current is None or current.precision != precision):
         raise _no_pictures(options)  # before weights are downloaded
@@ -89,7 +93,7 @@ def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) ->
 
     report(f"Building {options.archive.name}: {options.architecture} with weights from {weights.source} ...")
     state_dict, class_count = load_state_dict(weights, options.architecture)
-    check_label_count(read_labels(options.labels), class_count, options.labels)
+    check_label_count(class_names.labels, class_count, options.labels)
     preprocessing, normalization = input_of(options.architecture)
     network = build_network(options.architecture, class_count)
     network.load_state_dict(state_dict)

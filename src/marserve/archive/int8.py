@@ -34,7 +34,7 @@ from marserve.handler.resnet18.description import Description, Preprocessing, Qu
 from marserve.handler.resnet18.engines.base import Pixels
 from marserve.handler.resnet18.engines.openvino_engine import GRAPH_FILE
 from marserve.handler.resnet18.errors import ConfigurationError
-from marserve.handler.resnet18.labels import read_labels
+from marserve.handler.resnet18.labels import Label
 from marserve.terminal import Report
 
 if TYPE_CHECKING:
@@ -55,13 +55,15 @@ class AccuracyError(MarserveError):
     """int8 changes too many answers; nothing was written."""
 
 
-def find_calibration(options: BuildOptions, precision: str, report: Report) -> list[CalibrationPicture] | None:
+def find_calibration(
+    options: BuildOptions, precision: str, labels: list[Label], report: Report
+) -> list[CalibrationPicture] | None:
     """The pictures of ``--calibration``, None where it was not given; ConfigurationError where nobody needs them."""
     if options.calibration is None:
         return None
     if precision != "int8":
         raise ConfigurationError(f"--calibration goes with --precision int8; the precision is {precision}.")
-    return calibration_pictures(options.calibration, read_labels(options.labels), report)
+    return calibration_pictures(options.calibration, labels, report)
 
 
 def quantization_inputs(files: list[CalibrationPicture] | None, current: Description | None) -> dict[str, str]:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import yaml
 
+from marserve.archive.labels.read import IMAGENET
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.errors import ConfigurationError
-from marserve.handler.resnet18.labels import read_labels
 from marserve.handler.resnet18.settings import parse_model_config
 from marserve.paths import CONFIG, MODEL_STORE
 
@@ -37,7 +37,8 @@ class BuildOptions:
     architecture: str = "resnet18"
     #: A weights file, ``untrained``, or None to look for the official weights.
     weights: str | None = None
-    labels: Path = CONFIG / "index_to_name.json"
+    #: A file or training folder of class names.
+    labels: Path = IMAGENET
     #: None: as in model-config.yaml.
     precision: str | None = None
     #: Folder of pictures that int8 is fitted to and judged by; None where the archive at hand was built with them.
@@ -117,10 +118,3 @@ def read_model_config(options: BuildOptions) -> bytes:
         raise ConfigurationError(f"{options.model_config.name} is not valid YAML: {exc}") from exc
     parse_model_config(content)
     return text.encode()
-
-
-def canonical_labels(file: Path) -> bytes:
-    """The labels in the form that TorchServe's own handlers read as well: {"0": ["n01440764", "tench"], ...}."""
-    labels = read_labels(file)
-    content = {str(i): label.name if label.wnid is None else [label.wnid, label.name] for i, label in enumerate(labels)}
-    return json.dumps(content, ensure_ascii=False, indent=0).encode()

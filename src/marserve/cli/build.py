@@ -20,6 +20,8 @@ EPILOG = """examples:
       ResNet18 with the official ImageNet weights: model_store/resnet18.mar
   marserve build --weights finetuned.pth --labels names.txt --model-name flowers --version 2.0
       your own fine-tuned ResNet18; names.txt has one class name a line
+  marserve build --weights finetuned.pth --labels data/train --model-name flowers
+      the class names are those of the training folder's subfolders, as torchvision's ImageFolder numbers them
   marserve build --arch resnet50 --model-name resnet50 --precision f32
       another architecture of torchvision's
   marserve build --precision int8 --calibration photographs
