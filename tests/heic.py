@@ -1,7 +1,7 @@
 """HEIC files put together box by box (ISO/IEC 23008-12), so that each case has what it needs and nothing else.
 
 The coded picture is four fields of 32 x 32 pixels, red and green above blue and yellow. libheif 1.15's
-``heif-enc -q 80`` and, for the other kinds, libheif 1.23 wrote it once: nothing in the tests can encode HEVC.
+``heif-enc -q 80`` and, for the other kinds, pillow-heif 1.8.1 wrote it once, so that the tests need no encoder.
 """
 
 from __future__ import annotations

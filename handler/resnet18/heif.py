@@ -18,10 +18,12 @@ from PIL import Image
 
 from .errors import InvalidImage, UnsupportedImage
 
-#: Modules with one interface, the preferred one first, each with its distribution and the first version of that which
-#: carries libheif 1.23.4: with older ones, every pi-heif among them, a picture can run code. The extra ``heif`` is the
-#: second, which has no GPL parts; whoever installs the first has chosen it.
-DECODERS = {"pillow_heif": ("pillow-heif", (1, 7)), "pi_heif": ("pi-heif-decoder", (1, 7))}
+#: Modules with one interface, the preferred one first, and their distributions. The second is the first without GPL
+#: parts; it is no extra because its newest version, 1.7.0.post4, is too old.
+DECODERS = {"pillow_heif": "pillow-heif", "pi_heif": "pi-heif-decoder"}
+#: The first version of both with libheif 1.23.6. Before, a file whose two notes of its bit depth differ was written
+#: beyond the end of memory, and with libheif before 1.23.4, every pi-heif's, pictures can run code.
+OLDEST_DECODER = (1, 8, 1)
 HOW_TO_GET_IT = 'pip install "marserve[heif]", or in a clone ./scripts/marserve setup heif, then start it again'
 
 #: Names in the file type box: of pictures in HEVC, of HEIF whatever its coding, and of AV1.
@@ -65,12 +67,12 @@ def find_decoder() -> str | None:
     """The module that decodes HEIC pictures, which is not imported."""
     from importlib import metadata  # not before it is needed: 10 ms
 
-    for module, (distribution, oldest) in DECODERS.items():
+    for module, distribution in DECODERS.items():
         try:
             version = metadata.version(distribution)
         except metadata.PackageNotFoundError:
             continue
-        if tuple(map(int, re.findall(r"\d+", version)[:2])) >= oldest:
+        if tuple(map(int, re.findall(r"\d+", version)[:3])) >= OLDEST_DECODER:
             return module
     return None
 

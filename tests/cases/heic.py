@@ -15,6 +15,7 @@ from tests.heic import (
     MIRROR_COLUMNS,
     ROTATE_LEFT,
     TEN_BITS,
+    Coded,
     Item,
     auxiliary,
     box,
@@ -57,6 +58,8 @@ def _claims(width: int, height: int) -> Item:
 
 
 GREY_FIELDS = (_grey(*RED), _grey(*GREEN), _grey(*BLUE), _grey(*YELLOW))
+#: Grey of 8 bits, of which the decoder's configuration (byte 17) says that it has 11.
+CLAIMS_ELEVEN_BITS = Coded(GREY.configuration[:17] + b"\xab" + GREY.configuration[18:], GREY.data)
 READABLE = (
     Readable("plain", PLAIN),
     Readable("ten bits", heic([picture(TEN_BITS)], brands=[b"heix", b"mif1"])),
@@ -100,6 +103,8 @@ REFUSED = (
     Refused("two of what may be there once", PLAIN + PLAIN[PLAIN.index(b"meta") - 4 :], InvalidImage, "cannot be read"),
     Refused("an endless list", heic([picture()] + [exif(1)] * 2100), InvalidImage, "cannot be read"),
     Refused("another size than it says", heic([_claims(32, 32)]), InvalidImage, "cannot be decoded"),
+    # Written beyond the end of memory by pi-heif-decoder 1.7.0.post4.
+    Refused("another bit depth than it says", heic([picture(CLAIMS_ELEVEN_BITS)]), InvalidImage, "cannot be decoded"),
     Refused("a film", box(b"ftyp", b"msf1", bytes(4), b"hevc") + box(b"moov", bytes(100)), UnsupportedImage, "video"),
     Refused(
         "other coding", heic([picture(), Item(b"unci", bytes(9), [ispe()])]), UnsupportedImage, "export it as JPEG"

@@ -39,7 +39,7 @@ INCLUDED: dict[str, Sequence[str]] = {
     "dev": ("client", "serve", "heif", "int8", "bench"),
 }
 #: A module that shows whether an extra is installed where there is no clone.
-MODULE_OF = {"client": "requests", "serve": "openvino", "heif": "pi_heif", "int8": "nncf"}
+MODULE_OF = {"client": "requests", "serve": "openvino", "heif": "pillow_heif", "int8": "nncf"}
 
 
 def ensure(group: str) -> Path:

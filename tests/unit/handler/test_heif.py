@@ -141,10 +141,11 @@ def test_without_a_decoder_the_refusal_says_how_to_get_it(
     [
         ({}, None),
         ({"pi-heif": "1.4.0"}, None),
-        ({"pi-heif-decoder": "1.6.9"}, None),
-        ({"pi-heif-decoder": "1.7.0.post4"}, "pi_heif"),
-        ({"pillow-heif": "1.6.0", "pi-heif-decoder": "1.10.0"}, "pi_heif"),
-        ({"pillow-heif": "2.0", "pi-heif-decoder": "1.7.0"}, "pillow_heif"),
+        ({"pi-heif-decoder": "1.7.0.post4"}, None),
+        ({"pillow-heif": "1.8.0"}, None),
+        ({"pillow-heif": "1.8.1"}, "pillow_heif"),
+        ({"pillow-heif": "1.8.0", "pi-heif-decoder": "1.8.1.post1"}, "pi_heif"),
+        ({"pillow-heif": "2.0", "pi-heif-decoder": "1.10.0"}, "pillow_heif"),
     ],
 )
 def test_a_decoder_with_known_holes_is_not_used(
