@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from . import deferred_torch
 from .answers import ClassActivationMaps, describe_predictions
 from .description import Description
+from .encodings import Encoded
 from .engines.base import FeatureMap, Pixels
 from .engines.factory import create_engine
 from .errors import NotExplainable, RequestError
@@ -29,7 +30,7 @@ from .images import DecodedImage, ImageDecoder, ImageLimits
 from .labels import LABELS_FILE, check_label_count, read_labels
 from .metrics import BatchMetrics
 from .occupancy import Occupancy
-from .requests import Encoded, PictureRequest, parse_request
+from .requests import PictureRequest, parse_request
 from .resizing import CropRegion
 from .settings import parse_model_config, with_server_limits
 
@@ -147,6 +148,7 @@ class ClassificationHandler:
     def _parse(self, fields: dict[str, Any], raw_headers: dict[str, Any]) -> Item:
         # TorchServe mixes the parts' own headers in, as dicts; and HTTP header names come in any case.
         headers = {name.lower(): value for name, value in raw_headers.items() if isinstance(value, str)}
+        types = {name: kind["content-type"] for name, kind in raw_headers.items() if isinstance(kind, dict)}
         # Only the management API's request has neither a body nor a type for one: no header alone gets the description.
         if not fields and headers.get("describe") == "True" and "content-type" not in headers:
             return None
@@ -154,6 +156,7 @@ class ClassificationHandler:
             return parse_request(
                 fields,
                 headers,
+                {name: media_type for name, media_type in types.items() if media_type},
                 default_top_k=self._settings.default_top_k,
                 max_images=self._settings.max_images_per_request,
             )

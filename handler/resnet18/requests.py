@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+from .encodings import (
+    Encoded,
+    begins_like_json,
+    begins_like_picture,
+    begins_like_text,
+    decode_base64,
+    from_text,
+    read_json,
+)
 from .errors import InvalidParameter, InvalidRequest, RequestError
-
-Encoded = bytes | bytearray
 
 #: The largest ``top_k``: the number of ImageNet's classes.
 MAX_TOP_K = 1000
@@ -20,6 +27,10 @@ EXPLAIN_HEADER = "explain"
 BODY = "body"
 FORM_URLENCODED = "application/x-www-form-urlencoded"
 JSON = "application/json"
+
+#: Where JSON has a picture: our name, that of TorchServe's and KServe's own examples, and TensorFlow Serving's two.
+PICTURE_KEYS = ("image", "data", "b64", "image_bytes")
+INSTANCES = "instances"
 
 HOW_TO_SEND = (
     "send the picture as the request body with its Content-Type (curl -T cat.jpg), as a multipart file "
@@ -39,74 +50,138 @@ class PictureRequest:
     explain: bool = False
 
 
+class Part(NamedTuple):
+    """One field of a form."""
+
+    name: str
+    content: Encoded
+    #: None: it is no file. Empty: the file input of a page, in which nothing was chosen.
+    file_name: str | None = None
+    content_type: str = ""
+
+
+#: What tells a picture's field from others where its bytes do not, surest first.
+PICTURE_NAMES: tuple[Callable[[Part], bool], ...] = (
+    lambda part: part.content_type.startswith("image/"),
+    lambda part: part.content_type == "application/octet-stream",
+    lambda part: part.name.lower() in {"file", "image", "picture", "photo", "img", "upload", "data", BODY},
+)
+
+
 def parse_request(
-    fields: Mapping[str, object], headers: Mapping[str, str], *, default_top_k: int, max_images: int
+    fields: Mapping[str, object],
+    headers: Mapping[str, str],
+    field_types: Mapping[str, str] | None = None,
+    *,
+    default_top_k: int,
+    max_images: int,
 ) -> PictureRequest:
     """Read one request.
 
     ``fields`` is TorchServe's dict: ``body`` for a raw or JSON body, else one entry for each multipart part.
-    ``headers`` have lower-case names. Raises InvalidRequest or InvalidParameter.
+    ``headers`` have lower-case names; ``field_types`` are the media types of those parts that are files.
+    Raises InvalidRequest or InvalidParameter.
     """
     top_k = _read_top_k(headers.get(TOP_K_HEADER, default_top_k))
-    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type == FORM_URLENCODED:
-        raise InvalidRequest(f"The body was sent as {FORM_URLENCODED}, in which a picture is lost: {HOW_TO_SEND}.")
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     body = fields.get(BODY)
-    if BODY not in fields or content_type.startswith("multipart/"):
-        request = _parse_form(fields, top_k)
-    elif content_type == JSON or isinstance(body, dict | list):
-        request = _parse_json(body, top_k, max_images)
+    if media_type == FORM_URLENCODED:
+        request = parse_urlencoded(_parts(fields, {}), top_k)
+    elif BODY not in fields or media_type.startswith("multipart/"):
+        request = parse_form(_parts(fields, field_types or {}), top_k)
+    elif isinstance(body, bytes | bytearray) or (isinstance(body, str) and media_type != JSON):
+        # TorchServe hands over JSON as it came where it has another type, or could not be decoded.
+        request = parse_body(_as_bytes(body), top_k, max_images, declared_json=is_json(media_type))
     else:
-        request = PictureRequest([_as_bytes(body)], top_k)
+        request = parse_json(body, top_k, max_images)
     return replace(request, explain=headers.get(EXPLAIN_HEADER) == "True")
 
 
-def _parse_form(fields: Mapping[str, object], top_k: int) -> PictureRequest:
-    parts = dict(fields)
-    if TOP_K_FIELD in parts:
-        top_k = _read_top_k(parts.pop(TOP_K_FIELD))
-    if len(parts) != 1:
-        found = "no picture" if not parts else f"{len(parts)} fields besides {TOP_K_FIELD}"
-        raise InvalidRequest(f"The form has {found} where one picture is expected: {HOW_TO_SEND}.")
-    return PictureRequest([_as_bytes(*parts.values())], top_k)
+def is_json(media_type: str) -> bool:
+    return media_type.endswith(("/json", "+json"))
 
 
-def _parse_json(body: object, top_k: int, max_images: int) -> PictureRequest:
-    if not isinstance(body, dict):  # TorchServe hands over bytes where it could not decode the JSON
+def parse_body(data: Encoded, top_k: int, max_images: int, *, declared_json: bool) -> PictureRequest:
+    """A body that is no form: by its bytes a picture, JSON, or a picture as text. Raises as ``parse_request`` does."""
+    if begins_like_json(data, declared=declared_json):
+        return parse_json(read_json(data), top_k, max_images)
+    return PictureRequest([from_text(data, "The body")], top_k)
+
+
+def parse_json(content: object, top_k: int, max_images: int) -> PictureRequest:
+    if isinstance(content, str):
+        return PictureRequest([decode_base64(content, "The JSON's string")], top_k)
+    if not isinstance(content, dict):
         raise InvalidRequest(
-            'The JSON cannot be read: send {"image": "<base64>"} or {"instances": [{"b64": "<base64>"}]}.'
+            'The JSON cannot be read as a request: send {"image": "<base64>"} or {"instances": [{"b64": "<base64>"}]}.'
         )
-    unknown = body.keys() - {"image", "instances", TOP_K_FIELD}
-    if unknown or ("image" in body) == ("instances" in body):
+    keys = content.keys() - {TOP_K_FIELD}
+    if len(keys) != 1 or not keys <= {*PICTURE_KEYS, INSTANCES}:
         raise InvalidRequest('The JSON must have either "image" or "instances", optionally "top_k", and nothing else.')
-    if TOP_K_FIELD in body:
-        top_k = _read_top_k(body[TOP_K_FIELD])
-    if "image" in body:
-        return PictureRequest([_decode_base64(body["image"], '"image"')], top_k)
-    instances = body["instances"]
+    if TOP_K_FIELD in content:
+        top_k = _read_top_k(content[TOP_K_FIELD])
+    (key,) = keys
+    if key != INSTANCES:
+        return PictureRequest([_read_picture(content[key], f'"{key}"')], top_k)
+    instances = content[INSTANCES]
     if not isinstance(instances, list) or not 1 <= len(instances) <= max_images:
         raise InvalidRequest(f'"instances" must be a list of 1 to {max_images} objects such as {{"b64": "<base64>"}}.')
     return PictureRequest([_read_instance(instance, i) for i, instance in enumerate(instances)], top_k, is_list=True)
 
 
 def _read_instance(instance: object, index: int) -> Encoded | RequestError:
-    where = f'"b64" of instance {index}'
+    values = [instance[key] for key in PICTURE_KEYS if key in instance] if isinstance(instance, dict) else []
     try:
-        return _decode_base64(instance.get("b64") if isinstance(instance, dict) else None, where)
+        return _read_picture(values[0] if len(values) == 1 else instance, f"The picture of instance {index}")
     except RequestError as error:
         return error
 
 
-def _decode_base64(text: object, where: str) -> bytes:
+def _read_picture(value: object, where: str) -> Encoded:
+    """A picture's value in JSON: base64, or, as TensorFlow Serving has it, an object around that."""
+    text = value["b64"] if isinstance(value, dict) and value.keys() == {"b64"} else value
     if not isinstance(text, str):
         raise InvalidRequest(f"{where} must be a string: the picture in base64.")
-    if text.startswith("data:"):
-        text = text.partition(",")[2]
-    try:
-        # Command-line tools wrap base64 into lines, which strict decoding refuses.
-        return base64.b64decode("".join(text.split()), validate=True)
-    except ValueError as exc:
-        raise InvalidRequest(f"{where} is not valid base64: encode the picture file's bytes in base64.") from exc
+    return decode_base64(text, where)
+
+
+def parse_form(parts: Iterable[Part], top_k: int) -> PictureRequest:
+    """The one picture among ``parts``, and ``top_k`` unless one of them is that. Raises as ``parse_request`` does."""
+    candidates = []
+    for part in parts:
+        if part.name == TOP_K_FIELD and part.file_name is None:
+            top_k = _read_top_k(part.content)
+        else:
+            candidates.append(part)
+    return PictureRequest([from_text(_choose(candidates).content, "The form's field")], top_k)
+
+
+def parse_urlencoded(parts: Sequence[Part], top_k: int) -> PictureRequest:
+    """As ``parse_form``, where only text comes through: a picture in base64 or as a data URL."""
+    # The plus signs of base64 become spaces, unless the caller has encoded them.
+    parts = [part._replace(content=part.content.replace(b" ", b"+")) for part in parts]
+    if not any(begins_like_text(part.content) for part in parts):
+        raise InvalidRequest(f"The body was sent as {FORM_URLENCODED}, in which a picture is lost: {HOW_TO_SEND}.")
+    return parse_form(parts, top_k)
+
+
+def _choose(parts: Sequence[Part]) -> Part:
+    """The part with the picture: known by its bytes, else the only file, else by what it is called."""
+    known = [part for part in parts if begins_like_picture(part.content) or begins_like_text(part.content)]
+    pool = known or parts
+    pool = [part for part in pool if part.file_name is not None] or pool
+    pool = [part for part in pool if part.file_name != "" or part.content]
+    if not known:
+        named = [[part for part in pool if is_called_picture(part)] for is_called_picture in PICTURE_NAMES]
+        known = next(filter(None, named), [])
+        pool = known or pool
+    if len(pool) == 1:
+        return pool[0]
+    found = "no picture"
+    if pool:
+        found = f"{len(pool)} fields besides {TOP_K_FIELD}"
+        found += " that may be the picture" if known else ", and none is known as a picture"
+    raise InvalidRequest(f"The form has {found}: {HOW_TO_SEND}.")
 
 
 def _read_top_k(value: object) -> int:
@@ -120,10 +195,22 @@ def _read_top_k(value: object) -> int:
     return value
 
 
+def _parts(fields: Mapping[str, object], types: Mapping[str, str]) -> list[Part]:
+    """TorchServe's fields. It keeps no file names, but only files have a type; JSON among them it has decoded."""
+    parts = [
+        Part(name, _as_bytes(value), "a file" if name in types else None, types.get(name, ""))
+        for name, value in fields.items()
+        if not isinstance(value, dict | list)
+    ]
+    if fields and not parts:
+        raise InvalidRequest(f"The picture was sent as JSON inside a form: {HOW_TO_SEND}.")
+    return parts
+
+
 def _as_bytes(value: object) -> Encoded:
     """Undo TorchServe's decoding of ``text/*``: the bytes are judged by what they are, not by what they are called."""
     if isinstance(value, str):
         return value.encode("utf-8")
     if isinstance(value, bytes | bytearray):
         return value
-    raise InvalidRequest(f"The picture was sent as JSON inside a form: {HOW_TO_SEND}.")
+    raise InvalidRequest(f"The form has no picture: {HOW_TO_SEND}.")
