@@ -29,8 +29,6 @@ from marserve.torchserve.models import model_path, parse_version
 from marserve.web.settings import WebSettings
 
 LOG4J_CONFIG = "-Dlog4j.configurationFile="
-#: Bytes of a request besides its picture: JSON around base64, a form's boundaries and small fields.
-OVERHEAD_BYTES = 500_000
 #: Megabytes of Java's heap besides the pictures that the web service lets in at once.
 OWN_HEAP_MB = 1000
 #: Of the machine's memory, what Java's heap may take at most: the workers need the rest.
@@ -59,7 +57,7 @@ def read_configuration(web: WebSettings, memory_bytes: int) -> dict[str, str | i
     return {
         **configured,
         # Base64 in JSON is the longest form of a picture.
-        "max_request_size": max(int(configured["max_request_size"]), web.max_image_bytes * 4 // 3 + OVERHEAD_BYTES),
+        "max_request_size": max(int(configured["max_request_size"]), web.picture_body_bytes),
         "vmargs": " ".join(heap if argument.startswith("-Xmx") else argument for argument in arguments),
     }
 

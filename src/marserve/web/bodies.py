@@ -1,78 +1,160 @@
-"""The picture in a request: a multipart form's file, or the body itself; read within limits of bytes and of time."""
+"""The picture in a request: a form's, JSON's, or the body itself; read within limits of bytes and of time."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterator
 
 import anyio
-from multipart import (  # type: ignore[import-untyped]
-    MultipartError,
-    MultipartSegment,
-    PushMultipartParser,
-    parse_options_header,
-)
+from multipart import MultipartError, MultipartSegment, PushMultipartParser  # type: ignore[import-untyped]
 from starlette.requests import Request
 
-from marserve.handler.resnet18.errors import ImageTooLarge, InvalidImage, InvalidRequest, UnsupportedImage
+from marserve.handler.resnet18.encodings import (
+    begins_like_json,
+    begins_like_picture,
+    decode_percent,
+    decode_transfer,
+    read_json,
+)
+from marserve.handler.resnet18.errors import ImageTooLarge, InvalidImage, InvalidRequest, RequestError
+from marserve.handler.resnet18.requests import (
+    FORM_URLENCODED,
+    HOW_TO_SEND,
+    INSTANCES,
+    Part,
+    PictureRequest,
+    is_json,
+    parse_body,
+    parse_form,
+    parse_json,
+    parse_urlencoded,
+)
 from marserve.web.errors import UnsupportedEncoding, UploadTimeout
 from marserve.web.settings import WebSettings
 
-#: Bytes of a form besides its picture: boundaries, part headers, small fields.
-FORM_OVERHEAD_BYTES = 65_536
-MAX_FORM_PARTS = 16
+#: More than any page has.
+MAX_FORM_PARTS = 1000
+#: Some clients describe a part at length.
+MAX_PART_HEADERS = 32
 
-HOW_TO_SEND = "send the picture as a multipart file (curl -F file=@cat.jpg) or as the request body (curl -T cat.jpg)"
+BOUNDARY = re.compile(r'(?i);\s*boundary\s*=\s*(?:"([^"]*)"|([^;]*))')
+#: How a form begins. Its type may say something else, or name no boundary: people set that header by hand.
+FORM_BEGINS = re.compile(rb"(?i)\s*--([^\r\n]{1,200})\r?\nContent-Disposition: *form-data")
+#: Such as filename*=UTF-8''%e7%8c%ab.jpg, and names without quotes, which the parser passes over.
+FILE_NAME = re.compile(r"(?i);\s*filename(?:\*\d+)?\*?\s*=")
 
 
-async def read_picture(request: Request, settings: WebSettings) -> bytes:
-    """The bytes of the one picture in ``request``; what they are is for the handler to judge.
+async def read_picture(request: Request, settings: WebSettings, top_k: int) -> tuple[bytes, int]:
+    """The one picture in ``request``, in any form, and how many classes are wanted: ``top_k``, unless a form or JSON
+    says another number. What the bytes are is for the handler to judge.
 
-    Raises InvalidRequest, InvalidImage, or an error of ``stream_body``.
+    Raises InvalidRequest, InvalidParameter, InvalidImage, or an error of ``stream_body``.
     """
-    media_type, options = parse_options_header(request.headers.get("content-type", ""))
-    if media_type == "application/x-www-form-urlencoded":
-        raise InvalidRequest(f"The body was sent as {media_type}, in which a picture is lost: {HOW_TO_SEND}.")
-    is_form = media_type == "multipart/form-data"
+    content_type = request.headers.get("content-type", "")
+    media_type = content_type.partition(";")[0].strip().lower()
+    limit = f"The picture has more than {settings.max_image_bytes} bytes: send a smaller one."
     chunks = stream_body(
         request,
-        max_bytes=settings.max_image_bytes + (FORM_OVERHEAD_BYTES if is_form else 0),
+        max_bytes=settings.max_image_bytes if media_type.startswith("image/") else settings.picture_body_bytes,
         deadline_s=settings.upload_deadline_s,
-        limit=f"The picture has more than {settings.max_image_bytes} bytes: send a smaller one.",
+        limit=limit,
     )
-    if not is_form:
-        picture = b"".join([chunk async for chunk in chunks])
-        if not picture:
-            raise InvalidRequest(f"There is no picture: {HOW_TO_SEND}.")
-        if media_type == "application/json" and picture.lstrip()[:1] in (b"{", b"["):
-            raise UnsupportedImage(f"JSON is taken at /v2/models/{{model}}/infer; here {HOW_TO_SEND}.")
-        return picture
-    return await _read_form(chunks, options.get("boundary", ""))
-
-
-async def _read_form(chunks: AsyncIterator[bytes], boundary: str) -> bytes:
-    """The one file, whatever its field is called; a lone field without a file name counts as one."""
-    parts: list[tuple[str | None, list[bytes]]] = []  # file name and content
-    try:
-        parser = PushMultipartParser(boundary, max_segment_count=MAX_FORM_PARTS)
-        async for chunk in chunks:
-            for event in parser.parse(chunk):
-                if isinstance(event, MultipartSegment):
-                    parts.append((event.filename, []))
-                elif event:
-                    parts[-1][1].append(event)
-        parser.close()
-    except MultipartError as exc:
-        raise InvalidRequest(f"The form cannot be read ({exc}): {HOW_TO_SEND}.") from exc
-    files = [part for part in parts if part[0] is not None] or (parts if len(parts) == 1 else [])
-    # A browser sends an empty name and no content for a file input in which nothing was chosen.
-    pictures = [content for name, content in files if name != "" or content]
-    if len(pictures) != 1:
-        found = "no picture" if not pictures else f"{len(pictures)} files where one is expected"
-        raise InvalidRequest(f"The form has {found}: {HOW_TO_SEND}.")
-    picture = b"".join(pictures[0])
+    body = b"".join([chunk async for chunk in chunks])
+    if not body:
+        raise InvalidRequest(f"There is no picture: {HOW_TO_SEND}.")
+    found = _parse(body, content_type, media_type, top_k)
+    picture = found.pictures[0]
+    if isinstance(picture, RequestError):
+        raise picture
     if not picture:
         raise InvalidImage("The picture is empty: it has no bytes.")
-    return picture
+    if len(picture) > settings.max_image_bytes:
+        raise ImageTooLarge(limit)
+    return bytes(picture), found.top_k
+
+
+def _parse(body: bytes, content_type: str, media_type: str, top_k: int) -> PictureRequest:
+    begins = FORM_BEGINS.match(body)
+    if begins or media_type.startswith("multipart/"):
+        named = BOUNDARY.search(content_type)
+        boundary = (named[1] or named[2] or "").strip().encode("latin-1") if named else b""
+        if begins and (not boundary or b"--" + boundary not in body):
+            boundary = begins[1]
+        return parse_form(_split_form(body, boundary), top_k)
+    declared_json = is_json(media_type)
+    if begins_like_json(body, declared=declared_json):
+        return parse_json(_of_one_picture(read_json(body)), top_k, max_images=1)
+    # curl's --data-binary sends a file as it is, but -d without zero bytes and line ends.
+    if media_type == FORM_URLENCODED and not (begins_like_picture(body) and b"\0" in body):
+        fields = [field.partition(b"=") for field in body.split(b"&", MAX_FORM_PARTS)]
+        parts = [Part(decode_percent(name).decode("latin-1"), decode_percent(value)) for name, _, value in fields]
+        return parse_urlencoded(parts, top_k)
+    return parse_body(body, top_k, max_images=1, declared_json=declared_json)
+
+
+def _of_one_picture(content: object) -> object:
+    """``content``, unless another address answers such JSON. Raises InvalidRequest."""
+    if isinstance(content, dict) and "inputs" in content:
+        raise InvalidRequest('"inputs" are of the Open Inference Protocol: send this to /v2/models/{model}/infer.')
+    instances = content.get(INSTANCES, [None]) if isinstance(content, dict) else [None]
+    if not isinstance(instances, list) or len(instances) != 1:
+        found = f"has {len(instances)}" if isinstance(instances, list) else "is none"
+        raise InvalidRequest(
+            f'"instances" must be a list of one picture here, and {found}: send each by itself, or all of them as one '
+            "tensor to /v2/models/{model}/infer."
+        )
+    return content
+
+
+def _split_form(body: bytes, boundary: bytes) -> Iterator[Part]:
+    """Raises InvalidRequest where ``body`` is not, to its end, a form with this ``boundary``."""
+    if not boundary.strip():
+        raise InvalidRequest("The form's Content-Type names no boundary: leave that header to your client.")
+    if body.startswith(b"--" + boundary + b"\n"):
+        body = _with_crlf(body, b"--" + boundary)
+    parser = PushMultipartParser(
+        boundary,
+        max_header_count=MAX_PART_HEADERS,
+        header_charset="latin-1",  # takes any bytes: file names come in the encoding of the caller's system
+    )
+    segment: MultipartSegment | None = None
+    content = b""
+    count = 0
+    try:
+        for event in parser.parse(body):
+            if isinstance(event, MultipartSegment):
+                segment, content = event, b""
+                count += 1
+                if count > MAX_FORM_PARTS:
+                    raise InvalidRequest(f"The form has more than {MAX_FORM_PARTS} fields: send fewer.")
+            elif event:
+                content = event  # all of it, since all of the body is here
+            else:
+                yield _read_part(segment, content)
+    except MultipartError as exc:
+        raise InvalidRequest(f"The form cannot be read ({exc}): {HOW_TO_SEND}.") from exc
+    try:
+        parser.close()
+    except MultipartError as exc:
+        found = "ends before its last boundary, so it was cut off" if segment else "lacks its Content-Type's boundary"
+        raise InvalidRequest(f"The form {found}: send it again, or the picture alone as the body.") from exc
+
+
+def _read_part(segment: MultipartSegment, content: bytes) -> Part:
+    file_name = segment.filename
+    if file_name is None and FILE_NAME.search(segment.header("Content-Disposition")):
+        file_name = "a file"
+    encoding = segment.header("Content-Transfer-Encoding", "")
+    return Part(segment.name, decode_transfer(content, encoding), file_name, segment.content_type or "")
+
+
+def _with_crlf(form: bytes, delimiter: bytes) -> bytes:
+    """``form``, whose lines end in LF alone, as scripts write them, with those line ends that the standard wants."""
+    parts = []
+    for part in (b"\n" + form).split(b"\n" + delimiter, MAX_FORM_PARTS + 1):
+        head, blank, content = part.partition(b"\n\n")
+        parts.append(head.replace(b"\n", b"\r\n") + blank.replace(b"\n", b"\r\n") + content)
+    return (b"\r\n" + delimiter).join(parts)
 
 
 async def stream_body(request: Request, *, max_bytes: int, deadline_s: float, limit: str) -> AsyncIterator[bytes]:

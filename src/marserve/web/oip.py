@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from marserve.handler.resnet18.encodings import decode_base64, from_text, read_json
 from marserve.handler.resnet18.errors import InvalidParameter, InvalidRequest
 from marserve.handler.resnet18.requests import MAX_TOP_K
 from marserve.web.schemas import HandlerAnswer
@@ -53,10 +53,7 @@ def parse_inference_request(body: bytes, header_length: str | None) -> Inference
         if not header_length.isdecimal() or int(header_length) > len(body):
             raise InvalidRequest("Inference-Header-Content-Length must be the length of the JSON before the tensors.")
         length = int(header_length)
-    try:
-        content = json.loads(body[:length])
-    except ValueError as exc:
-        raise InvalidRequest("The request's JSON cannot be read.") from exc
+    content = read_json(body[:length])
     if not isinstance(content, dict):
         raise InvalidRequest("The request must be a JSON object.")
     parameters = _object(content, "parameters")
@@ -101,12 +98,7 @@ def _decode(data: object, count: int) -> list[bytes]:
     elements = [element[0] if isinstance(element, list) and len(element) == 1 else element for element in elements]
     if len(elements) != count or not all(isinstance(element, str) for element in elements):
         raise InvalidRequest(f'"data" must be a list of {count} strings: each a picture in base64.')
-    try:
-        return [base64.b64decode(element, validate=True) for element in elements]
-    except ValueError as exc:
-        raise InvalidRequest(
-            'An element of "data" is not valid base64; or send the pictures as a binary tensor.'
-        ) from exc
+    return [bytes(decode_base64(element, f'Element {index} of "data"')) for index, element in enumerate(elements)]
 
 
 def _read_outputs(outputs: object, *, is_binary: bool) -> list[RequestedTensor]:
@@ -215,7 +207,7 @@ def _split_bytes_tensor(data: memoryview, count: int) -> list[bytes]:
         offset += LENGTH.size
         if offset + length > len(data):
             raise InvalidRequest("An element of the binary tensor is longer than the tensor: check binary_data_size.")
-        elements.append(bytes(data[offset : offset + length]))
+        elements.append(bytes(from_text(bytes(data[offset : offset + length]), "An element of the binary tensor")))
         offset += length
     if offset != len(data):
         raise InvalidRequest("The binary tensor goes on after its last element: check its shape and binary_data_size.")

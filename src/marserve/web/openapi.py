@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 from typing import Any
 
@@ -14,6 +15,7 @@ from marserve.handler.resnet18.errors import (
     RequestError,
     UnsupportedImage,
 )
+from marserve.handler.resnet18.requests import MAX_TOP_K
 from marserve.web.errors import (
     ApiKeyRequired,
     DeadlineExceeded,
@@ -25,6 +27,7 @@ from marserve.web.errors import (
     UnknownModel,
     UploadTimeout,
 )
+from marserve.web.readiness import PROBE_PICTURE
 from marserve.web.schemas import ErrorAnswer
 
 #: ``{base}`` is the address under which the document was fetched, so that its examples can be copied.
@@ -84,13 +87,31 @@ WITH_WORK = {
 }
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
+TOP_K = {"type": "integer", "minimum": 1, "maximum": MAX_TOP_K}
+#: A grey square, in base64 as JSON needs it.
+EXAMPLE_PICTURE = base64.b64encode(PROBE_PICTURE).decode()
 #: The body of /predict, /classify and /explain.
 PICTURE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
             "multipart/form-data": {
-                "schema": {"type": "object", "required": ["file"], "properties": {"file": BINARY["schema"]}}
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": BINARY["schema"], "top_k": TOP_K},
+                }
+            },
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {
+                        "image": {"type": "string", "description": "The picture in base64, or as a data URL."},
+                        "top_k": TOP_K,
+                    },
+                },
+                "example": {"image": EXAMPLE_PICTURE, "top_k": 3},
             },
             "image/jpeg": BINARY,
             "image/png": BINARY,

@@ -16,6 +16,8 @@ from marserve.variables import variable
 MIN_API_KEY_LENGTH = 16
 #: Bytes of a request of the Open Inference Protocol that are taken however small MAX_IMAGE_BYTES is.
 DEFAULT_BODY_BYTES = 32_000_000
+#: Bytes of a request besides its picture: a form's boundaries and other fields, JSON around base64.
+OVERHEAD_BYTES = 500_000
 
 
 class WebSettingsError(MarserveError):
@@ -118,6 +120,13 @@ class WebSettings(BaseModel):
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
     #: What is logged.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @property
+    def picture_body_bytes(self) -> int:
+        """Of a request with one picture of the greatest size, in any form: base64 needs a third more, 1.41 times the
+        bytes with line ends that JSON or a URL has to encode.
+        """
+        return self.max_image_bytes * 3 // 2 + OVERHEAD_BYTES
 
     @property
     def protocol_body_bytes(self) -> int:

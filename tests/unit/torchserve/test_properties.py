@@ -60,7 +60,7 @@ def test_pictures_of_the_default_size_need_what_the_file_has() -> None:
 def test_larger_pictures_fit_into_torchserves_requests_and_heap() -> None:
     web = WebSettings(max_image_bytes=30_000_000, max_in_flight=200)
     limits = read_configuration(web, memory_bytes=16 * 10**9)
-    assert limits["max_request_size"] == 40_500_000
+    assert limits["max_request_size"] == 45_500_000
     assert "-Xmx7000m" in str(limits["vmargs"]).split()
 
 

@@ -84,7 +84,7 @@ async def test_a_wrong_method_is_answered_with_the_right_one(service: Service, p
 
 
 @pytest.mark.parametrize("path", ["/predict", "/classify", "/explain"])
-async def test_json_is_answered_with_where_it_is_taken(service: Service, path: str) -> None:
-    reply = await service.post(path, b' {"image": "/9j/"}', headers={"Content-Type": "application/json"})
-    check_shape(reply, 415, "UnsupportedImage")
+async def test_json_of_another_protocol_is_answered_with_where_it_is_taken(service: Service, path: str) -> None:
+    reply = await service.post(path, b' {"inputs": []}', headers={"Content-Type": "application/json"})
+    check_shape(reply, 400, "InvalidRequest")
     assert "/v2/models/{model}/infer" in reply.json["message"]

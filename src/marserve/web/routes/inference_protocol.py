@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -24,8 +23,7 @@ from marserve.web.oip import (
     needed_top_k,
     parse_inference_request,
 )
-from marserve.web.openapi import BINARY, COMMON, WITH_MODEL, WITH_WORK, failures
-from marserve.web.readiness import PROBE_PICTURE
+from marserve.web.openapi import BINARY, COMMON, EXAMPLE_PICTURE, WITH_MODEL, WITH_WORK, failures
 from marserve.web.routes import READ, WORK, Services, services_of
 from marserve.web.schemas import HandlerAnswer
 
@@ -37,9 +35,6 @@ PICTURES_AT_ONCE = 8
 
 ModelInPath = Annotated[str, Path(max_length=200, examples=["resnet18"])]
 VersionInPath = Annotated[str, Path(max_length=50, examples=["1.0"])]
-
-#: A grey square, in base64 as JSON needs it.
-EXAMPLE_PICTURE = base64.b64encode(PROBE_PICTURE).decode()
 
 INFERENCE_BODY = {
     "requestBody": {

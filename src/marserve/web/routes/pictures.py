@@ -130,7 +130,7 @@ async def explain(
 async def _classify(request: Request, *, top_k: int, model: str | None, explain: bool = False) -> Classified:
     services = services_of(request)
     with services.admission.admit():
-        picture = await read_picture(request, services.settings)
+        picture, top_k = await read_picture(request, services.settings, top_k)
         classified = await services.classifier.classify(
             picture, top_k=top_k, model=model, explain=explain, request_id=request.state.request_id
         )
