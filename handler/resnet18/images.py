@@ -14,13 +14,14 @@ from typing import Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import AvifImagePlugin, Image
+from PIL import AvifImagePlugin, Image, PngImagePlugin
 
 from .description import Preprocessing
 from .errors import ImageTooLarge, InvalidImage, UnsupportedImage
 from .formats import FORMATS, UNREADABLE, WHAT_TO_SEND, explain_refusal, is_raw
 from .heif import MAX_CODED_SHARE, count_pixels, decode_heif, is_heif, load_decoder
 from .jpeg import load_jpeg
+from .metadata import MAX_TEXT_BYTES, leave_out_metadata
 from .resizing import CropRegion, CropResizer, read_orientation, turn_upright
 
 Encoded = bytes | bytearray | memoryview
@@ -75,6 +76,8 @@ class ImageDecoder:
         # Pillow warns about odd metadata, of which a server can make nothing. Once for the process, because
         # `warnings.catch_warnings` around each picture would not be safe in threads.
         warnings.filterwarnings("ignore", module=r"PIL\.")
+        # Of a PNG with more texts they are left out; Pillow would inflate 64 MB of them first.
+        PngImagePlugin.MAX_TEXT_MEMORY = MAX_TEXT_BYTES
         # The plugin would start one thread for each core and picture; pictures are decoded in parallel already.
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
@@ -98,7 +101,10 @@ class ImageDecoder:
                 image.load()
                 loaded = image
         except UNREADABLE as exc:
-            raise explain_refusal(content) from exc
+            plain = leave_out_metadata(content)
+            if plain is None:
+                raise explain_refusal(content) from exc
+            return self.decode(plain)
         orientation = read_orientation(image)
         picture = to_rgb_or_grey(loaded)
         if self._exact:

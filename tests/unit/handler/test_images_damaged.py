@@ -14,11 +14,32 @@ from numpy.typing import NDArray
 from marserve.handler.resnet18.description import Preprocessing
 from marserve.handler.resnet18.errors import InvalidImage, RequestError
 from marserve.handler.resnet18.images import ImageDecoder, ImageLimits
+from tests.cases.jpegs import in_separate_scans
+from tests.cases.metadata import pictures_with_metadata
 from tests.mutations import mutate
-from tests.unit.handler.pictures import exif, picture, png, png_chunk, samples
+from tests.unit.handler.pictures import encode, exif, picture, png, png_chunk, samples
 
 SAMPLES = samples()
-CONTENTS = {name: sample.content for name, sample in SAMPLES.items()}
+CONTENTS = {name: sample.content for name, sample in SAMPLES.items()} | {
+    # What is read at a second attempt, or in another way.
+    "jpeg without its end": SAMPLES["jpeg"].content[:-2],
+    "jpeg progressive without its end": SAMPLES["jpeg progressive"].content[:-2],
+    "jpeg with restart markers": encode(picture(64, 64), "JPEG", restart_marker_blocks=3),
+    "jpeg in separate scans": in_separate_scans(picture(64, 64)),
+    **{
+        case.name: case.content
+        for case in pictures_with_metadata()
+        if case.name
+        in (
+            "PNG, huge profile before",
+            "PNG, a wrong checksum and transparency",
+            "PNG, a wrong checksum and EXIF before it",
+            "WebP lossless, claims nothing",
+            "WebP with alpha, claims more",
+            "TIFF, its description lies outside",
+        )
+    },
+}
 METADATA = {
     b"eXIf": exif(6)[6:],
     b"tRNS": bytes(6),
