@@ -6,16 +6,16 @@ A picture of any mode that Pillow reads becomes 8-bit RGB or greyscale, transpar
 from __future__ import annotations
 
 import io
-import math
 import re
 import warnings
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, PngImagePlugin
 
+from .depth import Bands, load, narrow
 from .description import Preprocessing
 from .errors import ImageTooLarge, InvalidImage, UnsupportedImage
 from .formats import FORMATS, UNREADABLE, WHAT_TO_SEND, explain_refusal, is_raw
@@ -38,8 +38,6 @@ _RUN_LENGTH_COMPRESSIONS = frozenset({1, 2})
 #: Pillow cannot convert premultiplied alpha but to the same without.
 _PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
 _PALETTE_SIZE = 256
-#: The ranges that pictures of wide or floating-point numbers are stored in; others are stretched.
-_USUAL_MAXIMA = (1, 255, 65535)
 
 
 @dataclass(frozen=True)
@@ -95,10 +93,11 @@ class ImageDecoder:
             image = self._open(content)
             size = image.size  # as stored: a scaled decode changes it
             scaled = None if self._exact else image.draft(None, self._scaled_decode_size)
+            lower: Bands = ()
             if image.format in JPEG_FORMATS:
                 loaded = load_jpeg(image, content, scaled=image.size != size)
             else:
-                image.load()
+                lower = load(image, lambda: self._open(content))
                 loaded = image
         except UNREADABLE as exc:
             plain = leave_out_metadata(content)
@@ -106,7 +105,7 @@ class ImageDecoder:
                 raise explain_refusal(content) from exc
             return self.decode(plain)
         orientation = read_orientation(image)
-        picture = to_rgb_or_grey(loaded)
+        picture = to_rgb_or_grey(narrow(loaded, lower, content))
         if self._exact:
             crop = self._resizer.resize_whole(turn_upright(picture, orientation))
         else:
@@ -163,10 +162,6 @@ def to_rgb_or_grey(image: Image.Image) -> Image.Image:
         del image.info["transparency"]
     if image.mode == "P" and image.palette is None:
         raise InvalidImage("The picture's palette is missing, so its colors are lost: save it again.")
-    if image.mode.startswith("I;16"):
-        return _narrow(image)
-    if image.mode in ("I", "F"):
-        return _scale(image)
     if image.mode in _PREMULTIPLIED:
         image = image.convert(_PREMULTIPLIED[image.mode])
     if image.has_transparency_data:
@@ -175,25 +170,3 @@ def to_rgb_or_grey(image: Image.Image) -> Image.Image:
     if image.mode in ("RGB", "RGBX", "L"):
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
-
-
-def _narrow(image: Image.Image) -> Image.Image:
-    """16-bit greyscale: the upper byte, as Pillow takes it of 16-bit RGB. (Its own conversion clips at 255.)"""
-    grey = np.asarray(image)
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        grey = np.where(grey == transparent, 65535, grey)
-    return Image.fromarray((grey >> 8).astype(np.uint8))
-
-
-def _scale(image: Image.Image) -> Image.Image:
-    """32-bit integers and floating point, which have no fixed range."""
-    low, high = cast("tuple[float, float]", image.getextrema())
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise InvalidImage("The picture holds values that are no numbers: save it with 8 or 16 bits a channel.")
-    usual = next((maximum for maximum in _USUAL_MAXIMA if low >= 0 and high <= maximum), None)
-    if usual is not None:
-        low, high = 0, usual
-    scale = 255 / (high - low) if high > low else 0.0
-    # Half a step, because the conversion to bytes cuts off.
-    return image.convert("F").point(lambda value: value * scale + (0.5 - low * scale)).convert("L")

@@ -15,7 +15,8 @@ from PIL import Image, ImageChops
 SIDE = 64
 #: Where each of the seven passes of an interlaced PNG begins (x, y), and its steps (PNG specification, 8.2).
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-_GREY, _RGB = 0, 2
+#: PNG's color types, by channels.
+_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def png(pixels: NDArray[Any], *, interlaced: bool = False, before: bytes = b"", after: bytes = b"") -> bytes:
-    """Kinds of PNG that Pillow does not write: ``pixels`` are uint8 or uint16, grey or RGB.
+    """Kinds of PNG that Pillow does not write: ``pixels`` are uint8 or uint16, grey or RGB, with alpha or without.
 
     ``before`` and ``after`` are chunks around the pixels.
     """
@@ -62,42 +63,61 @@ def png(pixels: NDArray[Any], *, interlaced: bool = False, before: bytes = b"", 
     stored = pixels.astype(pixels.dtype.newbyteorder(">"))
     passes = [stored[y::down, x::right] for x, y, right, down in _ADAM7] if interlaced else [stored]
     rows = b"".join(b"\0" + row.tobytes() for part in passes for row in part)
-    color_type = _RGB if pixels.ndim == 3 else _GREY
+    color_type = _COLOR_TYPES[pixels.shape[2] if pixels.ndim == 3 else 1]
     header = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, color_type, 0, 0, interlaced)
     chunks = png_chunk(b"IHDR", header) + before + png_chunk(b"IDAT", zlib.compress(rows)) + after
     return b"\x89PNG\r\n\x1a\n" + chunks + png_chunk(b"IEND", b"")
 
 
-def tiff(pixels: NDArray[Any], *, photometric: int = 1, sample_format: int = 1, orientation: int = 1) -> bytes:
-    """An uncompressed TIFF in the byte order of ``pixels``, of kinds that Pillow does not write."""
+def tiff(
+    pixels: NDArray[Any],
+    *,
+    photometric: int = 1,
+    sample_format: int = 1,
+    orientation: int = 1,
+    planar: bool = False,
+    deflate: bool = False,
+    bits: int | None = None,
+    tags: tuple[tuple[int, int], ...] = (),
+) -> bytes:
+    """A TIFF in the byte order of ``pixels``, of kinds that Pillow does not write.
+
+    ``bits`` are those of a sample where ``pixels`` are rows of packed bytes; ``tags`` are further ones, of one SHORT.
+    """
     order = ">" if pixels.dtype.str[0] == ">" else "<"
     height, width = pixels.shape[:2]
+    if bits is not None:
+        width = width * 8 // bits
     samples = pixels.shape[2] if pixels.ndim == 3 else 1
-    entries = 11
-    extra = 8 + 2 + 12 * entries + 4
-    offset = extra + 2 * samples
-    tags = (
-        (256, 4, 1, width),
-        (257, 4, 1, height),
-        # One value fits into the entry, more are stored apart.
-        (258, 3, samples, extra if samples > 2 else 8 * pixels.itemsize),
-        (259, 3, 1, 1),
-        (262, 3, 1, photometric),
-        (273, 4, 1, offset),
-        (274, 3, 1, orientation),
-        (277, 3, 1, samples),
-        (278, 4, 1, height),
-        (279, 4, 1, pixels.nbytes),
-        (339, 3, 1, sample_format),
-    )
-    directory = b"".join(
-        struct.pack(f"{order}HHI", *tag[:3])
-        + (struct.pack(f"{order}Hxx", tag[3]) if tag[1] == 3 and tag[2] == 1 else struct.pack(f"{order}I", tag[3]))
-        for tag in tags
-    )
+    planes = np.moveaxis(pixels, -1, 0) if planar else [pixels]
+    strips = [zlib.compress(plane.tobytes()) if deflate else plane.tobytes() for plane in planes]
+    entries: dict[int, tuple[int, list[int]]] = {
+        256: (4, [width]),
+        257: (4, [height]),
+        258: (3, [bits or 8 * pixels.itemsize] * samples),
+        259: (3, [8 if deflate else 1]),
+        262: (3, [photometric]),
+        273: (4, [0] * len(strips)),
+        274: (3, [orientation]),
+        277: (3, [samples]),
+        278: (4, [height]),
+        279: (4, list(map(len, strips))),
+        284: (3, [2 if planar else 1]),
+        339: (3, [sample_format]),
+    }
+    entries |= {tag: (3, [value]) for tag, value in tags}
+    end = 8 + 2 + 12 * len(entries) + 4
+    start = end + sum(4 * len(values) for _, values in entries.values())
+    entries[273] = (4, [start + sum(map(len, strips[:index])) for index in range(len(strips))])
+    directory, apart = b"", b""
+    for tag, (kind, values) in sorted(entries.items()):
+        packed = struct.pack(f"{order}{len(values)}{'H' if kind == 3 else 'I'}", *values)
+        if len(packed) > 4:  # what does not fit into the entry is stored apart
+            apart, packed = apart + packed, struct.pack(f"{order}I", end + len(apart))
+        directory += struct.pack(f"{order}HHI", tag, kind, len(values)) + packed.ljust(4, b"\0")
     magic = b"MM\0*" if order == ">" else b"II*\0"
-    header = magic + struct.pack(f"{order}IH", 8, entries) + directory + struct.pack(f"{order}I", 0)
-    return header + struct.pack(f"{order}{samples}H", *[8 * pixels.itemsize] * samples) + pixels.tobytes()
+    header = magic + struct.pack(f"{order}IH", 8, len(entries)) + directory + bytes(4)
+    return (header + apart).ljust(start, b"\0") + b"".join(strips)
 
 
 def inverted_ycck_jpeg(image: Image.Image) -> bytes:
