@@ -7,6 +7,7 @@ import io
 import json
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -121,6 +122,21 @@ def test_any_list_of_names_comes_back_from_each_form(form: str, tmp_path: Path) 
         file = tmp_path / f"{number}.{suffix}"
         file.write_bytes(text.encode(source.choice(["utf-8", "utf-8-sig", "utf-16", "utf-32"])))
         assert [label.name for label in read_class_names(file).labels] == names, text
+
+
+def test_damaged_files_are_read_or_refused_and_nothing_else(tmp_path: Path) -> None:
+    source = random.Random(11)  # noqa: S311 - no secret
+    cases = [case for case in CASES.values() if len(case.content) < 3000]
+    for _ in range(1000):
+        content = bytearray(source.choice(cases).content)
+        for _ in range(source.randint(1, 4)):
+            place, other = source.randrange(len(content) + 1), source.choice(cases).content
+            start = source.randrange(len(other) + 1)
+            content[place : place + source.randint(0, 5)] = other[start : start + source.randint(0, 30)]
+        file = tmp_path / source.choice(["a.txt", "a.json", "a.csv", "a.tsv", "a.yaml", "a.jsonl", "names"])
+        file.write_bytes(content)
+        with suppress(ConfigurationError):
+            assert all(label.name for label in read_class_names(file).labels)
 
 
 def test_a_training_folder_gives_its_subfolders_as_torchvision_numbers_them(tmp_path: Path) -> None:

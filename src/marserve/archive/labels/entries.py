@@ -72,8 +72,12 @@ def plain(text: str) -> str:
 
 def shown(value: object) -> str:
     """A name, or what stands in its place, as it can stand in a message."""
-    text = "".join(character if character.isprintable() else "?" for character in str(value))
+    text = printable(str(value))
     return text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]}…"
+
+
+def printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def quoted(names: Iterable[object]) -> str:

@@ -20,15 +20,15 @@ from marserve.archive.labels.entries import (
 )
 
 TABLE_SUFFIXES = {".csv", ".tsv"}
-DELIMITERS = "\t;,|"
 COMMENT = re.compile(r"#(\s|$)")
 BULLET = re.compile(r"[-*•]\s+(?P<name>.*)")
-QUOTED = re.compile(r"(?P<quote>[\"'])(?P<name>.*)(?P=quote),?")
+#: A quote inside is written twice.
+QUOTED = re.compile(r"(?P<quote>[\"'])(?P<name>(?:(?!(?P=quote)).|(?P=quote){2})*)(?P=quote),?")
 WNID_AND_NAME = re.compile(r"(?P<wnid>n[0-9]{8})[\s,;:|_-]+(?P<name>.*\S)")
 #: How a line carries an index. Where a space alone separates it, it may be a part of the name.
 INDEXED = (
-    (True, "index and name", re.compile(r"\"?(?P<index>[0-9]{1,9})\"?\s*[,;:|=\t]\s*(?P<name>.+)")),
-    (True, "name and index", re.compile(r"(?P<name>.+?)\s*[,;:|=\t]\s*\"?(?P<index>[0-9]{1,9})\"?,?")),
+    (True, "index and name", re.compile(r"[\"']?(?P<index>[0-9]{1,9})[\"']?\s*(?:[-=]>|[,;:|=\t])\s*(?P<name>.+)")),
+    (True, "name and index", re.compile(r"(?P<name>.+?)\s*(?:[-=]>|[,;:|=\t])\s*[\"']?(?P<index>[0-9]{1,9})[\"']?,?")),
     (False, "index and name", re.compile(r"(?P<index>[0-9]{1,9})(?:[.)]\s+|\s+(?:-\s+)?)(?P<name>.+)")),
     (False, "name and index", re.compile(r"(?P<name>.+?)\s+(?P<index>[0-9]{1,9})")),
 )
@@ -44,8 +44,14 @@ NAME_TITLES = (
 
 def from_lines(lines: list[Entry], suffix: str) -> Found:
     """``lines`` without blanks at their ends; UnsureError."""
-    named = [line for line in lines if not COMMENT.match(line.name)]
-    comments = len(lines) - len(named)
+    commented = [COMMENT.match(line.name) is not None for line in lines]
+    comments = sum(commented)
+    beside = [any(commented[max(0, row - 1) : row + 2]) for row in range(len(lines))]
+    named = [
+        line
+        for line, is_comment, is_beside in zip(lines, commented, beside, strict=True)
+        if not is_comment and (line.name or not is_beside)
+    ]
     if not named:
         raise UnsureError("it holds comments alone.")
     for line in named:
@@ -63,9 +69,10 @@ def from_lines(lines: list[Entry], suffix: str) -> Found:
 
 
 def _plain_lines(lines: list[Entry]) -> Found:
-    for pattern in (BULLET, QUOTED):
-        if matches := _all_match(pattern, lines):
-            lines = _without(lines, matches)
+    if matches := _all_match(BULLET, lines):
+        lines = _without(lines, matches)
+    if _all_match(QUOTED, lines):
+        lines = [line._replace(name=_unquoted(line.name)) for line in lines]
     return Found(lines, "text, one a line")
 
 
@@ -113,13 +120,15 @@ def _indexed(lines: list[Entry]) -> Found | None:
 
 def _unquoted(name: str) -> str:
     match = QUOTED.fullmatch(name)
-    return match["name"].replace('""', '"') if match else name
+    return match["name"].replace(2 * match["quote"], match["quote"]) if match else name
 
 
 def _table(lines: list[Entry], suffix: str) -> Found | None:
     """CSV with any usual delimiter. Two columns without a header, and ragged lines, are left to the other forms."""
     is_table = suffix in TABLE_SUFFIXES
-    for delimiter in DELIMITERS:
+    if is_table and len(lines) == 1 and any(plain(cell) in NAME_TITLES for cell in re.split(r"[\t;,|]", lines[0].name)):
+        raise UnsureError("it has a header alone.")
+    for delimiter in "\t;,|":
         try:
             readers = [csv.reader([row.name], delimiter=delimiter, skipinitialspace=True, strict=True) for row in lines]
             rows = [line._replace(name=next(reader)) for line, reader in zip(lines, readers, strict=True)]

@@ -9,7 +9,17 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from marserve.archive.labels.entries import WNID, Entry, Found, UnsureError, in_class_order, plain, quoted, shown
+from marserve.archive.labels.entries import (
+    WNID,
+    Entry,
+    Found,
+    UnsureError,
+    in_class_order,
+    plain,
+    printable,
+    quoted,
+    shown,
+)
 from marserve.archive.labels.lines import WNID_AND_NAME, from_lines
 from marserve.archive.labels.trees import from_json, from_json_lines, from_yaml
 from marserve.handler.resnet18.errors import ConfigurationError
@@ -38,6 +48,12 @@ LINE_END = re.compile(r"\r*\n|\r")
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 #: General categories: control characters, halves of characters, line and paragraph ends.
 NOT_IN_A_NAME = {"Cc", "Cs", "Zl", "Zp"}
+#: What people get in place of the file that they want, by how it begins.
+OTHER_FILES = {
+    "version https://git-lfs": "it is a pointer of Git LFS; get the file itself with git lfs pull.",
+    "<!doctype html": "it is a web page; download the file itself.",
+    "<html": "it is a web page; download the file itself.",
+}
 
 
 @dataclass(frozen=True)
@@ -67,10 +83,11 @@ def read_class_names(path: Path) -> ClassNames:
         _refuse_doubles(entries, labels)
     except (UnsureError, OSError, RecursionError) as exc:
         reason = "it is nested too deeply." if isinstance(exc, RecursionError) else exc
-        raise ConfigurationError(f"Class names cannot be read from {path.name}: {reason}") from exc
+        raise ConfigurationError(printable(f"Class names cannot be read from {path.name}: {reason}")) from exc
     names = [f'"{label.name}"' for label in labels]
     listed = ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} to {names[-1]}"
-    return ClassNames(labels, f"Read {len(names)} class names from {path.name} ({found.form}{numbering}): {listed}.")
+    source = printable(f"{path.name} ({found.form}{numbering})")
+    return ClassNames(labels, f"Read {len(names)} class names from {source}: {listed}.")
 
 
 def _subfolders(path: Path) -> Found:
@@ -87,6 +104,9 @@ def _parse(content: bytes, suffix: str) -> Found:
     body = text.strip("\ufeff \t\r\n")
     if not body:
         raise UnsureError('it is empty; give one name a line, or JSON such as ["cat", "dog"].')
+    for beginning, reason in OTHER_FILES.items():
+        if body[: len(beginning)].lower() == beginning:
+            raise UnsureError(reason)
     found = from_yaml(body) if suffix in {".yaml", ".yml"} else _from_text(text, body, suffix)
     return found if encoding == "UTF-8" else Found(found.entries, f"{found.form}, {encoding}")
 
@@ -95,8 +115,9 @@ def _decode(content: bytes) -> tuple[str, str]:
     """The text and its encoding."""
     marks = [(mark, encoding) for mark, encoding in BYTE_ORDER_MARKS if content.startswith(mark)]
     mark, encoding = marks[0] if marks else (b"", _utf16_without_mark(content) or "UTF-8")
+    content = content[len(mark) :]
     try:
-        return content[len(mark) :].decode(encoding), encoding
+        return content.decode(encoding), encoding
     except UnicodeDecodeError as exc:
         if encoding != "UTF-8" or b"\0" in content:
             raise UnsureError("it is no text; give text, CSV, JSON or YAML, and save a spreadsheet as CSV.") from exc
@@ -162,7 +183,7 @@ def _label(entry: Entry, class_id: int) -> Label:
     if not name:
         raise UnsureError(f"{where} has no name.")
     for character in f"{wnid or ''}{name}":
-        if unicodedata.category(character) in NOT_IN_A_NAME:
+        if unicodedata.category(character) in NOT_IN_A_NAME or character == "\ufeff":
             raise UnsureError(f'{where} has the control character U+{ord(character):04X} in its name, "{shown(name)}".')
     if len(name) > MAX_NAME_CHARACTERS:
         raise UnsureError(f'{where} has a name of {len(name):,} characters, which is none: "{shown(name)}"')

@@ -49,7 +49,10 @@ def from_yaml(text: str) -> Found:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as exc:
-        raise UnsureError(f"it is not valid YAML: {' '.join(str(exc).split())}.") from exc
+        reason = str(exc)
+        if isinstance(exc, yaml.MarkedYAMLError) and exc.problem_mark is not None:
+            reason = f"{exc.problem} in line {exc.problem_mark.line + 1}"
+        raise UnsureError(f"it is not valid YAML: {shown(reason)}.") from exc
     return _from_tree(_texts(node), "YAML")
 
 
