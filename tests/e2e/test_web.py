@@ -25,7 +25,7 @@ from tests.e2e.serving import SERVE, SharedStack, Stack, shared_stack, wait_for
 from tests.support import CAT, REPOSITORY
 
 #: The deadline of a request, as the stack of these tests is configured, and how much later an answer may be seen here.
-DEADLINE_S = 5
+DEADLINE_S = 12
 SLACK_S = 5
 QUEUE = 64
 
