@@ -26,6 +26,7 @@ from .encodings import Encoded
 from .engines.base import FeatureMap, Pixels
 from .engines.factory import create_engine
 from .errors import NotExplainable, RequestError
+from .formats import readable_formats
 from .images import DecodedImage, ImageDecoder, ImageLimits
 from .labels import LABELS_FILE, check_label_count, read_labels
 from .metrics import BatchMetrics
@@ -184,7 +185,8 @@ class ClassificationHandler:
     def _answer(self, item: Item, outcomes: Iterator[Outcome]) -> tuple[object, RequestError | None]:
         """The content of one answer, and the error that decides its status: of a list, one that all pictures failed."""
         if item is None:
-            return {**self._description.model_dump(), "running": asdict(self._engine.info)}, None
+            running = {**asdict(self._engine.info), "picture_formats": readable_formats()}
+            return {**self._description.model_dump(), "running": running}, None
         if isinstance(item, RequestError):
             return item, item
         answers = [self._answer_picture(next(outcomes), item) for _ in item.pictures]

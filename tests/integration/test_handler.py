@@ -16,6 +16,7 @@ from PIL import Image
 from ts.context import Context, RequestProcessor
 
 from marserve.handler.resnet18.errors import ConfigurationError
+from marserve.handler.resnet18.formats import readable_formats
 from marserve.handler.resnet18.handler import ClassificationHandler
 from tests.support import CAT
 
@@ -171,6 +172,7 @@ def test_the_management_api_gets_the_description_even_within_a_batch(resnet18: S
         "precision": "f32",
         "threads": answer["running"]["threads"],
         "threads_when_alone": answer["running"]["threads_when_alone"],
+        "picture_formats": readable_formats(),
     }
 
 

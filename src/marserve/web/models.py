@@ -28,6 +28,8 @@ class ArchiveDescription:
     class_count: int | None = None
     precision: str | None = None
     trained: bool | None = None
+    #: What its workers read, such as JPEG.
+    picture_formats: tuple[str, ...] = ()
     #: Digest of everything the archive was built from.
     inputs_sha256: str | None = None
 
@@ -36,11 +38,14 @@ class ArchiveDescription:
         """What can be read; an archive that is not one of ours may describe itself in any way, or not at all."""
         weights = content.get("weights")
         trained = weights.get("trained") if isinstance(weights, dict) else None
+        running = content.get("running")
+        formats = running.get("picture_formats") if isinstance(running, dict) else None
         return cls(
             architecture=_of_type(content.get("architecture"), str),
             class_count=_of_type(content.get("class_count"), int),
             precision=_of_type(content.get("precision"), str),
             trained=_of_type(trained, bool),
+            picture_formats=tuple(map(str, formats)) if isinstance(formats, list) else (),
             inputs_sha256=_of_type(content.get("inputs_sha256"), str),
         )
 

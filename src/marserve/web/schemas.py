@@ -88,6 +88,10 @@ class ListedModel(BaseModel):
     class_count: int | None
     weights: Weights
     precision: str | None
+    picture_formats: list[str] = Field(
+        description="What it reads; HEIC where its decoder is installed. Empty: it does not say.",
+        examples=[["JPEG", "PNG"]],
+    )
     ready: bool
 
 

@@ -9,10 +9,13 @@ from playwright.sync_api import FilePayload, Page, Route, expect
 
 from tests.e2e.page.browsing import OpenPage
 from tests.e2e.page.pictures import huge_picture, payload
+from tests.heic import Item, heic, ispe, picture
 from tests.support import CAT
 
 pytestmark = pytest.mark.needs("chromium")
 
+#: Refused with the decoder of HEIC, and without.
+OVERLAY = heic([Item(b"iovl", b"", [ispe()]), picture()])
 TRY_AGAIN = "Try again"
 
 
@@ -22,7 +25,7 @@ TRY_AGAIN = "Try again"
         (payload("notes.txt", b"not a picture at all", "text/plain"), "cannot read this kind of file"),
         (payload("cut.jpg", CAT.read_bytes()[:9000], "image/jpeg"), "damaged or incomplete"),
         (payload("nothing.png", b""), "damaged or incomplete"),
-        (payload("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" * 20, "image/heic"), "Export the photo as JPEG"),
+        (payload("phone.heic", OVERLAY, "image/heic"), "Export the photo as JPEG"),
         (payload("film.mp4", bytes(16_500_000), "video/mp4"), "too large"),
     ],
     ids=["text", "truncated", "empty", "heic", "too large"],
@@ -31,6 +34,16 @@ def test_a_file_that_cannot_be_read_says_what_to_do(page: Page, file: FilePayloa
     page.set_input_files("#file-input", file)
     expect(page.locator("[data-phase=failed] .failure")).to_contain_text(message)
     expect(page.get_by_role("button", name=TRY_AGAIN)).to_have_count(0)
+
+
+@pytest.mark.needs("heif")
+def test_a_heic_photo_is_answered_though_this_browser_cannot_show_it(page: Page) -> None:
+    expect(page.locator("#formats")).to_contain_text("HEIC")
+    page.set_input_files("#file-input", payload("IMG_0001.HEIC", heic([picture()]), "image/heic"))
+    card = page.locator("[data-phase=done]")
+    expect(card.locator(".verdict")).not_to_be_empty()
+    expect(card).to_contain_class("no-preview")
+    expect(card.locator(".picture")).to_be_hidden()
 
 
 def test_a_picture_over_the_limit_is_made_smaller_here_and_answered(page: Page) -> None:

@@ -17,6 +17,7 @@ Behaviour = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
 TRAINED = {
     "architecture": "resnet18",
     "class_count": 10,
+    "running": {"picture_formats": ["JPEG", "HEIC"]},
     "precision": "f32",
     "weights": {"source": "a test", "sha256": None, "trained": True},
     "inputs_sha256": "a" * 64,

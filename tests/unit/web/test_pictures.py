@@ -190,6 +190,7 @@ async def test_models_lists_versions_and_limits(start_service: StartService, tor
                 "versions": ["1.0", "2.0"],
                 "architecture": "resnet18",
                 "class_count": 10,
+                "picture_formats": ["JPEG", "HEIC"],
                 "weights": "trained",
                 "precision": "f32",
                 "ready": True,

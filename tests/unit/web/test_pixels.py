@@ -9,6 +9,7 @@ from PIL import Image
 
 from marserve.handler.resnet18.errors import ImageTooLarge
 from marserve.web.protection import check_pixels
+from tests.heic import grid, heic, picture
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import StartService
 
@@ -23,15 +24,22 @@ def encoded(image_format: str) -> bytes:
 
 @pytest.mark.parametrize("image_format", FORMATS)
 def test_pixels_are_counted_in_every_format(image_format: str) -> None:
-    picture = encoded(image_format)
-    check_pixels(picture, 600)
+    content = encoded(image_format)
+    check_pixels(content, 600)
     with pytest.raises(ImageTooLarge, match="600 pixels, more than the 599"):
-        check_pixels(picture, 599)
+        check_pixels(content, 599)
 
 
-@pytest.mark.parametrize("picture", [b"", b"text", b"\xff\xd8\xff", encoded("PNG")[:20]])
-def test_what_has_no_readable_header_is_left_to_the_handler(picture: bytes) -> None:
-    check_pixels(picture, 1)
+def test_pixels_are_counted_in_heic() -> None:
+    content = heic([grid(2, 1, [2, 3]), picture(), picture()])
+    check_pixels(content, 128 * 64)
+    with pytest.raises(ImageTooLarge, match="8,192 pixels"):
+        check_pixels(content, 128 * 64 - 1)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\xff\xd8\xff", encoded("PNG")[:20]])
+def test_what_has_no_readable_header_is_left_to_the_handler(content: bytes) -> None:
+    check_pixels(content, 1)
 
 
 @pytest.mark.anyio

@@ -58,6 +58,7 @@ async def models(request: Request) -> Response:
             class_count=model.description.class_count,
             weights=model.weights,
             precision=model.description.precision,
+            picture_formats=list(model.description.picture_formats),
             ready=services.readiness.is_ready(model),
         )
         for model in served

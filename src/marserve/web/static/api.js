@@ -10,7 +10,7 @@ import { keyHeader } from "./key.js";
  * @typedef {{left: number, top: number, right: number, bottom: number}} Crop fractions of the upright picture
  * @typedef {{class_id: number, map: number[][], crop: Crop}} Explanation the map's rows run from top to bottom, 0 to 1
  * @typedef {{name: string, version: string, versions: string[], architecture: string | null, class_count: number | null,
- *   weights: Weights, precision: string | null, ready: boolean}} Model
+ *   weights: Weights, precision: string | null, picture_formats?: string[], ready: boolean}} Model
  * @typedef {{default: string | null, models: Model[], limits?: {max_image_bytes: number, max_image_pixels: number}}} Models
  */
 

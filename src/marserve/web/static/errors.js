@@ -9,6 +9,6 @@ import { t } from "./i18n.js";
  * @param {File} [file] the picture that failed
  */
 export function errorText(error, file) {
-  const isHeic = file && /\.(heic|heif)$/i.test(file.name);
+  const isHeic = file && /\.(heic|heif|hif)$/i.test(file.name);
   return t(error.kind === "unsupported" && isHeic ? "error.heic" : `error.${error.kind}`);
 }

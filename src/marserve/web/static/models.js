@@ -73,6 +73,8 @@ export class Models {
       if (model) option.textContent = describe(model);
     }
     byId("lead").textContent = t("lead", { count: integer(this.#current()?.class_count ?? DEFAULT_CLASS_COUNT) });
+    const readsHeic = this.#current()?.picture_formats?.includes("HEIC");
+    byId("formats").textContent = t(readsHeic ? "formatsWithHeic" : "formats");
     const banner = this.#weights && BANNERS.get(this.#weights);
     byId("banner").hidden = !banner;
     if (banner) {

@@ -51,6 +51,10 @@ export const TEXTS = {
     en: "JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF. Pictures are not stored.",
     zh: "支持 JPEG、PNG、WebP、AVIF、GIF、BMP 和 TIFF。图片不会被保存。",
   },
+  formatsWithHeic: {
+    en: "JPEG, HEIC, PNG, WebP, AVIF, GIF, BMP or TIFF. Pictures are not stored.",
+    zh: "支持 JPEG、HEIC、PNG、WebP、AVIF、GIF、BMP 和 TIFF。图片不会被保存。",
+  },
   model: {
     en: "Model",
     zh: "模型",
@@ -292,8 +296,8 @@ export const TEXTS = {
     zh: "服务读不了这种文件。它能读 JPEG、PNG、WebP、AVIF、GIF、BMP 和 TIFF 图片。",
   },
   "error.heic": {
-    en: "The service cannot read HEIC photos. Export the photo as JPEG, or set the iPhone to Settings › Camera › Formats › Most Compatible.",
-    zh: "服务读不了 HEIC 照片。请导出为 JPEG，或在 iPhone 上选择 设置 › 相机 › 格式 › 兼容性最佳。",
+    en: "The service cannot read this HEIC photo. Export the photo as JPEG, or set the iPhone to Settings › Camera › Formats › Most Compatible.",
+    zh: "服务读不了这张 HEIC 照片。请导出为 JPEG，或在 iPhone 上选择 设置 › 相机 › 格式 › 兼容性最佳。",
   },
   "error.failed": {
     en: "Something went wrong in the service. Trying again may help.",
