@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, PngImagePlugin
 
+from .colour import convert, find_conversion
 from .depth import Bands, load, narrow
 from .description import Preprocessing
 from .errors import ImageTooLarge, InvalidImage, UnsupportedImage
@@ -62,8 +63,8 @@ class ImageDecoder:
     def __init__(
         self, preprocessing: Preprocessing, limits: ImageLimits, mode: Literal["fast", "exact"] = "fast"
     ) -> None:
-        """``exact`` is torchvision's preset transform to the bit; ``fast`` computes the crop alone, of JPEGs from a
-        decode at a fitting scale.
+        """``exact`` is torchvision's preset transform to the bit, which knows no color profiles; ``fast`` computes the
+        crop alone, of JPEGs from a decode at a fitting scale, and converts it to sRGB by the picture's profile.
 
         Raises ConfigurationError where the crop would be larger than the resized picture.
         """
@@ -105,14 +106,20 @@ class ImageDecoder:
                 raise explain_refusal(content) from exc
             return self.decode(plain)
         orientation = read_orientation(image)
-        picture = to_rgb_or_grey(narrow(loaded, lower, content))
+        picture = narrow(loaded, lower, content)
         if self._exact:
-            crop = self._resizer.resize_whole(turn_upright(picture, orientation))
+            crop = self._resizer.resize_whole(turn_upright(to_rgb_or_grey(picture), orientation))
         else:
+            picture = picture if picture.mode == "CMYK" else to_rgb_or_grey(picture)
+            conversion = find_conversion(image.info, picture.mode)
+            if conversion is None:
+                picture = to_rgb_or_grey(picture)
             # What the stored size covers of ``image``: less than its last column or row where a scaled decode does not
             # come out even.
             extent = scaled[1][2:] if scaled else size
             crop = self._resizer.resize_crop(picture, size, extent, orientation)
+            if conversion is not None:
+                crop = convert(crop, conversion)
         return DecodedImage(
             np.array(crop if crop.mode == "RGB" else crop.convert("RGB")), self._resizer.locate_crop(size, orientation)
         )
