@@ -3,8 +3,7 @@
 
 import os
 import sys
-from pathlib import Path
 
-door = str(Path(__file__).resolve().with_name("marserve"))
+door = os.path.realpath(__file__).rpartition("/")[0] + "/marserve"  # without pathlib, which may be a foreign one
 print("scripts/manage.py COMMAND is now: scripts/marserve COMMAND", file=sys.stderr, flush=True)
 os.execv("/bin/bash", ["bash", door, *sys.argv[1:]])  # noqa: S606

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from marserve.paths import absolute
+
 #: In place of a weights file.
 UNTRAINED = "untrained"
 
@@ -98,7 +100,7 @@ def bounds(text: str) -> tuple[int, int]:
 
 def file(text: str) -> Path:
     """A file that is there, as an absolute path."""
-    path = Path(text).expanduser().absolute()
+    path = absolute(text)
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"{text!r} is not a file")
     return path
@@ -106,7 +108,7 @@ def file(text: str) -> Path:
 
 def folder(text: str) -> Path:
     """A folder that is there, as an absolute path."""
-    path = Path(text).expanduser().absolute()
+    path = absolute(text)
     if not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
     return path

@@ -20,10 +20,28 @@ def _clone() -> Path | None:
     return root if (root / "scripts" / "marserve").is_file() and (root / "pyproject.toml").is_file() else None
 
 
+def working_directory() -> Path:
+    """The directory that the command is started in; the root where that has been removed since."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/")
+
+
+def absolute(text: str) -> Path:
+    """``text`` as an absolute path; see ``expanded``."""
+    return working_directory() / expanded(text)
+
+
+def expanded(text: str) -> Path:
+    """``text`` with a ``~`` replaced, which stays where there is no such home, as in a shell."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path's own raises there
+
+
 #: The root of the clone that this runs in; None where the package was installed.
 CLONE = _clone()
 #: Where state and built archives go: MARSERVE_HOME, else the clone, else the directory that the command is started in.
-HOME = Path(os.environ.get("MARSERVE_HOME") or CLONE or Path.cwd()).expanduser().absolute()
+HOME = absolute(os.environ.get("MARSERVE_HOME") or str(CLONE or working_directory()))
 #: What running stacks and set-up leave behind; ignored by git.
 RUN = HOME / ".run"
 MODEL_STORE = HOME / "model_store"
@@ -35,7 +53,7 @@ def door(text: str) -> str:
         return f"marserve {text}"
     scripts = CLONE / "scripts"
     script = text if (scripts / text.split()[0]).exists() else f"marserve {text}"
-    return f"./scripts/{script}" if Path.cwd() == CLONE else f"{shlex.quote(str(scripts))}/{script}"
+    return f"./scripts/{script}" if working_directory() == CLONE else f"{shlex.quote(str(scripts))}/{script}"
 
 
 def command(text: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, MutableMapping
-from pathlib import Path
 
+from marserve.paths import absolute
 from marserve.terminal import complain
 
 PREFIX = "MARSERVE_"
@@ -45,4 +45,4 @@ def prepare_environment(environ: MutableMapping[str, str] = os.environ) -> None:
         complain(f"Environment variables have new names: {renamed}. The old names still work.")
     for name in PATHS:
         if environ.get(name):
-            environ[name] = str(Path(environ[name]).expanduser().absolute())
+            environ[name] = str(absolute(environ[name]))

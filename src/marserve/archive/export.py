@@ -9,12 +9,14 @@ one core instead of 2.4 (f32: 4.7).
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import numpy as np
 
+from marserve.errors import MarserveError
 from marserve.handler.resnet18.engines.openvino_engine import GRAPH_FILE
 from marserve.handler.resnet18.engines.torch_engine import WEIGHTS_FILE
 
@@ -35,6 +37,7 @@ def export_network(classifier: torch.nn.Module, crop_size: int, directory: Path)
     """
     import openvino
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     # Two pictures, since torch.export takes an example batch of one for a constant.
@@ -45,10 +48,32 @@ def export_network(classifier: torch.nn.Module, crop_size: int, directory: Path)
     graph.reshape([-1, crop_size, crop_size, 3])
     make_head_markable(graph)
     name_nodes(graph)
-    openvino.save_model(graph, directory / GRAPH_FILE, compress_to_fp16=False)
+    save_graph(graph, directory / GRAPH_FILE)
     mark(directory / GRAPH_FILE, layers_to_keep_precise(graph))
     network = classifier.get_submodule("network")
-    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, directory / WEIGHTS_FILE)
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    try:
+        save_file(tensors, directory / WEIGHTS_FILE)
+    except SafetensorError as exc:
+        raise _cannot_write(directory / WEIGHTS_FILE, exc) from exc
+
+
+def save_graph(graph: openvino.Model, file: Path) -> None:
+    """Write ``graph`` and, beside it, its weights. Raises MarserveError where they cannot be written."""
+    import openvino
+
+    try:
+        openvino.save_model(graph, file, compress_to_fp16=False)
+    except RuntimeError as exc:  # of a full disk it says "basic_ios::clear: iostream error"
+        raise _cannot_write(file, exc) from exc
+
+
+def _cannot_write(file: Path, error: Exception) -> MarserveError:
+    left_mb = shutil.disk_usage(file.parent).free / 1e6
+    return MarserveError(
+        f"{file} cannot be written ({str(error).strip()}); {left_mb:.0f} MB are free there. Free some, or name a "
+        "folder with more in the variable TMPDIR."
+    )
 
 
 def name_nodes(graph: openvino.Model) -> None:

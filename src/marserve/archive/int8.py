@@ -26,7 +26,7 @@ from marserve.archive.calibration import (
     calibration_pictures,
     split_pictures,
 )
-from marserve.archive.export import layers_to_keep_precise, name_nodes
+from marserve.archive.export import layers_to_keep_precise, name_nodes, save_graph
 from marserve.archive.package import BuildOptions
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.cpu import usable_cores
@@ -291,7 +291,7 @@ def quantize_export(
         )
     name_nodes(found.graph)
     # Beside the graph that was read, whose weights are mapped from its file, and then in its place.
-    openvino.save_model(found.graph, directory / f"int8-{GRAPH_FILE}", compress_to_fp16=False)
+    save_graph(found.graph, directory / f"int8-{GRAPH_FILE}")
     for suffix in (".xml", ".bin"):
         target = (directory / GRAPH_FILE).with_suffix(suffix)
         (directory / f"int8-{target.name}").replace(target)

@@ -22,6 +22,8 @@ from marserve.paths import CONFIG, MODEL_STORE
 
 #: The earliest moment that a zip file can record; every entry gets it.
 EPOCH = (1980, 1, 1, 0, 0, 0)
+#: The same day in seconds, safely past it in every time zone.
+EPOCH_S = 315_619_200
 CREATED_ON = "01/01/1980 00:00:00"
 MANIFEST = "MAR-INF/MANIFEST.json"
 #: torch-model-archiver's rule for names, which also keeps a name from leaving the output directory.
@@ -75,6 +77,8 @@ def package(contents: Path, handler: Path, config: Path, model_name: str, versio
     torch-model-archiver does it, in a private temporary directory (it deletes and refills ``<tmp>/<model_name>``) and
     with relative names (it splits paths at commas). Its result is then written again in a fixed order without dates.
     """
+    for file in contents.rglob("*"):  # a zip file cannot say 1970, the time in some images and of a clock never set
+        os.utime(file, (EPOCH_S, EPOCH_S))
     with tempfile.TemporaryDirectory(prefix="mar-") as scratch:
         command = [sys.executable, "-m", "model_archiver.model_packaging", "--model-name", model_name]
         command += ["--version", version, "--handler", os.path.relpath(handler, contents.parent)]
@@ -86,7 +90,8 @@ def package(contents: Path, handler: Path, config: Path, model_name: str, versio
         )
         packed = Path(scratch, f"{model_name}.mar")
         if done.returncode or not packed.exists():
-            raise PackagingError(f"torch-model-archiver failed: {(done.stderr or done.stdout).strip()}")
+            reason = (done.stderr or done.stdout).strip().splitlines()[-1:]
+            raise PackagingError(f"torch-model-archiver failed: {' '.join(reason) or 'it says nothing.'}")
         _write_reproducibly(packed, destination)
 
 

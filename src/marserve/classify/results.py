@@ -10,6 +10,7 @@ import fcntl
 import io
 import json
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -168,6 +169,8 @@ class ResultFile:
         pictures that this run is not given stay. Raises ResultFileError, or OSError.
         """
         self._descriptor = self._lock(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666))
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            raise ResultFileError(f"{self._path} keeps nothing that one could go on from: give --output a file's name.")
         text = self._path.read_bytes().decode(ENCODING, ERRORS)
         header = self._form.header
         if not self._form.may_begin(text):
@@ -189,8 +192,14 @@ class ResultFile:
     def add(self, picture: PictureFile, answer: Classification) -> None:
         """Append a result: in one write, so that a process that is killed leaves it whole or not at all."""
         content = self._form.encode(picture, answer).encode(ENCODING, ERRORS)
-        while content:  # a full disk may take a part
-            content = content[os.write(self._descriptor, content) :]
+        size = os.fstat(self._descriptor).st_size
+        try:
+            while content:  # a full disk may take a part
+                content = content[os.write(self._descriptor, content) :]
+        except OSError as exc:
+            os.ftruncate(self._descriptor, size)
+            exc.filename = str(self._path)
+            raise
 
     def _answers(self, result: KnownResult, picture: PictureFile) -> bool:
         return result.picture == picture and result.top_k == self._form.top_k and self._model in {None, result.model}

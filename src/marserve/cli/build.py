@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from marserve.arguments import add_archive_options
 from marserve.errors import MarserveError
+from marserve.paths import expanded
 from marserve.setup.environment import ensure
 from marserve.terminal import complain
 
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model-name", default="resnet18", help="name of the model and of its file (default: resnet18)"
     )
     parser.add_argument("--version", default="1.0", help="version that TorchServe shows (default: 1.0)")
-    parser.add_argument("--output", metavar="DIR", type=Path, help="where the archive goes (default: model_store/)")
+    parser.add_argument("--output", metavar="DIR", type=expanded, help="where the archive goes (default: model_store/)")
     parser.add_argument("--force", action="store_true", help="build even if the archive is up to date")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 

@@ -13,7 +13,9 @@ import sys
 from pathlib import Path
 
 from marserve.arguments import UsageError, real, whole
+from marserve.paths import expanded
 from marserve.stack.ports import Ports
+from marserve.system.files import failure_of
 from marserve.terminal import complain
 
 NEEDS = "client"
@@ -41,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="table for people, an object a line, or a row a picture (default: table; with --output by its name, else "
         "jsonl)",
     )  # fmt: skip
-    parser.add_argument("--output", metavar="FILE", type=Path, help="keep the results in FILE, and go on from there")
+    parser.add_argument(
+        "--output", metavar="FILE", type=expanded, help="keep the results in FILE, and go on from there"
+    )
     parser.add_argument("--top-k", metavar="K", type=whole(1, 1000), default=5, help="classes a picture (default: 5)")
     parser.add_argument(
         "--parallel", metavar="N", type=whole(1, 256), default=32, help="pictures at work at once (default: 32)"
@@ -104,7 +108,7 @@ def run(options: argparse.Namespace) -> int:
                     known = len(pictures) - len(left)
                     outcome = classify_files(client, left, file.add, **how, in_order=False, show_progress=True)
             except OSError as exc:
-                complain(str(exc))
+                complain(failure_of(exc))
                 return 1
     outcome.failed += found.foreign
     if outcome.stopped is not None:

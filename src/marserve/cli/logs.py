@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from marserve.arguments import whole
 from marserve.cli.operating import add_common, web_port
 from marserve.errors import MarserveError, StopRequestedError
+from marserve.stack.run_directory import RunDirectory
 from marserve.terminal import say
 
 if TYPE_CHECKING:
@@ -36,13 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common(parser)
 
 
-def run(options: argparse.Namespace) -> int:
-    from marserve.stack.run_directory import RunDirectory
-    from marserve.torchserve.log_lines import Follower, merged
-
+def check(options: argparse.Namespace) -> None:
+    """Before set-up: whether there are any."""
     logs = RunDirectory(web_port(options)).logs
     if not logs.is_dir():
         raise MarserveError(f"{logs} does not exist: nothing was started on web port {web_port(options)} yet.")
+
+
+def run(options: argparse.Namespace) -> int:
+    from marserve.torchserve.log_lines import Follower, merged
+
+    logs = RunDirectory(web_port(options)).logs
     follower = Follower(logs)
     lines = [line for line in merged(logs) if line.is_error or not options.errors]
     try:

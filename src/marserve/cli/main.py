@@ -2,7 +2,7 @@
 
 A command's module has its help as docstring, ``add_arguments(parser)``, ``run(options)``, which answers the exit
 status, and ``NEEDS``: the group of packages to go on with, None where the standard library is enough. It may have an
-``EPILOG`` for the help, with examples, and ``check(options)``, which is called before set-up.
+``EPILOG`` for the help, with examples, and ``check(options)``, which is called before set-up and says what is in vain.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from types import ModuleType
 
 from marserve import __version__
 from marserve.arguments import Parser, UsageError, did_you_mean
-from marserve.paths import as_here
+from marserve.cli.operating import web_port
+from marserve.errors import MarserveError
+from marserve.paths import CLONE, as_here
 from marserve.running import run_command
 from marserve.setup.environment import continue_in_environment
+from marserve.stack.run_directory import check_started
 from marserve.terminal import complain
 from marserve.variables import prepare_environment, variable
 
@@ -40,12 +43,18 @@ COMMANDS = {
     "completion": "print what makes a shell complete these commands",
     "setup": "in a clone: install the packages of one group into .venv",
 }
+#: What puts right an environment that has lost something, or was made for another machine.
+AGAIN = f" Remove {CLONE}/.venv, and the next command installs it anew."
 EXIT_STATUS = "exit status: 0 done; 1 it failed, and why is on standard error; 2 wrong arguments"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; answers the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    return run_command(lambda: _main(given))
+
+
+def _main(given: list[str]) -> int:
     if "_ARGCOMPLETE" in os.environ:
         _complete()
     if not given or given[0] in ("-h", "--help"):
@@ -60,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"marserve: there is no command {name!r}{near}")
         return 2
     prepare_environment()
-    return run_command(lambda: _run(name, rest))
+    return _run(name, rest)
 
 
 def parser_of(name: str) -> Parser:
@@ -96,9 +105,14 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         os.environ[variable("web_port")] = str(port)  # so that what is said names this stack
     command = _module(name)
     if command.NEEDS is not None:
+        if "port" in options and name != "logs":  # those of a stack that has ended are still to be read
+            check_started(web_port(options))
         continue_in_environment(command.NEEDS, name, arguments)
     with _usage_errors(parser_of(name)):
-        return int(command.run(options))
+        try:
+            return int(command.run(options))
+        except ImportError as exc:
+            raise MarserveError(f"A package does not load: {exc}.{AGAIN if CLONE else ''}") from exc
 
 
 @contextmanager

@@ -10,8 +10,6 @@ import os
 
 from marserve.arguments import add_port
 from marserve.cli.operating import web_port
-from marserve.errors import MarserveError
-from marserve.paths import command
 
 NEEDS = None
 
@@ -25,13 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from marserve.stack.run_directory import RunDirectory, State
+    from marserve.stack.run_directory import NotRunningError, RunDirectory, State
     from marserve.torchserve.key_file import valid_token
 
     run_directory = RunDirectory(web_port(options))
     state = State.read(run_directory.state)
     if state is None or not (state.processes and all(_exists(process.pid) for process in state.processes)):
-        raise MarserveError(f"Nothing is running on web port {web_port(options)}: start it with {command('serve')}.")
+        raise NotRunningError(web_port(options))
     print(valid_token(run_directory.key_file, state.ports.management_port, options.kind).key)
     return 0
 

@@ -13,7 +13,7 @@ from marserve.client.inference import InferenceClient
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
 from marserve.paths import command
-from marserve.stack.run_directory import RunDirectory, State
+from marserve.stack.run_directory import NotRunningError, RunDirectory, State
 from marserve.system import processes
 from marserve.system.loopback import LOOPBACK, LocalReply, reachable_address, request
 from marserve.system.waiting import wait_until
@@ -39,10 +39,7 @@ class RunningStack:
         run_directory = RunDirectory(web_port)
         state = State.read(run_directory.state)
         if state is None or not all(processes.running(process) for process in state.processes):
-            raise MarserveError(
-                f"Nothing is running on web port {web_port}: start it with {command('serve')}, or name another "
-                "stack with --port."
-            )
+            raise NotRunningError(web_port)
         return cls(run_directory, state)
 
     def management(self) -> ManagementClient:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from marserve.errors import MarserveError
-from marserve.paths import CLONE, RUN
+from marserve.paths import CLONE
 from marserve.setup import pip
 from marserve.system.files import locked
 from marserve.system.processes import child
@@ -59,7 +60,8 @@ def continue_in_environment(group: str, command: str, arguments: Sequence[str]) 
     """Begin ``command`` again with the Python that has ``group``, unless this is it."""
     python = ensure(group)
     if CLONE is not None and Path(sys.prefix) != CLONE / ".venv":
-        os.execv(python, [str(python), "-I", "-m", "marserve", command, *arguments])  # noqa: S606
+        # UTF-8 under every locale: names of files and of classes are in it.
+        os.execv(python, [str(python), "-X", "utf8", "-I", "-m", "marserve", command, *arguments])  # noqa: S606
 
 
 class Environment:
@@ -69,7 +71,9 @@ class Environment:
         self._clone = clone
         self._directory = clone / ".venv"
         self.python = self._directory / "bin" / "python"
-        self._log = RUN / "set-up.log"
+        # In the clone whatever MARSERVE_HOME says: all who use this environment must meet at one lock.
+        self._lock = clone / ".run" / "set-up.lock"
+        self._log = clone / ".run" / "set-up.log"
         #: Present while packages are being installed: what a set-up that was cut off leaves behind cannot be trusted.
         self._unfinished = self._directory / "unfinished"
 
@@ -78,18 +82,24 @@ class Environment:
         lock = clone_lock(self._clone)
         if self._is_ready(group, lock):
             return
-        with locked(RUN / "set-up.lock", on_wait=lambda: complain("Waiting for another set-up of .venv to finish ...")):
+        with locked(self._lock, on_wait=lambda: complain("Waiting for another set-up of .venv to finish ...")):
             if not self._is_ready(group, lock):
                 self._install(group, lock)
 
     def _is_ready(self, group: str, lock: str) -> bool:
-        return is_current(self._directory, group, lock) and not self._unfinished.exists()
+        return is_current(self._directory, group, lock) and not self._unfinished.exists() and self._runs()
+
+    def _runs(self) -> bool:
+        """Whether its Python is still the one it was made with: the system's may have become another since."""
+        if Path(sys.prefix) != self._directory:
+            return _works(self.python)
+        return venv_version(self._directory).split(".")[:2] == [str(part) for part in sys.version_info[:2]]
 
     def _install(self, group: str, lock: str) -> None:
         self._log.write_text("", encoding="utf-8")
         # Nothing else asks for it again: HEIC would be read no more, or with a decoder of long ago.
         kept = ["heif"] if _stamp(self._directory, "heif").exists() and "heif" not in (group, *INCLUDED[group]) else []
-        if self._unfinished.exists() or not _works(self.python):
+        if self._unfinished.exists() or not self._runs() or not _works(self.python):
             self._create()
         self._unfinished.touch()
         self._pip(["--quiet", PIP], "Updating pip")
@@ -109,6 +119,7 @@ class Environment:
         for name in (group, *kept):
             self._pip([*constraint, "--no-build-isolation", *GROUPS[name]], "Installing packages")
             write_stamps(self._directory, name, lock)
+        self._make_movable()
         self._unfinished.unlink()
 
     def _pip(self, arguments: Sequence[str], step: str) -> None:
@@ -122,14 +133,28 @@ class Environment:
                 f"  Debian, Ubuntu:  apt-get install python{version}-venv"
             )
         complain(f"Creating .venv with Python {version} ...")
+        self._directory.mkdir(exist_ok=True)
+        for entry in self._directory.iterdir():  # not itself, which may be a link
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        self._unfinished.touch()
         # The Python beneath, should this one run in an environment itself, even in the one to be replaced.
         base = getattr(sys, "_base_executable", None) or sys.executable
-        command = [base, "-m", "venv", "--clear", self._directory]
+        command = [base, "-m", "venv", self._directory]
         with child(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
             output = process.stdout.read() if process.stdout else ""
         if process.returncode:
             shown = "\n".join(f"  {line}" for line in output.splitlines()[-pip.TAIL_LINES :])
             raise MarserveError(f"Creating {self._directory} failed:\n{shown}")
+
+    def _make_movable(self) -> None:
+        """Find the project by a relative path, so that the clone may be moved.
+
+        It is ASCII as well: a Python before 3.13 reads the file in the locale's encoding, and in that of C it would not
+        even start in a directory called München.
+        """
+        for packages in self._directory.glob("lib/python*/site-packages"):
+            for file in packages.glob("*_marserve.pth"):
+                file.write_text(f"{os.path.relpath(self._clone / 'src', packages)}\n", encoding="utf-8")
 
 
 def clone_lock(clone: Path) -> str:
@@ -142,7 +167,7 @@ def _works(python: Path) -> bool:
     if not venv_version(python.parent.parent):
         return False
     check = "import sys, pip; sys.exit(sys.version_info < (3, 10))"
-    return subprocess.run([python, "-c", check], capture_output=True, check=False).returncode == 0
+    return subprocess.run([python, "-I", "-c", check], capture_output=True, check=False).returncode == 0
 
 
 def venv_version(venv: Path) -> str:

@@ -14,7 +14,7 @@ import psutil
 
 from marserve.autoscale.rules import Assignment
 from marserve.errors import StopRequestedError
-from marserve.paths import CLONE, EXAMPLE_PICTURE, command
+from marserve.paths import CLONE, EXAMPLE_PICTURE, command, working_directory
 from marserve.setup.java import find_java
 from marserve.stack.archives import archives_to_serve, configured_threads, publish
 from marserve.stack.options import Concurrency, Options, concurrency
@@ -221,7 +221,8 @@ def addresses(state: State, run_directory: RunDirectory) -> list[str]:
     ]
     # Relative in a clone's root, where people mostly are.
     picture = EXAMPLE_PICTURE.resolve()
-    shown = str(picture.relative_to(CLONE)) if CLONE is not None and Path.cwd() == CLONE else shlex.quote(str(picture))
+    here = working_directory()
+    shown = str(picture.relative_to(here)) if here == CLONE else shlex.quote(str(picture))
     return [
         f"  {'page:':<20}{web}{listens}",
         f"  {'documentation:':<20}{web}/docs",

@@ -9,7 +9,8 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from marserve.paths import RUN
+from marserve.errors import MarserveError
+from marserve.paths import RUN, command
 from marserve.stack.ports import Ports
 from marserve.system.files import replace_text
 from marserve.system.loopback import LOOPBACK
@@ -63,6 +64,22 @@ class RunDirectory:
             file.unlink(missing_ok=True)
         for directory in (self.model_store, self.workflow_store, temp):
             remove_tree(directory)
+
+
+class NotRunningError(MarserveError):
+    """No stack runs on a web port."""
+
+    def __init__(self, web_port: int) -> None:
+        super().__init__(
+            f"Nothing is running on web port {web_port}: start it with {command('serve')}, or name another stack with "
+            "--port."
+        )
+
+
+def check_started(web_port: int) -> None:
+    """Raise NotRunningError where ``web_port`` has no stack, as far as the standard library can tell."""
+    if not RunDirectory(web_port).state.exists():
+        raise NotRunningError(web_port)
 
 
 def remove_tree(directory: Path) -> None:

@@ -138,7 +138,8 @@ class TorchServe(Service):
             environment.pop(name, None)
         logs = str(self._run_directory.logs)
         own = {"TEMP": str(self._temp), "TMPDIR": str(self._temp), "LOG_LOCATION": logs, "METRICS_LOCATION": logs}
-        return environment | own | {THREADS_VARIABLE: self._threads}
+        # By the locale Java reads the names of files: in C's it finds none that is not ASCII.
+        return environment | own | {THREADS_VARIABLE: self._threads, "LC_ALL": "C.UTF-8"}
 
     def start(self) -> subprocess.Popen[bytes]:
         self._run_directory.config.write_text(properties.render(self.settings), encoding="ascii")

@@ -6,6 +6,7 @@ locks: the system releases one when its holder ends, however it ends.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import math
 import os
@@ -19,6 +20,17 @@ from marserve.errors import MarserveError
 from marserve.system.waiting import wait_until
 
 
+def failure_of(error: OSError) -> str:
+    """``error`` as a sentence, with what to do where the disk is full."""
+    where = ", ".join(os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes))
+    what = f"{where}: {error.strerror or error}" if where else f"{error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk is full ({what}): free some space, then run the same command again."
+    if error.errno == errno.EFBIG:
+        return f"A file may not grow any further ({what}): raise the limit (ulimit -f)."
+    return f"{what}."
+
+
 @contextmanager
 def replacing(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
     """A file beside ``path``, to be written in the block; at its end it takes the place of ``path``.
@@ -26,8 +38,8 @@ def replacing(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
     It is on the disk by then, so that a power failure leaves no empty file. An exception in the block leaves ``path``
     as it was. ``mode`` is for the permissions; None keeps those of the file replaced, else the umask decides.
     """
-    # A name of its own for each writer, so that two at once never write to the same file.
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    # A name of its own for each writer, so that two at once never write to the same file; cut, since names have limits.
+    beside = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}")
     if mode is None and path.exists():
         mode = path.stat().st_mode & 0o777
     try:
@@ -38,8 +50,10 @@ def replacing(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
                 os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         beside.replace(path)
-    except BaseException:
+    except BaseException as exc:
         beside.unlink(missing_ok=True)
+        if isinstance(exc, OSError) and exc.filename is None:  # a write does not know whereto
+            exc.filename = str(path)
         raise
 
 

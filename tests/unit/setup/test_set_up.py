@@ -63,7 +63,6 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "python").touch()
     (tmp_path / ".venv" / "pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.11.7\n")
-    monkeypatch.setattr(environment, "RUN", tmp_path)
     monkeypatch.setattr(environment, "_works", lambda _python: True)
     return Environment(tmp_path)
 
