@@ -46,7 +46,7 @@ def open_standard_streams() -> None:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             # A shell that reads its script from such a number leaves it open, for reading.
-            usable = number == 0 or fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+            usable = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE != (os.O_RDONLY if number else os.O_WRONLY)
         except OSError:
             usable = False
         if not usable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -169,3 +170,34 @@ def test_an_output_that_is_no_file_of_results_is_left_alone(server: FakeServer, 
     assert done.returncode == 1
     assert "another --output" in done.stderr
     assert file.read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("name", ["results.jsonl", "results.csv"])
+def test_on_a_full_disk_the_results_so_far_stay_whole_and_the_next_run_goes_on(
+    server: FakeServer, pictures: Path, tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / name
+    arguments = shlex.join([*COMMAND, "--url", server.url, str(pictures), "--top-k", "1", "--output", str(file)])
+    limited = subprocess.run(
+        ["/bin/bash", "-c", f"ulimit -f 1; exec {arguments}"],  # 1024 bytes: some results and a part of one
+        capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+    )  # fmt: skip
+    assert limited.returncode == 1
+    assert f"A file may not grow any further ({file}: File too large)" in limited.stderr
+    assert "Traceback" not in limited.stderr
+    known = file.read_text().splitlines()
+    assert file.read_bytes().endswith(b"\n")
+    assert all("tabby" in line for line in known[name.endswith(".csv") :])
+    done = classify(server, pictures, "--top-k", 1, "--output", file)
+    assert done.returncode == 0, done.stderr
+    assert 1 <= len(server.requests) <= 24
+    assert file.read_text().splitlines()[: len(known)] == known
+    assert file.read_text().count("tabby") == 12
+
+
+@pytest.mark.parametrize("device", ["/dev/full", "/dev/null", "/dev/zero"])
+def test_what_is_no_file_keeps_no_results(server: FakeServer, pictures: Path, device: str) -> None:
+    done = classify(server, pictures, "--output", device, "--format", "csv")
+    assert done.returncode == 1
+    assert f"{device} keeps nothing that one could go on from" in done.stderr
+    assert server.requests == []

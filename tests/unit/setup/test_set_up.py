@@ -6,6 +6,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -216,3 +217,67 @@ def test_without_a_clone_a_missing_extra_is_named(group: str, message: str, monk
     monkeypatch.setattr(environment, "find_spec", lambda _name: None)
     with pytest.raises(MarserveError, match=message):
         ensure(group)
+
+
+@pytest.fixture
+def steps(clone: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The steps of pip, which does nothing but write where it installed the project."""
+    packages = tmp_path / ".venv" / "lib" / "python3.11" / "site-packages"
+    steps: list[str] = []
+
+    def pip_install(_python: Path, _arguments: list[str], *, step: str, **_: object) -> None:
+        steps.append(step)
+        packages.mkdir(parents=True, exist_ok=True)
+        (packages / "_editable_impl_marserve.pth").write_text(f"{tmp_path}/src")
+
+    monkeypatch.setattr(pip, "wants_cpu_builds", lambda: False)
+    monkeypatch.setattr(pip, "pip_install", pip_install)
+    return steps
+
+
+def test_the_project_is_found_by_a_relative_path(clone: Environment, tmp_path: Path, steps: list[str]) -> None:
+    clone.ensure("client")
+    (file,) = tmp_path.glob(".venv/lib/*/site-packages/*.pth")
+    assert file.read_bytes() == b"../../../../src\n"
+    assert (file.parent / file.read_text().strip()).resolve() == tmp_path / "src"
+
+
+def test_one_lock_whatever_marserve_home_says(clone: Environment, tmp_path: Path, steps: list[str]) -> None:
+    clone.ensure("client")
+    assert (tmp_path / ".run" / "set-up.lock").exists()
+    assert (tmp_path / ".run" / "set-up.log").exists()
+
+
+def test_a_system_whose_python_is_another_now_gets_a_new_environment(
+    clone: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[str]
+) -> None:
+    """.venv/bin/python is a link to it, and finds no package of the one before."""
+    monkeypatch.setattr(Environment, "_create", lambda _self: steps.append("new"))
+    clone.ensure("client")
+    assert "new" not in steps
+    (tmp_path / ".venv" / "pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.9.2\n")
+    write_stamps(tmp_path / ".venv", "client", clone_lock(tmp_path))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    clone.ensure("client")
+    assert steps.count("new") == 1
+
+
+def test_a_creation_that_was_cut_off_is_begun_again(
+    clone: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[str]
+) -> None:
+    (tmp_path / ".venv" / "of-before").mkdir()
+    (tmp_path / ".venv" / "unfinished").touch()
+
+    @contextmanager
+    def killed(*_: object, **__: object) -> Iterator[None]:
+        raise KeyboardInterrupt
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(environment, "child", killed)
+        with pytest.raises(KeyboardInterrupt):
+            clone.ensure("client")
+    assert [file.name for file in (tmp_path / ".venv").iterdir()] == ["unfinished"]
+    monkeypatch.setattr(Environment, "_create", lambda _self: steps.append("new"))
+    clone.ensure("client")
+    assert steps[0] == "new"

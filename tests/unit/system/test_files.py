@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
-from marserve.system.files import replace_text, replacing
+from marserve.system.files import failure_of, replace_text, replacing
 
 
 def test_a_reader_sees_the_old_content_until_the_end(tmp_path: Path) -> None:
@@ -64,3 +65,41 @@ def test_permissions_are_kept_or_as_given(tmp_path: Path, before: int | None, mo
     with replacing(file, mode=mode) as new:
         new.write(b"x")
     assert file.stat().st_mode & 0o777 == after
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/data/a.mar"),
+            "The disk is full (/data/a.mar: No space left",
+        ),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "The disk is full (Disk quota exceeded): free some space"),
+        (OSError(errno.EFBIG, "File too large", b"/a"), "A file may not grow any further (/a: File too large)"),
+        (PermissionError(errno.EACCES, "Permission denied", "/root/x"), "/root/x: Permission denied."),
+        (OSError("No usable temporary directory found"), "No usable temporary directory found."),
+        (OSError(errno.EXDEV, "Invalid cross-device link", "/a", None, "/b"), "/a, /b: Invalid cross-device link."),
+    ],
+)
+def test_what_the_system_refuses_is_a_sentence(error: OSError, sentence: str) -> None:
+    assert failure_of(error).startswith(sentence)
+
+
+def test_a_full_disk_leaves_the_old_content_and_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.mar"
+    file.write_text("old")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*a\.mar"):
+        replace_text(file, "new")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_name_as_long_as_any_may_be_is_replaced(tmp_path: Path) -> None:
+    file = tmp_path / ("図" * 85)
+    replace_text(file, "new")
+    assert file.read_text() == "new"
