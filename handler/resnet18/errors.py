@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: For whoever runs the server.
+HOW_TO_READ_HEIC = 'pip install "marserve[heif]", or in a clone ./scripts/marserve setup heif, then start it again'
+
 
 class RequestError(Exception):
     """A request that cannot be answered; it never affects the other requests of its batch.

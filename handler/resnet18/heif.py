@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from .errors import InvalidImage, UnsupportedImage
+from .errors import HOW_TO_READ_HEIC, InvalidImage, UnsupportedImage
 
 #: Modules with one interface, the preferred one first, and their distributions. The second is the first without GPL
 #: parts; it is no extra because its newest version, 1.7.0.post4, is too old.
@@ -24,7 +24,6 @@ DECODERS = {"pillow_heif": "pillow-heif", "pi_heif": "pi-heif-decoder"}
 #: The first version of both with libheif 1.23.6. Before, a file whose two notes of its bit depth differ was written
 #: beyond the end of memory, and with libheif before 1.23.4, every pi-heif's, pictures can run code.
 OLDEST_DECODER = (1, 8, 1)
-HOW_TO_GET_IT = 'pip install "marserve[heif]", or in a clone ./scripts/marserve setup heif, then start it again'
 
 #: Names in the file type box: of pictures in HEVC, of HEIF whatever its coding, and of AV1.
 _HEVC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
@@ -84,7 +83,7 @@ def load_decoder() -> Any:
     if name is None:
         raise UnsupportedImage(
             "The data looks like a HEIC picture, which this server lacks the decoder for: export it as JPEG. Whoever "
-            f"runs the server can add it: {HOW_TO_GET_IT}."
+            f"runs the server can add it: {HOW_TO_READ_HEIC}."
         )
     decoder = importlib.import_module(name)
     options = decoder.options

@@ -9,12 +9,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from marserve.errors import MarserveError
+from marserve.handler.resnet18.errors import HOW_TO_READ_HEIC
 
 #: What is taken from a folder; a file that is named itself is taken whatever it is called.
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
-#: Pictures that nothing here can read.
+#: Taken besides where the decoder is installed.
+HEIC_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
+#: Photographs that nothing here can read: of newer or rarer formats, as an editor keeps them, as the sensor saw them.
 FOREIGN_SUFFIXES = frozenset(
-    {".heic", ".heif", ".jxl", ".jp2", ".psd", ".dng", ".arw", ".cr2", ".cr3", ".nef", ".orf", ".raf", ".rw2"}
+    {".jxl", ".jp2", ".j2k", ".jxr", ".psd", ".xcf"}
+    | {".dng", ".arw", ".cr2", ".cr3", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw", ".x3f", ".3fr"}
 )
 
 
@@ -43,15 +47,21 @@ class FoundPictures:
 
     @property
     def foreign(self) -> int:
-        """How many of the skipped files are pictures nevertheless."""
-        return sum(count for suffix, count in self.skipped.items() if suffix in FOREIGN_SUFFIXES)
+        """How many of the skipped files are photographs nevertheless."""
+        return sum(count for suffix, count in self.skipped.items() if suffix in FOREIGN_SUFFIXES | HEIC_SUFFIXES)
+
+    @property
+    def has_heic(self) -> bool:
+        return any(_suffix(picture.path) in HEIC_SUFFIXES for picture in self.pictures)
 
 
-def find_pictures(names: Iterable[str]) -> FoundPictures:
+def find_pictures(names: Iterable[str], *, heic: bool) -> FoundPictures:
     """The pictures in the order of ``names``, those of a folder or pattern sorted by path.
 
-    Folders are searched with all folders below, except hidden ones and links to folders. Raises NoPictureFoundError.
+    ``heic``: whether that can be read, too. Folders are searched with all folders below, except hidden ones and links
+    to folders. Raises NoPictureFoundError.
     """
+    suffixes = SUFFIXES | HEIC_SUFFIXES if heic else SUFFIXES
     found: dict[str, str] = {}
     skipped: dict[str, str] = {}
     for name in names:
@@ -60,9 +70,8 @@ def find_pictures(names: Iterable[str]) -> FoundPictures:
         taken = 0
         for path in candidates:
             key = os.path.abspath(path)  # noqa: PTH100 - a linked picture stays one of its own
-            suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
-            if only_pictures and suffix not in SUFFIXES:
-                passed_over[key] = suffix
+            if only_pictures and _suffix(path) not in suffixes:
+                passed_over[key] = _suffix(path)
             else:
                 found.setdefault(key, path)
                 taken += 1
@@ -75,11 +84,12 @@ def find_pictures(names: Iterable[str]) -> FoundPictures:
 
 
 def describe_skipped(skipped: Counter[str]) -> str:
-    """Such as ``2 files skipped: 1 .heic (cannot be read here: export as JPEG), 1 .txt``; empty for none."""
+    """Such as ``2 files skipped: 1 .dng (cannot be read: export as JPEG), 1 .txt``; empty for none."""
+    advice = dict.fromkeys(FOREIGN_SUFFIXES, " (cannot be read: export as JPEG)")
+    advice |= dict.fromkeys(HEIC_SUFFIXES, f" (needs a decoder where the service runs: {HOW_TO_READ_HEIC})")
     kinds = [
-        f"{skipped[suffix]} {suffix or 'without suffix'}"
-        f"{' (cannot be read here: export as JPEG)' if suffix in FOREIGN_SUFFIXES else ''}"
-        for suffix in sorted(skipped, key=lambda suffix: (suffix not in FOREIGN_SUFFIXES, suffix))
+        f"{skipped[suffix]} {suffix or 'without suffix'}{advice.get(suffix, '')}"
+        for suffix in sorted(skipped, key=lambda suffix: (suffix not in advice, suffix))
     ]
     total = sum(skipped.values())
     return f"{total} {'file' if total == 1 else 'files'} skipped: {', '.join(kinds)}" if kinds else ""
@@ -101,6 +111,10 @@ def _files_below(folder: str) -> Iterator[str]:
         for name in sorted(files):
             if not name.startswith("."):
                 yield os.path.normpath(os.path.join(directory, name))  # noqa: PTH118
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122
 
 
 def _picture(path: str) -> PictureFile:

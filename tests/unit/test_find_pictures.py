@@ -35,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_names_become_pictures_each_once(folder: Path, names: list[str], found: list[str]) -> None:
-    pictures = find_pictures(names).pictures
+    pictures = find_pictures(names, heic=False).pictures
     assert [picture.path for picture in pictures] == found
     assert all(picture.size == 7 for picture in pictures)
 
@@ -44,19 +44,38 @@ def test_names_become_pictures_each_once(folder: Path, names: list[str], found: 
 def test_a_name_that_leads_nowhere_is_an_error_that_names_it(folder: Path, name: str) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(NoPictureFoundError, match=r"no picture found"):
-        find_pictures(["a.jpg", name])
+        find_pictures(["a.jpg", name], heic=False)
 
 
 def test_files_that_are_passed_over_are_counted_once_by_suffix(folder: Path) -> None:
-    for name in ("b/IMG_2.HEIC", "b/c/IMG_3.heic", "b/README"):
+    for name in ("b/IMG_2.DNG", "b/c/IMG_3.dng", "b/README", "b/IMG_3.MOV"):
         (folder / name).touch()
-    found = find_pictures(["b", "b/c", "b/**/*", "b/README"])
+    found = find_pictures(["b", "b/c", "b/**/*", "b/README"], heic=False)
     assert found.foreign == 2
-    assert describe_skipped(found.skipped) == ("3 files skipped: 2 .heic (cannot be read here: export as JPEG), 1 .txt")
+    assert describe_skipped(found.skipped) == "4 files skipped: 2 .dng (cannot be read: export as JPEG), 1 .mov, 1 .txt"
+
+
+def test_heic_is_taken_where_it_can_be_read_and_counted_as_unread_elsewhere(folder: Path) -> None:
+    for name in ("b/IMG_2.HEIC", "b/IMG_3.hif"):
+        (folder / name).touch()
+    assert not find_pictures(["b/2.PNG"], heic=True).has_heic
+
+    taken = find_pictures(["b"], heic=True)
+    assert taken.has_heic
+    assert (len(taken.pictures), taken.foreign) == (4, 0)
+    left = find_pictures(["b"], heic=False)
+    assert (len(left.pictures), left.foreign) == (2, 2)
+    assert '1 .heic (needs a decoder where the service runs: pip install "marserve[heif]"' in describe_skipped(
+        left.skipped
+    )
+    assert find_pictures(["b/IMG_2.HEIC"], heic=False).has_heic  # named itself
 
 
 def test_a_folder_of_unreadable_pictures_says_so(folder: Path) -> None:
     (folder / "phone").mkdir()
     (folder / "phone" / "IMG_1.HEIC").touch()
-    with pytest.raises(NoPictureFoundError, match=r"1 file skipped: 1 \.heic .*export as JPEG"):
-        find_pictures(["phone"])
+    (folder / "phone" / "IMG_2.DNG").touch()
+    with pytest.raises(
+        NoPictureFoundError, match=r"2 files skipped: 1 \.dng .*export as JPEG.* 1 \.heic .*marserve\[heif\]"
+    ):
+        find_pictures(["phone"], heic=False)

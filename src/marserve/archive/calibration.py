@@ -15,6 +15,7 @@ import numpy as np
 from marserve.handler.resnet18.description import Preprocessing
 from marserve.handler.resnet18.engines.base import Pixels
 from marserve.handler.resnet18.errors import ConfigurationError, RequestError
+from marserve.handler.resnet18.heif import find_decoder
 from marserve.handler.resnet18.images import ImageDecoder, ImageLimits
 from marserve.handler.resnet18.labels import Label
 from marserve.pictures import describe_skipped, find_pictures
@@ -62,7 +63,7 @@ def calibration_pictures(directory: Path, labels: list[Label], report: Report) -
     """
     if not directory.is_dir():
         raise ConfigurationError(f"--calibration {directory}: give a folder of pictures like those to be classified.")
-    below = find_pictures([str(directory)])
+    below = find_pictures([str(directory)], heic=find_decoder() is not None)
     if below.skipped:
         report(f"  --calibration: {describe_skipped(below.skipped)}")
     files = [path for picture in below.pictures if (path := Path(picture)).is_file()]

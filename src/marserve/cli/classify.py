@@ -29,7 +29,11 @@ EPILOG = """examples:
 order: standard output has the pictures in the order they were named, those of a folder or pattern sorted by path;
   FILE has them in the order they were answered. Failures go to standard error and are no results.
 
-exit status: 0 all succeeded; 1 some failed or were not sent; 2 wrong arguments"""
+other files: what a folder holds besides pictures is counted and listed. HEIC is sent where the service reads it.
+  Photographs that cannot be read (HEIC elsewhere, camera raw, .psd, .jxl) count as failed. A file that is named itself
+  is sent whatever it is called.
+
+exit status: 0 all succeeded; 1 some failed or were not sent; 2 wrong arguments, or no picture found"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         if not options.output.parent.is_dir():
             raise UsageError(f"--output {options.output}: folder {options.output.parent} does not exist")
     try:
-        found = find_pictures(options.pictures)
+        found = find_pictures(options.pictures, heic=True)
         client = InferenceClient.for_web(
             _with_scheme(options.url) or f"http://127.0.0.1:{Ports.from_environment().web_port}",
             model=options.model,
@@ -84,6 +88,8 @@ def run(options: argparse.Namespace) -> int:
             deadline_s=options.deadline,
             connections=options.parallel,
         )
+        if found.has_heic and not client.reads("HEIC"):
+            found = find_pictures(options.pictures, heic=False)
     except (NoPictureFoundError, ValueError) as exc:
         raise UsageError(str(exc)) from exc
     pictures = found.pictures

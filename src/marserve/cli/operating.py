@@ -57,9 +57,10 @@ def begin(options: argparse.Namespace) -> AbstractContextManager[Change]:
 
 
 def pictures(options: argparse.Namespace) -> list[Path]:
+    from marserve.handler.resnet18.heif import find_decoder
     from marserve.pictures import describe_skipped, find_pictures
 
-    found = find_pictures(options.pictures)
+    found = find_pictures(options.pictures, heic=find_decoder() is not None)
     if found.skipped:
         complain(describe_skipped(found.skipped))
     return [Path(picture) for picture in found.pictures]

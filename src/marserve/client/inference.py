@@ -27,6 +27,8 @@ RAW = {"Content-Type": "application/octet-stream", "Accept": "application/json"}
 PARALLEL = 32
 #: Seconds for one picture, retries included.
 DEADLINE_S = 60.0
+#: Seconds for what the service serves.
+LIST_DEADLINE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,18 @@ class InferenceClient:
                 yield answer
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
+
+    def reads(self, picture_format: str) -> bool:
+        """Whether the service's model reads such as ``HEIC``; True, too, where it does not say."""
+        if not isinstance(self._endpoint, WebEndpoint):
+            return True
+        try:
+            listed = json.loads(self._connection.request("GET", "/models", deadline_s=LIST_DEADLINE_S, retry=False))
+            name = self._endpoint.model or listed["default"]
+            formats = next(model["picture_formats"] for model in listed["models"] if model["name"] == name)
+        except (ClientError, ValueError, KeyError, TypeError, StopIteration):
+            return True
+        return not formats or picture_format in formats
 
     def close(self) -> None:
         """Close the connections; calls that wait for a retry fail at once."""

@@ -61,11 +61,69 @@ def test_what_a_folder_holds_besides_is_named_and_an_unreadable_picture_is_a_fai
     (pictures / "notes.txt").touch()
     done = classify(server, pictures)
     assert (done.returncode, done.stderr) == (0, "1 file skipped: 1 .txt\n")
-    (pictures / "IMG_0002.HEIC").touch()
+    (pictures / "IMG_0002.DNG").touch()
     done = classify(server, pictures)
     assert done.returncode == 1
-    assert "2 files skipped: 1 .heic (cannot be read here: export as JPEG), 1 .txt" in done.stderr
+    assert "2 files skipped: 1 .dng (cannot be read: export as JPEG), 1 .txt" in done.stderr
     assert "12 classified, 1 failed" in done.stderr
+
+
+def listed(*formats: str) -> Answer:
+    models = [{"name": name, "picture_formats": list(formats)} for name in ("resnet18", "other")]
+    return Answer(content={"default": "resnet18", "models": models})
+
+
+def test_heic_is_sent_to_a_service_that_reads_it(server: FakeServer, pictures: Path) -> None:
+    (pictures / "IMG_0001.HEIC").write_bytes(b"heic")
+    server.answers = [listed("JPEG", "HEIC"), Answer(content=classification())]
+    done = classify(server, pictures, "--model", "other")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 13
+    assert b"heic" in [request.body for request in server.requests]
+
+
+def test_heic_that_the_service_cannot_read_is_counted_as_failed_with_what_to_install(
+    server: FakeServer, pictures: Path
+) -> None:
+    for number in range(3):
+        (pictures / f"IMG_{number}.HEIC").touch()
+    (pictures / "IMG_0.MOV").touch()
+    server.answers = [listed("JPEG"), Answer(content=classification())]
+    done = classify(server, pictures)
+    assert done.returncode == 1
+    assert (
+        '4 files skipped: 3 .heic (needs a decoder where the service runs: pip install "marserve[heif]"' in done.stderr
+    )
+    assert done.stderr.splitlines()[0].endswith("), 1 .mov")
+    assert "12 classified, 3 failed" in done.stderr
+    assert len(server.requests) == 13
+
+
+def test_a_folder_without_a_readable_picture_fails(server: FakeServer, tmp_path: Path) -> None:
+    (tmp_path / "IMG_1.HEIC").touch()
+    server.answers = [listed("JPEG")]
+    done = classify(server, tmp_path)
+    assert done.returncode == 2
+    assert "no picture found; 1 file skipped: 1 .heic" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error(404, "NotFound"),
+        Answer(content=[]),
+        Answer(content=b"<html>"),
+        Answer(content={"default": None, "models": []}),
+    ],
+)
+def test_a_service_that_does_not_say_what_it_reads_is_sent_heic(
+    server: FakeServer, pictures: Path, answer: Answer
+) -> None:
+    (pictures / "IMG_0001.HEIC").touch()
+    server.answers = [answer, Answer(content=classification())]
+    done = classify(server, pictures)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(server.requests) == 14
 
 
 @pytest.mark.parametrize("name", ["results.jsonl", "results.csv"])
