@@ -47,6 +47,7 @@ def create_app(settings: WebSettings) -> FastAPI:
         title="Marserve: image classification",
         version=__version__,
         lifespan=lifespan,
+        redirect_slashes=False,  # RequestObservation takes them away: a redirect loses bodies, and HTTPS behind a proxy
         docs_url=None,  # FastAPI's own page loads its scripts from elsewhere
         redoc_url=None,
         openapi_url=None,  # routes/pages.py has it, with the address that it was fetched from
@@ -62,7 +63,7 @@ def create_app(settings: WebSettings) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "HEAD", "POST", "PUT"],
             allow_headers=["X-API-Key", "Authorization", "Content-Type", "X-Request-ID"],
             expose_headers=EXPOSED_HEADERS,
         )

@@ -11,8 +11,15 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Mount
 
 from marserve.handler.resnet18.errors import InvalidParameter, InvalidRequest, RequestError
+
+#: What OPTIONS * answers: the methods of all addresses together.
+ALL_METHODS = "GET, HEAD, POST, PUT"
+
+#: Longer addresses are nobody's slip.
+MAX_ADVISED_PATH = 100
 
 #: Seconds after which it is worth while to send again: a full queue empties quickly, a server takes longer to start.
 RETRY_BUSY_S = 1
@@ -134,9 +141,40 @@ async def _answer(request: Request, error: Exception) -> Response:
         return error_response(InvalidParameter("; ".join(problems) + "."))
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
     headers = dict(error.headers or {})
-    if error.status_code == 404:
-        return error_response(NotFound("There is nothing at this address; /docs lists what there is."), headers)
     if error.status_code == 405:
-        allowed = headers.get("Allow", "GET")  # files come without this header
-        return error_response(MethodNotAllowed(f"Use {allowed} at this address; /docs lists what there is."), headers)
+        return _answer_method(request, headers.get("Allow", "GET, HEAD"))  # files may come without this header
+    if error.status_code == 404:
+        if request.scope["path"] == "*":
+            return _answer_method(request, ALL_METHODS)
+        message = f"There is nothing at this address; {_advise(request)}/docs lists what there is."
+        return error_response(NotFound(message), headers)
     return error_response(InvalidRequest("The request cannot be understood; see /docs."), headers)
+
+
+def _answer_method(request: Request, allowed: str) -> Response:
+    """405, or what OPTIONS asks for; a browser's, for a page of another origin, is refused here: it may not send."""
+    methods = set(allowed.split(", "))
+    headers = {"Allow": ", ".join(sorted({*methods, "OPTIONS"}))}
+    if request.method == "OPTIONS" and "origin" not in request.headers:
+        return Response(status_code=204, headers=headers)
+    wanted = " or ".join(sorted(methods - {"HEAD"}))
+    return error_response(MethodNotAllowed(f"Use {wanted} at this address; /docs lists what there is."), headers)
+
+
+def _advise(request: Request) -> str:
+    """What may have been meant by an address that there is not; empty where nothing comes near."""
+    spelled = [segment.lower() for segment in request.scope["path"].split("/") if segment]
+    prefix, below = "".join(spelled[:1]), spelled[1:]
+    near = [(spelled, ""), (below, f" A proxy that serves this below /{prefix} must remove that. ")]
+    if request.method == "PUT":
+        near.append((spelled[:-1], " (curl -T appends the file's name to an address that ends in a slash.) "))
+    for segments, why in near:
+        address = "/" + "/".join(segments)
+        if segments and len(address) <= MAX_ADVISED_PATH and _is_address(request.app, address):
+            return f"did you mean {address}?{why or ' '}"
+    return ""
+
+
+def _is_address(app: FastAPI, path: str) -> bool:
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": "", "headers": []}
+    return any(route.matches(scope)[0] != Match.NONE for route in app.routes if not isinstance(route, Mount))

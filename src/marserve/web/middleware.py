@@ -1,4 +1,6 @@
-"""What surrounds every request: its id, its line in the log, its place in the metrics, and headers for browsers."""
+"""What surrounds every request: one spelling of its address, its id, its line in the log, its place in the metrics, and
+headers for browsers.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +32,8 @@ SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CLIENT_LEFT = 499
 #: Longer paths are nobody's address here.
 MAX_LOGGED_PATH = 200
+#: The parser lets some thirty more through, each of which would be a time series of every address.
+COUNTED_METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT"}
 #: Requested every second by machines: only their failures are worth a line.
 QUIET_ROUTES = {"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"}
 
@@ -76,6 +80,9 @@ class RequestObservation:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
+        path = scope["path"]
+        if "//" in path or path.endswith("/"):
+            scope["path"] = canonical_path(path, scope["raw_path"])
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if SANE_ID.fullmatch(given) else uuid.uuid4().hex
         state = scope.setdefault("state", {})
@@ -116,7 +123,8 @@ class RequestObservation:
         self, scope: Scope, status: int, duration: float, sent: int, request_id: str, more: dict[str, Any]
     ) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
-        self._metrics.requests.labels(scope["method"] if route != "unmatched" else "any", route, status).inc()
+        method = scope["method"] if route != "unmatched" and scope["method"] in COUNTED_METHODS else "any"
+        self._metrics.requests.labels(method, route, status).inc()
         self._metrics.request_seconds.labels(route).observe(duration)
         level = logging.DEBUG if route in QUIET_ROUTES and status < 400 else logging.INFO
         if logger.isEnabledFor(level):
@@ -133,6 +141,17 @@ class RequestObservation:
                 **more,
             }
             logger.log(level, "request", extra={FIELDS: fields})
+
+
+def canonical_path(path: str, raw: bytes) -> str:
+    """``path`` without repeated slashes and one in the end, which are slips of whoever put two addresses together.
+
+    ``raw`` is what was sent. An encoded slash in it is none to a proxy in between, whose rules it could get around:
+    such a path stays as it is.
+    """
+    if b"%2f" in raw.lower():
+        return path
+    return "/" + "/".join(segment for segment in path.split("/") if segment)
 
 
 class SecurityHeaders:

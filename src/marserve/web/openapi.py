@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import warnings
 from typing import Any
 
 from fastapi import FastAPI
@@ -34,7 +35,7 @@ from marserve.web.schemas import ErrorAnswer
 DESCRIPTION = """Send a picture, read what is on it. [The page]({base}) does it by hand.
 
     curl -F file=@examples/cat.jpg {base}predict
-    curl -T examples/cat.jpg "{base}classify?top_k=3" -X POST
+    curl -T examples/cat.jpg "{base}classify?top_k=3"
 
 Every failure is `{{"code", "type", "message", "error"}}`, `error` being the message again; 429 and 503 have a
 `Retry-After`. Every answer has an `X-Request-ID`.
@@ -123,10 +124,16 @@ PICTURE_BODY: dict[str, Any] = {
 
 def build_document(app: FastAPI, base: str) -> dict[str, Any]:
     """The OpenAPI document of ``app`` as it is served under ``base``."""
-    document = copy.deepcopy(app.openapi())
+    with warnings.catch_warnings():
+        # FastAPI gives all methods of a route one id; each gets its own below.
+        warnings.filterwarnings("ignore", "Duplicate Operation ID")
+        document = copy.deepcopy(app.openapi())
     document["info"]["description"] = DESCRIPTION.format(base=base)
-    for operations in document["paths"].values():
-        for operation in operations.values():
+    for path, operations in document["paths"].items():
+        operations.pop("head", None)  # is as GET, by the definition of HTTP
+        document["paths"][path] = dict(sorted(operations.items()))
+        for method, operation in operations.items():
+            operation["operationId"] = f"{operation['operationId'].rpartition('_')[0]}_{method}"
             # FastAPI makes the summary of the function's name.
             operation["summary"] = operation["description"].partition(":")[0].partition(". ")[0].rstrip(".")
             # What FastAPI answers with 422 is answered with 400 here, in our own shape.

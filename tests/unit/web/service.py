@@ -50,6 +50,18 @@ class Service:
             is_json = response.content_type == "application/json" and body
             return Reply(response.status, response.headers, body, await response.json() if is_json else None)
 
+    async def talk(self, *pieces: bytes) -> bytes:
+        """What comes back for bytes as they are, until the service closes the connection."""
+        host, port = self.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
     async def metric(self, line: str) -> float:
         """The value of the metric whose line begins with ``line``; 0 where there is none yet."""
         text = (await self.get("/metrics")).body.decode()

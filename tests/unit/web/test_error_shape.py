@@ -79,8 +79,8 @@ async def test_of_a_caller_that_may_not_send(start_service: StartService, path: 
 @pytest.mark.parametrize("path", ["/predict", "/classify", "/explain"])
 async def test_a_wrong_method_is_answered_with_the_right_one(service: Service, path: str) -> None:
     reply = await service.get(path)
-    assert reply.headers["Allow"] == "POST"
-    assert reply.json["message"].startswith("Use POST ")
+    assert reply.headers["Allow"] == "OPTIONS, POST, PUT"
+    assert reply.json["message"].startswith("Use POST or PUT ")
 
 
 @pytest.mark.parametrize("path", ["/predict", "/classify", "/explain"])

@@ -65,3 +65,25 @@ async def test_every_documented_failure_has_an_example_of_its_own_status(service
                     assert str(example["code"]) == status
                     checked += 1
     assert checked > 50
+
+
+async def test_every_operation_has_an_id_of_its_own_that_stays(service: Service) -> None:
+    document = (await service.get("/openapi.json")).json
+    ids = {
+        (path, method): operation["operationId"]
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert len(set(ids.values())) == len(ids)
+    assert all(name.endswith(f"_{method}") for (_, method), name in ids.items())
+    # Programs that were generated from the document call them by these names.
+    assert ids["/predict", "post"] == "predict_predict_post"
+    assert ids["/v2/models/{model}", "get"] == "metadata_v2_models__model__get"
+
+
+async def test_document_has_each_method_that_takes_a_picture(service: Service) -> None:
+    document = (await service.get("/openapi.json")).json
+    for path in ("/predict", "/classify", "/explain"):
+        operations = document["paths"][path]
+        assert list(operations) == ["post", "put"]
+        assert operations["put"] == operations["post"] | {"operationId": operations["put"]["operationId"]}

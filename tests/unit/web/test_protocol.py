@@ -20,19 +20,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "HEADERS_DEADLINE_S", 0.3)
 
 
-async def talk(service: Service, *pieces: bytes) -> bytes:
-    """What comes back, until the service closes the connection."""
-    host, port = service.url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    for piece in pieces:
-        writer.write(piece)
-        await writer.drain()
-    answer = await reader.read()
-    writer.close()
-    await writer.wait_closed()
-    return answer
-
-
+#: A request after which the connection is closed.
+END = b"GET /healthz HTTP/1.0\r\n\r\n"
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
 
 
@@ -45,7 +34,7 @@ REQUEST = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
     ],
 )
 async def test_connection_without_whole_headers_is_closed(service: Service, pieces: list[bytes], answers: int) -> None:
-    answer = await talk(service, *pieces)
+    answer = await service.talk(*pieces)
     assert answer.count(b"HTTP/1.1 200") == answers
 
 
@@ -59,7 +48,7 @@ async def test_slow_answer_is_not_cut_off_by_the_deadline_of_the_headers(service
 
 
 async def test_what_is_no_http_is_answered_in_the_one_shape(service: Service) -> None:
-    answer = await talk(service, b"\x16\x03\x01 this is TLS\r\n\r\n")
+    answer = await service.talk(b"\x16\x03\x01 this is TLS\r\n\r\n")
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
     assert json.loads(body)["type"] == "InvalidRequest"
@@ -77,6 +66,6 @@ async def test_small_answers_are_not_delayed_by_nagle(service: Service) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server.PatientProtocol, "connection_made", look)
-        await talk(service, b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        await service.talk(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert seen
     assert all(seen)

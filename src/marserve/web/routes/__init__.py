@@ -40,6 +40,11 @@ async def require_key_and_rate(request: Request) -> None:
     guard.charge(request.state.caller)
 
 
+#: Methods of addresses that are read: monitors and load balancers send HEAD.
+GET = ["GET", "HEAD"]
+#: Methods of addresses that take a picture: ``curl -T`` sends PUT.
+SEND = ["POST", "PUT"]
+
 #: Dependencies of routes that read, and of those that take a picture.
 READ = [Depends(require_key)]
 WORK = [Depends(require_key_and_rate)]

@@ -8,22 +8,21 @@ from starlette.responses import JSONResponse, Response
 
 from marserve.web.errors import RETRY_RESTART_S
 from marserve.web.openapi import WITH_KEY
-from marserve.web.routes import READ, services_of
+from marserve.web.routes import GET, READ, services_of
 from marserve.web.schemas import HealthReport
 
 router = APIRouter(tags=["Operation"])
 
 
-@router.head("/healthz", include_in_schema=False)
-@router.get("/healthz", response_model=HealthReport)
+@router.api_route("/healthz", methods=GET, response_model=HealthReport)
 async def healthz() -> Response:
     """The process is up. It says nothing about TorchServe, since a restart of this process would not help that."""
     return JSONResponse({"status": "ok", "reasons": []})
 
 
-@router.head("/readyz", include_in_schema=False)
-@router.get(
+@router.api_route(
     "/readyz",
+    methods=GET,
     response_model=HealthReport,
     responses={503: {"model": HealthReport, "description": "Not ready, and why."}},
 )
@@ -36,8 +35,9 @@ async def readyz(request: Request) -> Response:
     return JSONResponse({"status": "ok", "reasons": []})
 
 
-@router.get(
+@router.api_route(
     "/metrics",
+    methods=GET,
     dependencies=READ,
     response_class=Response,
     responses={**WITH_KEY, 200: {"content": {"text/plain": {}}, "description": "Prometheus' text format."}},

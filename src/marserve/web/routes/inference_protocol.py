@@ -24,7 +24,7 @@ from marserve.web.oip import (
     parse_inference_request,
 )
 from marserve.web.openapi import BINARY, COMMON, EXAMPLE_PICTURE, WITH_MODEL, WITH_WORK, failures
-from marserve.web.routes import READ, WORK, Services, services_of
+from marserve.web.routes import GET, READ, WORK, Services, services_of
 from marserve.web.schemas import HandlerAnswer
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
@@ -54,20 +54,20 @@ INFERENCE_BODY = {
 }
 
 
-@router.get("", responses=COMMON)
+@router.api_route("", methods=GET, responses=COMMON)
 async def server() -> dict[str, Any]:
     """The server's name and what it can do."""
     extensions = ["binary_tensor_data", "classification"]
     return {"name": "torchserve-resnet18", "version": "1", "extensions": extensions}
 
 
-@router.get("/health/live", responses=COMMON)
+@router.api_route("/health/live", methods=GET, responses=COMMON)
 async def live() -> dict[str, bool]:
     """The process is up."""
     return {"live": True}
 
 
-@router.get("/health/ready", responses={**COMMON, **failures({ModelUnavailable: "Not ready."})})
+@router.api_route("/health/ready", methods=GET, responses={**COMMON, **failures({ModelUnavailable: "Not ready."})})
 async def ready(request: Request) -> dict[str, bool]:
     """Pictures are being answered, as for /readyz."""
     reasons = services_of(request).readiness.reasons()
@@ -76,8 +76,8 @@ async def ready(request: Request) -> dict[str, bool]:
     return {"ready": True}
 
 
-@router.get("/models/{model}", responses=WITH_MODEL, dependencies=READ)
-@router.get("/models/{model}/versions/{version}", responses=WITH_MODEL, dependencies=READ)
+@router.api_route("/models/{model}", methods=GET, responses=WITH_MODEL, dependencies=READ)
+@router.api_route("/models/{model}/versions/{version}", methods=GET, responses=WITH_MODEL, dependencies=READ)
 async def metadata(request: Request, model: ModelInPath, version: VersionInPath | None = None) -> dict[str, Any]:
     """The inputs and outputs of a model."""
     catalogue = services_of(request).catalogue
@@ -97,8 +97,8 @@ async def metadata(request: Request, model: ModelInPath, version: VersionInPath 
     }
 
 
-@router.get("/models/{model}/ready", responses=WITH_MODEL, dependencies=READ)
-@router.get("/models/{model}/versions/{version}/ready", responses=WITH_MODEL, dependencies=READ)
+@router.api_route("/models/{model}/ready", methods=GET, responses=WITH_MODEL, dependencies=READ)
+@router.api_route("/models/{model}/versions/{version}/ready", methods=GET, responses=WITH_MODEL, dependencies=READ)
 async def model_ready(request: Request, model: ModelInPath, version: VersionInPath | None = None) -> dict[str, Any]:
     """A worker of the model is READY, and a prediction succeeded lately."""
     services = services_of(request)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
-from starlette.responses import FileResponse, JSONResponse
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse
 from starlette.staticfiles import StaticFiles
 
 from marserve.paths import CONFIG, EXAMPLE_PICTURE
 from marserve.web.openapi import build_document
+from marserve.web.routes import GET
 
 router = APIRouter(include_in_schema=False)
 
@@ -17,36 +19,50 @@ WEB = Path(__file__).resolve().parent.parent
 TEMPLATES = WEB / "templates"
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
-async def page() -> FileResponse:
-    return FileResponse(TEMPLATES / "index.html")
+@router.api_route("/", methods=GET)
+async def page(request: Request) -> HTMLResponse:
+    return _page(request, "index.html", "./")
 
 
-@router.get("/labels/zh.json")
+@router.api_route("/labels/zh.json", methods=GET)
 async def chinese_labels() -> FileResponse:
     """The Chinese name of each class, by WordNet id."""
     return FileResponse(CONFIG / "labels.zh.json")
 
 
-@router.get("/example.jpg")
+@router.api_route("/example.jpg", methods=GET)
 async def example_picture() -> FileResponse:
     return FileResponse(EXAMPLE_PICTURE)
 
 
-@router.get("/docs")
-async def documentation() -> FileResponse:
+@router.api_route("/docs", methods=GET)
+async def documentation(request: Request) -> HTMLResponse:
     """Swagger UI without a script or style inside the page, which the Content-Security-Policy forbids."""
-    return FileResponse(TEMPLATES / "docs.html")
+    sent: bytes = request.scope["raw_path"]
+    # To a browser, each slash in the end is a directory.
+    return _page(request, "docs.html", "../" * (len(sent) - len(sent.rstrip(b"/"))) or "./")
 
 
-@router.get("/docs/start.js")
+@router.api_route("/docs/start.js", methods=GET)
 async def start_documentation() -> FileResponse:
     return FileResponse(TEMPLATES / "docs.js", media_type="text/javascript")
 
 
-@router.get("/openapi.json")
+@router.api_route("/openapi.json", methods=GET)
 async def openapi_document(request: Request) -> JSONResponse:
-    return JSONResponse(build_document(request.app, str(request.base_url)))
+    return JSONResponse(build_document(request.app, str(request.base_url.replace(path=f"{_prefix(request)}/"))))
+
+
+def _page(request: Request, template: str, root: str) -> HTMLResponse:
+    """``template`` with the addresses of its files, which are below ``root``, where no proxy has named a prefix."""
+    prefix = _prefix(request)
+    text = (TEMPLATES / template).read_text(encoding="utf-8")
+    return HTMLResponse(text.replace("{root}", html.escape(f"{prefix}/" if prefix else root)))
+
+
+def _prefix(request: Request) -> str:
+    """The path below which a trusted proxy serves all this; usually none."""
+    return getattr(request.state, "prefix", "")
 
 
 def mount_files(app: FastAPI) -> None:

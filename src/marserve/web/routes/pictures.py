@@ -16,7 +16,7 @@ from marserve.handler.resnet18.requests import MAX_TOP_K
 from marserve.web.bodies import read_picture
 from marserve.web.classifier import Classified
 from marserve.web.openapi import BINARY, PICTURE_BODY, WITH_KEY, WITH_WORK
-from marserve.web.routes import READ, WORK, services_of
+from marserve.web.routes import GET, READ, SEND, WORK, services_of
 from marserve.web.schemas import (
     ClassifiedPicture,
     ExplainedPicture,
@@ -43,7 +43,7 @@ MAX_ALPHA = 200
 STOPS = ((40, 60, 220), (30, 190, 220), (250, 220, 60), (230, 40, 30))
 
 
-@router.get("/models", response_model=ModelList, responses=WITH_KEY, dependencies=READ)
+@router.api_route("/models", methods=GET, response_model=ModelList, responses=WITH_KEY, dependencies=READ)
 async def models(request: Request) -> Response:
     """The models that are served, and which one answers where none is named."""
     services = services_of(request)
@@ -71,8 +71,9 @@ async def models(request: Request) -> Response:
     return _json(content.model_dump_json())
 
 
-@router.post(
+@router.api_route(
     "/predict",
+    methods=SEND,
     response_model=list[LabelledConfidence],
     responses=WITH_WORK,
     openapi_extra=PICTURE_BODY,
@@ -88,8 +89,13 @@ async def predict(request: Request, top_k: TopK = 3, model: ModelName = None) ->
     return _json(LABELLED_CONFIDENCES.dump_json(content), _headers(classified))
 
 
-@router.post(
-    "/classify", response_model=ClassifiedPicture, responses=WITH_WORK, openapi_extra=PICTURE_BODY, dependencies=WORK
+@router.api_route(
+    "/classify",
+    methods=SEND,
+    response_model=ClassifiedPicture,
+    responses=WITH_WORK,
+    openapi_extra=PICTURE_BODY,
+    dependencies=WORK,
 )
 async def classify(request: Request, top_k: TopK = 5, model: ModelName = None) -> Response:
     """The most probable classes with everything that is known about them and the model."""
@@ -98,8 +104,9 @@ async def classify(request: Request, top_k: TopK = 5, model: ModelName = None) -
     return _json(ClassifiedPicture(**_describe(classified, started)).model_dump_json(), _headers(classified))
 
 
-@router.post(
+@router.api_route(
     "/explain",
+    methods=SEND,
     response_model=ExplainedPicture,
     responses={**WITH_WORK, 200: {"content": {"image/png": BINARY}}},
     openapi_extra=PICTURE_BODY,

@@ -1,4 +1,5 @@
-// The web service as this page uses it. Addresses are relative, so that the page also works below a path prefix.
+// The web service as this page uses it. Addresses are relative to this file, so that the page also works below a path
+// prefix, with and without a slash in the end.
 
 import { keyHeader } from "./key.js";
 
@@ -13,6 +14,9 @@ import { keyHeader } from "./key.js";
  *   weights: Weights, precision: string | null, picture_formats?: string[], ready: boolean}} Model
  * @typedef {{default: string | null, models: Model[], limits?: {max_image_bytes: number, max_image_pixels: number}}} Models
  */
+
+/** @param {string} path */
+export const address = (path) => new URL(`../${path}`, import.meta.url).href;
 
 /** Longer than the service's own deadline: only a service or network that hangs is cut off here. */
 const TIMEOUT_MS = 30_000;
@@ -97,7 +101,7 @@ async function readError(response) {
 async function send(path, read, options = {}, signal) {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   try {
-    const response = await fetch(path, {
+    const response = await fetch(address(path), {
       ...options,
       headers: keyHeader(),
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,

@@ -1,1 +1,6 @@
-SwaggerUIBundle({ url: "openapi.json", dom_id: "#documentation", deepLinking: true });
+// The page may be at /docs or /docs/.
+SwaggerUIBundle({
+  url: new URL("../openapi.json", document.currentScript.src).href,
+  dom_id: "#documentation",
+  deepLinking: true,
+});
