@@ -20,6 +20,7 @@ from marserve.web.errors import handle_errors
 from marserve.web.metrics import WebMetrics, WorkerMetrics
 from marserve.web.middleware import RequestObservation, SecurityHeaders
 from marserve.web.protection import Admission, Guard, RateLimit
+from marserve.web.proxies import TrustedProxies
 from marserve.web.readiness import Readiness
 from marserve.web.routes import Services, health, inference_protocol, pages, pictures
 from marserve.web.settings import WebSettings
@@ -69,6 +70,8 @@ def create_app(settings: WebSettings) -> FastAPI:
         )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestObservation, metrics=metrics, stopping=app.state.stopping)
+    if settings.trusted_proxies:
+        app.add_middleware(TrustedProxies, trusted=settings.trusted_proxies)
     return app
 
 

@@ -6,6 +6,7 @@ import base64
 import copy
 import warnings
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
@@ -129,6 +130,8 @@ def build_document(app: FastAPI, base: str) -> dict[str, Any]:
         warnings.filterwarnings("ignore", "Duplicate Operation ID")
         document = copy.deepcopy(app.openapi())
     document["info"]["description"] = DESCRIPTION.format(base=base)
+    # Without scheme and host, which are those of the document itself.
+    document["servers"] = [{"url": urlsplit(base).path.rstrip("/") or "/"}]
     for path, operations in document["paths"].items():
         operations.pop("head", None)  # is as GET, by the definition of HTTP
         document["paths"][path] = dict(sorted(operations.items()))

@@ -145,8 +145,7 @@ def create_config(app: FastAPI, settings: WebSettings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
+        proxy_headers=False,  # TrustedProxies reads more of them
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(settings.upload_deadline_s + settings.request_deadline_s + WRITE_S),
     )

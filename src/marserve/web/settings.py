@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -48,6 +49,15 @@ def _origin(value: str) -> str:
     return value
 
 
+def _proxy(value: str) -> str:
+    if value != "*":
+        try:
+            ipaddress.ip_network(value, strict=False)
+        except ValueError:
+            raise ValueError("not an IP address or network") from None
+    return value
+
+
 def _api_key(value: str) -> str:
     if len(value) < MIN_API_KEY_LENGTH or not value.isascii() or not value.isprintable() or " " in value:
         raise ValueError(f"a key has {MIN_API_KEY_LENGTH} or more printable ASCII characters and no space")
@@ -56,6 +66,7 @@ def _api_key(value: str) -> str:
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 ApiKey = Annotated[str, AfterValidator(_api_key)]
+Proxy = Annotated[str, AfterValidator(_proxy)]
 Origin = Annotated[str, AfterValidator(_origin)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Positive = Annotated[int, Field(ge=1)]
@@ -102,8 +113,9 @@ class WebSettings(BaseModel):
     api_keys_file: Path | None = None
     #: Pictures a minute for each API key, or each address where there are none; so many may come at once. 0: no limit.
     rate_limit_per_minute: OrZero = 0
-    #: Comma-separated addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
-    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
+    #: Comma-separated addresses or networks of proxies whose X-Forwarded-For, -Proto, -Host and -Prefix are believed,
+    #: or Forwarded where there is none of them; * is all.
+    trusted_proxies: Annotated[tuple[Proxy, ...], BeforeValidator(_split)] = ()
     #: Comma-separated origins whose pages may call this service from a browser; * is all. Not set: none.
     cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(_split)] = ()
 
@@ -152,6 +164,7 @@ class WebSettings(BaseModel):
 REASONS = {"int_parsing": "not a whole number", "float_parsing": "not a number"}
 #: A valid value of each setting that has none by default.
 EXAMPLES = {
+    "trusted_proxies": "10.0.0.0/8",
     "cors_origins": "https://example.org",
     "cache_url": "redis://127.0.0.1:6379/0",
     "max_body_bytes": 32_000_000,

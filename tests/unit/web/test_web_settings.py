@@ -36,6 +36,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         ("MARSERVE_API_KEYS", f"{KEY}, {KEY}2,", (KEY, f"{KEY}2")),
         ("MARSERVE_RATE_LIMIT_PER_MINUTE", "60", 60),
         ("MARSERVE_TRUSTED_PROXIES", "10.0.0.1,10.1.0.0/16", ("10.0.0.1", "10.1.0.0/16")),
+        ("MARSERVE_TRUSTED_PROXIES", "::1, 10.1.2.3/16", ("::1", "10.1.2.3/16")),
+        ("MARSERVE_TRUSTED_PROXIES", "*", ("*",)),
         (
             "MARSERVE_CORS_ORIGINS",
             "https://a.example,http://b.example:8000",
@@ -68,6 +70,8 @@ def test_variable_sets_its_setting(name: str, value: str, expected: object) -> N
         ("MARSERVE_MAX_IN_FLIGHT", "0"),
         ("MARSERVE_MAX_IMAGE_BYTES", "16MB"),
         ("MARSERVE_RATE_LIMIT_PER_MINUTE", "-1"),
+        ("MARSERVE_TRUSTED_PROXIES", "nginx"),
+        ("MARSERVE_TRUSTED_PROXIES", "10.0.0.1,10.0.0.0/33"),
         ("MARSERVE_CORS_ORIGINS", "example.org"),
         ("MARSERVE_CORS_ORIGINS", "https://example.org/"),
         ("MARSERVE_CACHE_URL", "memcached://cache"),
