@@ -81,3 +81,36 @@ SPELLINGS = {
     "wrong method": Spelling("/predict/", 405, "Use POST or PUT", method="PATCH"),
     "wrong method for a page": Spelling("/docs/", 405, "Use GET"),
 }
+
+_BODY = b"content-length: 7\r\n\r\npicture"
+_OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAAB\r\n"
+_CHUNKED = b"transfer-encoding: chunked\r\n\r\n7\r\npicture\r\n0\r\n\r\n"
+
+#: A picture, "picture", in HTTP as others write it, each to be answered with 200.
+WIRES = {
+    "http 1.0": b"POST /predict HTTP/1.0\r\n" + _BODY,
+    "http 1.0, kept alive": b"POST /predict HTTP/1.0\r\nconnection: keep-alive\r\n" + _BODY,
+    "no host": b"POST /predict HTTP/1.1\r\n" + _BODY,
+    "in chunks": b"POST /predict HTTP/1.1\r\nhost: a\r\n" + _CHUNKED,
+    "expects 100": b"POST /predict HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\n" + _BODY,
+    "Expects 100": b"PUT /predict HTTP/1.1\r\nhost: a\r\nExpect: 100-Continue\r\n" + _BODY,
+    "expects something else": b"POST /predict HTTP/1.1\r\nhost: a\r\nexpect: 200-ok\r\n" + _BODY,
+    "offers HTTP/2, as Java": b"POST /predict HTTP/1.1\r\nhost: a\r\n" + _OFFER + _BODY,
+    "offers HTTP/2, in chunks": b"PUT /predict/ HTTP/1.1\r\nhost: a\r\n" + _OFFER + _CHUNKED,
+    "offers a web socket": b"POST /predict HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    + _BODY,
+    **{
+        f"content type {content_type!r}": b"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-type: %b\r\n" % content_type
+        + _BODY
+        for content_type in (
+            b"",
+            b";",
+            b"*/*",
+            b"IMAGE/JPEG",
+            b"Image/Jpeg; charset=UTF-8; q=1",
+            b"application/octet-stream",
+            b"text/plain",
+            b"nonsense",
+        )
+    },
+}

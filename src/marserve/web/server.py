@@ -15,6 +15,7 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from marserve.handler.resnet18.errors import InvalidRequest
@@ -91,7 +92,11 @@ class GracefulServer(uvicorn.Server):
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """Gives up requests whose headers do not arrive, and answers what is no HTTP in the one error shape."""
+    """Gives up requests whose headers do not arrive, and answers what is no HTTP in the one error shape.
+
+    It ignores an offer to change to another protocol, as HTTP allows. Java's client makes one with every request, and
+    uvicorn would take the body for that other protocol, and lose the picture.
+    """
 
     _headers_timer: asyncio.TimerHandle | None = None
 
@@ -108,12 +113,40 @@ class PatientProtocol(HttpToolsProtocol):
         if self._headers_timer is None:
             self._await_headers()
 
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        rest: bytes | memoryview | None = data
+        try:
+            while rest is not None:
+                rest = self._parse(rest)
+        except HttpParserError:
+            self.logger.warning("A request cannot be read.")
+            self.send_400_response("The request cannot be read.")
+
+    def _parse(self, data: bytes | memoryview) -> memoryview | None:
+        """Parse up to the end, or to that of a head with an offer, which is parsed again without it; what is left."""
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as offer:
+            first = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+            headers = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+            self.parser.feed_data(b"\r\n".join([first, *headers, b"", b""]))
+            return memoryview(data)[offer.args[0] :]
+        return None
+
     def on_headers_complete(self) -> None:
         self._stop_waiting()
-        super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+        elif self.parser.get_method() == b"CONNECT":
+            raise HttpParserError("no proxy")
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        error = InvalidRequest(f"{msg} Send HTTP/1.1.")
+        error = InvalidRequest(f"{msg} Send HTTP/1.1, with all but ASCII letters of the address percent-encoded.")
         body = json.dumps(error_content(error)).encode()
         self.transport.write(
             b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from marserve.web import server
+from tests.cases.addresses import WIRES
+from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import Service
 
 pytestmark = pytest.mark.anyio
@@ -69,3 +71,31 @@ async def test_small_answers_are_not_delayed_by_nagle(service: Service) -> None:
         await service.talk(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert seen
     assert all(seen)
+
+
+async def test_picture_arrives_however_its_client_writes_http(service: Service) -> None:
+    answers = {
+        name: await service.talk(wire + (END if b" HTTP/1.1\r\n" in wire else b"")) for name, wire in WIRES.items()
+    }
+    assert not [(name, answer) for name, answer in answers.items() if b"label" not in answer or b"HTTP/1.1 4" in answer]
+
+
+async def test_offer_of_another_protocol_loses_nothing_that_comes_with_it(
+    service: Service, torchserve: FakeTorchServe
+) -> None:
+    request = WIRES["offers HTTP/2, as Java"]
+    whole = request.replace(b"picture", b"one one") + request.replace(b"picture", b"two two") + END
+    for cut in (len(whole), 1, 20, request.index(b"picture"), len(request) - 3, len(request) + 5):
+        assert (await service.talk(whole[:cut], whole[cut:])).count(b"HTTP/1.1 200 ") == 3
+    assert {b"one one", b"two two"} == set(torchserve.pictures)
+
+
+async def test_many_offers_at_once_are_no_burden(service: Service) -> None:
+    offer = b"GET /healthz HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+    answer = await service.talk(offer * 2000 + END)
+    assert answer.count(b"HTTP/1.1 200 ") == 2001
+
+
+async def test_body_too_large_is_refused_before_it_is_sent(service: Service) -> None:
+    head = b"PUT /predict HTTP/1.1\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: 999999999\r\n\r\n"
+    assert (await service.talk(head)).startswith(b"HTTP/1.1 413 ")
