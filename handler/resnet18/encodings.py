@@ -25,10 +25,13 @@ _PICTURE = re.compile(
 _BASE64_PREFIX = re.compile(rb"[A-Za-z0-9+/_-]{16}")
 _DATA_URL = re.compile(rb"(?i)data:(?:[\w.+-]+/|[;,])")
 #: After a byte-order mark, in one, two or four bytes a character. A list alone could be many a text.
-_JSON = re.compile(rb"(?:\xef\xbb\xbf|[\xff\xfe\0]{2,4})?[\s\0]*(?:\{|\[[\s\0]*[\[{\"])")
-_DECLARED_JSON = re.compile(rb"(?:\xef\xbb\xbf|[\xff\xfe\0]{2,4})?[\s\0]*[{\[\"]")
+_JSON = re.compile(rb"(?:\xef\xbb\xbf|[\xff\xfe\0]{2,4})?[\s\0]{0,1000}(?:\{|\[[\s\0]{0,1000}[\[{\"])")
+_DECLARED_JSON = re.compile(rb"(?:\xef\xbb\xbf|[\xff\xfe\0]{2,4})?[\s\0]{0,1000}[{\[\"]")
 #: What the first byte of a JPEG or PNG picture becomes where somebody decodes it as UTF-8.
 _UNDECODABLE = "\N{REPLACEMENT CHARACTER}".encode()
+
+#: 20 MB of small values would take half a gigabyte of memory, and 32 pictures are as many strings.
+_MAX_JSON_COMMAS = 10_000
 
 _WHITESPACE = b" \t\n\v\f\r"
 #: URL-safe base64 has another 63rd and 64th character.
@@ -50,6 +53,10 @@ def begins_like_json(data: Encoded, *, declared: bool) -> bool:
 
 def read_json(data: Encoded) -> object:
     """JSON in UTF-8, UTF-16 or UTF-32, with or without a byte-order mark. Raises InvalidRequest."""
+    if data.count(b",") > _MAX_JSON_COMMAS:
+        raise InvalidRequest(
+            f"The JSON cannot be read: it has more than {_MAX_JSON_COMMAS} values. A picture is one string, in base64."
+        )
     encoding = json.detect_encoding(data)
     try:
         # Decoded by this parser, UTF-8 costs a tenth of what it costs json; and nesting has a limit.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -27,6 +28,8 @@ EXPLAIN_HEADER = "explain"
 BODY = "body"
 FORM_URLENCODED = "application/x-www-form-urlencoded"
 JSON = "application/json"
+#: How a form begins. Its type may say something else, or name no boundary: people set that header by hand.
+FORM_BEGINS = re.compile(rb"(?i)\s*--([^\r\n]{1,200})\r?\nContent-Disposition: *form-data")
 
 #: Where JSON has a picture: our name, that of TorchServe's and KServe's own examples, and TensorFlow Serving's two.
 PICTURE_KEYS = ("image", "data", "b64", "image_bytes")
@@ -85,6 +88,8 @@ def parse_request(
     top_k = _read_top_k(headers.get(TOP_K_HEADER, default_top_k))
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     body = fields.get(BODY)
+    if len(fields) == 1 and isinstance(body, bytes | bytearray) and FORM_BEGINS.match(body):
+        raise InvalidRequest("The form's Content-Type is wrong or names no boundary: leave that header to your client.")
     if media_type == FORM_URLENCODED:
         request = parse_urlencoded(_parts(fields, {}), top_k)
     elif BODY not in fields or media_type.startswith("multipart/"):
@@ -177,7 +182,7 @@ def _choose(parts: Sequence[Part]) -> Part:
         pool = known or pool
     if len(pool) == 1:
         return pool[0]
-    found = "no picture"
+    found = "no picture" if parts else "no picture, or was cut off before its last boundary"
     if pool:
         found = f"{len(pool)} fields besides {TOP_K_FIELD}"
         found += " that may be the picture" if known else ", and none is known as a picture"

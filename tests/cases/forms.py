@@ -152,6 +152,8 @@ READ = [
     Form("base64 of curl -d, its + not encoded", b"top_k=2&image=" + TEXT, URL_ENCODED, top_k=2),
     Form("URL-encoded data URL", b"a=1&image=data%3Aimage%2Fjpeg%3Bbase64%2C" + TEXT + b"&b=", URL_ENCODED),
     Form("picture of curl --data-binary", PICTURE, URL_ENCODED),
+    Form("base64 of curl -d", TEXT, URL_ENCODED),
+    Form("data URL of curl -d", DATA_URL, URL_ENCODED),
     Form("JSON of curl -d", b'{"top_k": 2, "image": "' + TEXT + b'"}', URL_ENCODED, top_k=2),
 ]
 

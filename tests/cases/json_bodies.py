@@ -143,6 +143,7 @@ REFUSED = [
     Body("deep objects", b'{"image":' * DEEP + b"1" + b"}" * DEEP, refusal="JSON cannot be read"),
     Body("deep lists in text", b"[" * DEEP, "text/plain", refusal="JSON cannot be read"),
     Body("a number of 100,000 digits", b'{"top_k": ' + b"1" * DEEP + b', "image": ""}', refusal=""),
+    Body("a picture as 16,000 numbers", body({"image": [255] * 16_000}), "text/json", refusal="more than 10000 values"),
     Body("list", body([IMAGE]), refusal="JSON cannot be read"),
     Body("neither", b"{}", refusal='either "image" or "instances"'),
     Body("both", body({**IMAGE, "instances": [IMAGE]}), refusal='either "image" or "instances"'),

@@ -46,11 +46,12 @@ def test_a_raised_limit_holds_for_every_form_of_a_request(generous: Stack, pictu
     answers = [
         requests.post(f"{generous.web}/predict?model=resnet18", files={"file": picture}, timeout=ANSWER_S),
         requests.post(f"{generous.web}/classify?model=resnet18", data=picture, timeout=ANSWER_S),
+        requests.post(f"{generous.web}/explain?model=resnet18", json={"image": encoded(picture)}, timeout=ANSWER_S),
         requests.post(f"{generous.web}/v2/models/resnet18/infer", json={"inputs": [tensor]}, timeout=ANSWER_S),
         generous.predict(files={"file": picture}),
         generous.predict(json={"image": encoded(picture)}),
     ]
-    assert [answer.status_code for answer in answers] == [200] * 5, [answer.text[:200] for answer in answers]
+    assert [answer.status_code for answer in answers] == [200] * 6, [answer.text[:200] for answer in answers]
 
 
 def test_beyond_the_raised_limit_the_answer_is_413_at_both_levels(generous: Stack, picture: bytes) -> None:

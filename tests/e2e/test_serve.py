@@ -16,6 +16,7 @@ import requests
 
 from marserve.system.loopback import LOOPBACK
 from marserve.torchserve.key_file import Kind
+from tests.cases.forms import END, FIELDS, MULTIPART, URL_ENCODED, field, file
 from tests.e2e.serving import ANSWER_S, SERVE, Stack, run, wait_for
 from tests.support import CAT
 
@@ -23,6 +24,13 @@ JPEG = CAT.read_bytes()
 BASE64 = base64.b64encode(JPEG).decode()
 TRUNCATED = JPEG[: len(JPEG) // 2]
 DEMONSTRATION = "efficientnet_lite0"
+
+
+AS_JSON = {"Content-Type": "application/json"}
+
+
+def form(parts: bytes) -> dict[str, Any]:
+    return {"data": parts + END, "headers": {"Content-Type": MULTIPART}}
 
 
 @pytest.mark.needs("curl")
@@ -69,6 +77,26 @@ def test_a_token_is_needed(served: Stack, headers: dict[str, str], status: int) 
         pytest.param({"data": JPEG, "headers": {"Content-Type": "image/jpeg"}}, id="typed"),
         pytest.param({"files": {"any_name": JPEG}}, id="multipart"),
         pytest.param({"json": {"image": BASE64}}, id="json"),
+        pytest.param(form(FIELDS + file(b'filename="cat.jpg"', JPEG)), id="form of 40 fields"),
+        pytest.param(form(FIELDS + field(b"anything", JPEG)), id="form without a file name"),
+        pytest.param(form(FIELDS + file(b"filename*=UTF-8''%e7%8c%ab.jpg", JPEG)), id="form with filename* alone"),
+        pytest.param(form(FIELDS + file('filename="表"'.encode("shift-jis"), JPEG)), id="file name in Shift-JIS"),
+        pytest.param(
+            form(FIELDS + field(b"canvas", f"data:image/jpeg;base64,{BASE64}".encode())), id="data URL in form"
+        ),
+        pytest.param({"data": {"image": BASE64}}, id="URL-encoded form"),
+        pytest.param({"data": f"image={BASE64}", "headers": {"Content-Type": URL_ENCODED}}, id="not really encoded"),
+        pytest.param({"json": {"image": f"data:image/jpeg;base64,{BASE64}"}}, id="data URL in JSON"),
+        pytest.param({"json": {"image": base64.encodebytes(JPEG).decode()}}, id="base64 in lines"),
+        pytest.param({"json": {"image": base64.urlsafe_b64encode(JPEG).decode().rstrip("=")}}, id="URL-safe base64"),
+        pytest.param({"json": BASE64}, id="string in JSON"),
+        pytest.param({"data": json.dumps({"image": BASE64}).encode("utf-16"), "headers": AS_JSON}, id="JSON in UTF-16"),
+        pytest.param(
+            {"data": json.dumps({"image": BASE64}), "headers": {"Content-Type": "text/plain"}}, id="JSON as text"
+        ),
+        pytest.param({"data": json.dumps({"image": BASE64})}, id="JSON of no type"),
+        pytest.param({"data": BASE64, "headers": {"Content-Type": "text/plain"}}, id="base64 as text"),
+        pytest.param({"data": JPEG, "headers": AS_JSON}, id="picture as JSON"),
         pytest.param({"data": JPEG, "headers": {"describe": "True"}}, id="describe-header"),
         pytest.param({"data": JPEG, "headers": {"explain": "True"}}, id="explain-header"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import AsyncIterator, Iterator
 
@@ -12,12 +13,14 @@ from starlette.requests import Request
 from marserve.handler.resnet18.encodings import (
     begins_like_json,
     begins_like_picture,
+    begins_like_text,
     decode_percent,
     decode_transfer,
     read_json,
 )
 from marserve.handler.resnet18.errors import ImageTooLarge, InvalidImage, InvalidRequest, RequestError
 from marserve.handler.resnet18.requests import (
+    FORM_BEGINS,
     FORM_URLENCODED,
     HOW_TO_SEND,
     INSTANCES,
@@ -37,9 +40,9 @@ MAX_FORM_PARTS = 1000
 #: Some clients describe a part at length.
 MAX_PART_HEADERS = 32
 
-BOUNDARY = re.compile(r'(?i);\s*boundary\s*=\s*(?:"([^"]*)"|([^;]*))')
-#: How a form begins. Its type may say something else, or name no boundary: people set that header by hand.
-FORM_BEGINS = re.compile(rb"(?i)\s*--([^\r\n]{1,200})\r?\nContent-Disposition: *form-data")
+#: Enough to tell whether a body is a form.
+HEAD_BYTES = 1024
+BOUNDARY = re.compile(r'(?i);\s*boundary\s*=\s*(?:"([^"\r\n]*)"|([^;\r\n]*))')
 #: Such as filename*=UTF-8''%e7%8c%ab.jpg, and names without quotes, which the parser passes over.
 FILE_NAME = re.compile(r"(?i);\s*filename(?:\*\d+)?\*?\s*=")
 
@@ -59,10 +62,7 @@ async def read_picture(request: Request, settings: WebSettings, top_k: int) -> t
         deadline_s=settings.upload_deadline_s,
         limit=limit,
     )
-    body = b"".join([chunk async for chunk in chunks])
-    if not body:
-        raise InvalidRequest(f"There is no picture: {HOW_TO_SEND}.")
-    found = _parse(body, content_type, media_type, top_k)
+    found = _parse([chunk async for chunk in chunks], content_type, media_type, top_k)
     picture = found.pictures[0]
     if isinstance(picture, RequestError):
         raise picture
@@ -73,19 +73,29 @@ async def read_picture(request: Request, settings: WebSettings, top_k: int) -> t
     return bytes(picture), found.top_k
 
 
-def _parse(body: bytes, content_type: str, media_type: str, top_k: int) -> PictureRequest:
-    begins = FORM_BEGINS.match(body)
-    if begins or media_type.startswith("multipart/"):
+def _parse(chunks: list[bytes], content_type: str, media_type: str, top_k: int) -> PictureRequest:
+    if not chunks:
+        raise InvalidRequest(f"There is no picture: {HOW_TO_SEND}.")
+    is_form = media_type.startswith("multipart/")
+    if begins_like_picture(chunks[0]) and not is_form and media_type != FORM_URLENCODED:
+        return PictureRequest([b"".join(chunks)], top_k)
+    sizes = itertools.accumulate(map(len, chunks))
+    count = next((count for count, size in enumerate(sizes, 1) if size >= HEAD_BYTES), len(chunks))
+    chunks[:count] = [b"".join(chunks[:count])]
+    begins = FORM_BEGINS.match(chunks[0])
+    if begins or is_form:
         named = BOUNDARY.search(content_type)
         boundary = (named[1] or named[2] or "").strip().encode("latin-1") if named else b""
-        if begins and (not boundary or b"--" + boundary not in body):
+        if begins and not (boundary and begins[1].startswith(boundary)):
             boundary = begins[1]
-        return parse_form(_split_form(body, boundary), top_k)
+        return parse_form(_split_form(chunks, boundary), top_k)
+    body = b"".join(chunks)
     declared_json = is_json(media_type)
     if begins_like_json(body, declared=declared_json):
         return parse_json(_of_one_picture(read_json(body)), top_k, max_images=1)
     # curl's --data-binary sends a file as it is, but -d without zero bytes and line ends.
-    if media_type == FORM_URLENCODED and not (begins_like_picture(body) and b"\0" in body):
+    is_whole = (begins_like_picture(body) and b"\0" in body) or begins_like_text(body)
+    if media_type == FORM_URLENCODED and not is_whole:
         fields = [field.partition(b"=") for field in body.split(b"&", MAX_FORM_PARTS)]
         parts = [Part(decode_percent(name).decode("latin-1"), decode_percent(value)) for name, _, value in fields]
         return parse_urlencoded(parts, top_k)
@@ -106,31 +116,31 @@ def _of_one_picture(content: object) -> object:
     return content
 
 
-def _split_form(body: bytes, boundary: bytes) -> Iterator[Part]:
-    """Raises InvalidRequest where ``body`` is not, to its end, a form with this ``boundary``."""
+def _split_form(chunks: list[bytes], boundary: bytes) -> Iterator[Part]:
+    """Raises InvalidRequest where ``chunks`` are not, to its end, a form with this ``boundary``."""
     if not boundary.strip():
         raise InvalidRequest("The form's Content-Type names no boundary: leave that header to your client.")
-    if body.startswith(b"--" + boundary + b"\n"):
-        body = _with_crlf(body, b"--" + boundary)
+    if chunks[0].startswith(b"--" + boundary + b"\n"):
+        chunks = [_with_crlf(b"".join(chunks), b"--" + boundary)]
     parser = PushMultipartParser(
         boundary,
         max_header_count=MAX_PART_HEADERS,
         header_charset="latin-1",  # takes any bytes: file names come in the encoding of the caller's system
     )
     segment: MultipartSegment | None = None
-    content = b""
+    content: list[bytes] = []
     count = 0
     try:
-        for event in parser.parse(body):
+        for event in itertools.chain.from_iterable(map(parser.parse, chunks)):
             if isinstance(event, MultipartSegment):
-                segment, content = event, b""
+                segment, content = event, []
                 count += 1
                 if count > MAX_FORM_PARTS:
                     raise InvalidRequest(f"The form has more than {MAX_FORM_PARTS} fields: send fewer.")
             elif event:
-                content = event  # all of it, since all of the body is here
+                content.append(event)
             else:
-                yield _read_part(segment, content)
+                yield _read_part(segment, b"".join(content))
     except MultipartError as exc:
         raise InvalidRequest(f"The form cannot be read ({exc}): {HOW_TO_SEND}.") from exc
     try:

@@ -175,6 +175,8 @@ def test_an_impossible_top_k_in_json_is_refused(value: object) -> None:
         ({"a": b"1", "b": b"2"}, FORM, "2 fields besides top_k, and none is known as a picture"),
         ({"file": b"damaged", "photo": b"damaged"}, FORM, "2 fields besides top_k that may be the picture"),
         ({"image": "\N{REPLACEMENT CHARACTER}PNG\r\n"}, FORM, "read as text, which destroys a picture"),
+        ({"body": forms.FILE + forms.END}, FORM, "names no boundary"),
+        ({"body": bytearray(forms.FILE + forms.END)}, JSON, "Content-Type is wrong"),
         ({"body": 7}, JSON, "JSON cannot be read"),
         ({"body": None}, JSON, "JSON cannot be read"),
         ({"a": "1"}, {"content-type": "application/x-www-form-urlencoded"}, "in which a picture is lost"),

@@ -35,9 +35,16 @@ def name_of(case: Case | Text) -> str:
     return case.name
 
 
-async def read_or_refuse(body: bytes, content_type: bytes) -> tuple[bytes, int] | RequestError:
+async def read_or_refuse(body: bytes, content_type: bytes, chunk_size: int = 10**6) -> tuple[bytes, int] | RequestError:
+    starts = iter(range(0, len(body), chunk_size))
+
     async def receive() -> dict[str, object]:
-        return {"type": "http.request", "body": body, "more_body": False}
+        start = next(starts, len(body))
+        return {
+            "type": "http.request",
+            "body": body[start : start + chunk_size],
+            "more_body": start + chunk_size < len(body),
+        }
 
     request = Request({"type": "http", "headers": [(b"content-type", content_type)]}, receive)
     try:
@@ -51,9 +58,11 @@ async def send(service: Service, path: str, body: bytes, content_type: str) -> R
     return await service.post(path, body, headers=headers, skip_auto_headers=["Content-Type"])
 
 
+@pytest.mark.parametrize("chunk_size", [10**6, 7])
 @pytest.mark.parametrize("case", READ, ids=name_of)
-async def test_the_picture_is_found_unchanged_in_every_form(case: Case) -> None:
-    assert await read_or_refuse(case.body, case.content_type.encode()) == (case.picture, case.top_k or 3)
+async def test_the_picture_is_found_unchanged_in_every_form(case: Case, chunk_size: int) -> None:
+    found = await read_or_refuse(case.body, case.content_type.encode(), chunk_size)
+    assert found == (case.picture, case.top_k or 3)
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=name_of)
