@@ -37,6 +37,8 @@ class WeightsOrigin(_Part):
     source: str
     sha256: str | None
     trained: bool
+    #: What was taken otherwise than it stood in the file, and what was ignored.
+    notes: tuple[str, ...] = ()
 
 
 class Quantization(_Part):

@@ -121,8 +121,8 @@ def file_or_folder(text: str) -> Path:
 
 
 def weights(text: str) -> Path | str:
-    """A file that is there, or ``untrained``."""
-    return text if text == UNTRAINED else file(text)
+    """A file or a folder that is there, or ``untrained``."""
+    return text if text == UNTRAINED else file_or_folder(text)
 
 
 def address(text: str) -> str:
@@ -134,11 +134,16 @@ def address(text: str) -> str:
 
 
 def add_archive_options(parser: argparse.ArgumentParser) -> None:
-    """What an archive is built from: ``--weights --labels --precision --calibration``."""
+    """What an archive is built from: ``--weights --weights-key --labels --precision --calibration``."""
     parser.add_argument(
         "--weights", metavar="FILE", type=weights,
-        help=f"state dict (.pth, .pt, .safetensors), or '{UNTRAINED}' for seeded random weights (default: the official "
-        f"ImageNet weights, from the torch hub cache or downloaded; else {UNTRAINED})",
+        help="state dict or checkpoint of a training program (.pth, .pt, .ckpt, .safetensors), a folder of Hugging "
+        f"Face's, or '{UNTRAINED}' for seeded random weights (default: the official ImageNet weights, from the torch "
+        f"hub cache or downloaded; else {UNTRAINED})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--weights-key", metavar="NAME",
+        help="which network to take from a checkpoint with several, such as model_ema; without it they are listed",
     )  # fmt: skip
     parser.add_argument(
         "--labels", metavar="FILE", type=file_or_folder,

@@ -92,7 +92,10 @@ def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) ->
         raise _no_pictures(options)
 
     report(f"Building {options.archive.name}: {options.architecture} with weights from {weights.source} ...")
-    state_dict, class_count = load_state_dict(weights, options.architecture)
+    notes: list[str] = []
+    state_dict, class_count = load_state_dict(weights, options.architecture, options.weights_key, report=notes.append)
+    for line in notes:
+        report(line)
     check_label_count(class_names.labels, class_count, options.labels)
     preprocessing, normalization = input_of(options.architecture)
     network = build_network(options.architecture, class_count)
@@ -119,7 +122,9 @@ def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) ->
         class_count=class_count,
         precision=precision,
         quantization=quantization,
-        weights=WeightsOrigin(source=weights.source, sha256=weights.sha256, trained=weights.trained),
+        weights=WeightsOrigin(
+            source=weights.source, sha256=weights.sha256, trained=weights.trained, notes=tuple(notes)
+        ),
         preprocessing=preprocessing,
         normalization=normalization,
         head=head,
@@ -182,7 +187,7 @@ def inputs_digest(
     """
     digest = hashlib.sha256()
     parts = {
-        "options": [options.architecture, options.model_name, options.version],
+        "options": [options.architecture, options.model_name, options.version, options.weights_key],
         "libraries": library_versions(),
         "weights": weights_sha256,
         "quantization": quantization,

@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from marserve.archive.labels.read import IMAGENET
+from marserve.arguments import UNTRAINED
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.errors import ConfigurationError
 from marserve.handler.resnet18.settings import parse_model_config
@@ -37,8 +38,10 @@ class BuildOptions:
     """The choices of ``marserve build``; the defaults make the official ResNet18 archive."""
 
     architecture: str = "resnet18"
-    #: A weights file, ``untrained``, or None to look for the official weights.
+    #: A weights file or a folder with one, ``untrained``, or None to look for the official weights.
     weights: str | None = None
+    #: Which network in a file of several.
+    weights_key: str | None = None
     #: A file or training folder of class names.
     labels: Path = IMAGENET
     #: None: as in model-config.yaml.
@@ -59,6 +62,8 @@ class BuildOptions:
             )
         if self.precision not in (None, "int8") and (self.calibration is not None or self.accept_accuracy_loss):
             raise ConfigurationError("--calibration and --accept-accuracy-loss go with --precision int8.")
+        if self.weights_key is not None and self.weights in (None, UNTRAINED):
+            raise ConfigurationError("--weights-key goes with --weights FILE.")
         if not MODEL_VERSION.fullmatch(self.version):
             raise ConfigurationError(f"--version {self.version!r}: use numbers with dots, such as 1.0.")
 

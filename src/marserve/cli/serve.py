@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
-from marserve.arguments import UsageError, add_archive_options, address, bounds, file, positive, whole
+from marserve.arguments import UNTRAINED, UsageError, add_archive_options, address, bounds, file, positive, whole
 from marserve.autoscale.rules import Rules
 from marserve.errors import MarserveError
 from marserve.paths import door
@@ -111,6 +111,8 @@ def stack_options(options: argparse.Namespace) -> Options:
     chosen = Options(autoscale=_rules(options), **given)
     if chosen.archives and {chosen.weights, chosen.labels, chosen.precision} != {None}:
         raise UsageError("--archive takes archives as they were built, without --weights, --labels and --precision")
+    if chosen.weights_key is not None and chosen.weights in (None, UNTRAINED):
+        raise UsageError("--weights-key goes with --weights FILE")
     if chosen.calibration is not None and chosen.precision != "int8":
         raise UsageError("--calibration goes with --precision int8")
     return chosen

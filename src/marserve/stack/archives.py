@@ -53,7 +53,7 @@ def archives_to_serve(options: Options) -> list[Archive]:
     if options.precision == INT8:
         ensure("int8")
     precision = _arguments(options, "precision", "calibration")
-    archives = [_build(["--model-name", MODEL, *_arguments(options, "weights", "labels"), *precision])]
+    archives = [_build(["--model-name", MODEL, *_arguments(options, "weights", "weights_key", "labels"), *precision])]
     if not archives[0].trained and options.weights in (None, UNTRAINED):
         archives.append(_build(["--arch", EFFICIENTNET_LITE0, "--model-name", EFFICIENTNET_LITE0, *precision]))
         say(f"  {MODEL} is untrained: its labels mean nothing. {EFFICIENTNET_LITE0}, beside it, answers true labels.")
@@ -103,7 +103,7 @@ def publish(archives: list[Archive], model_store: Path) -> None:
 def _arguments(options: Options, *names: str) -> list[str]:
     """Those of the options ``names`` that were given, as ``build`` takes them."""
     given = [(name, getattr(options, name)) for name in names]
-    return [word for name, value in given if value is not None for word in (f"--{name}", str(value))]
+    return [word for name, value in given if value is not None for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def _build(arguments: Sequence[str]) -> Archive:

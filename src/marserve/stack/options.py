@@ -18,8 +18,10 @@ class Options:
     """The options of ``marserve serve``; files are absolute and exist."""
 
     detach: bool = False
-    #: A file, ``untrained``, or None to look for the official weights.
+    #: A file or a folder, ``untrained``, or None to look for the official weights.
     weights: Path | str | None = None
+    #: Which network in a file of several.
+    weights_key: str | None = None
     labels: Path | None = None
     precision: str | None = None
     #: Folder of pictures for int8; None where the archives at hand were built with them.
@@ -37,7 +39,7 @@ class Options:
 
     def given(self) -> dict[str, str]:
         """What was chosen, by the option's name, in a form that can be stored and compared."""
-        spelled = {"archives": "archive", "model_api": "model-api"}
+        spelled = {"archives": "archive", "model_api": "model-api", "weights_key": "weights-key"}
         return {
             f"--{spelled.get(field.name, field.name)}": str(getattr(self, field.name))
             for field in fields(self)

@@ -1,24 +1,18 @@
-"""Weights files: which one was chosen, what its content is, and its tensors; nothing in a file is ever executed."""
+"""Weights files: which one was chosen, and what it is, by its first bytes."""
 
 from __future__ import annotations
 
 import hashlib
-import pickle
+import json
 import re
 import stat
-import struct
-import warnings
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal
 
 from marserve.handler.resnet18.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    import torch
 
 #: What a weights file must be, unless a message can say something more exact.
 EXPECTED_FILE = "a state dict written by torch.save(model.state_dict(), file), or a .safetensors file"
@@ -64,8 +58,8 @@ _WEB_PAGE = re.compile(rb"(?:\s|<\?xml[^>]*>|<!--.*?-->)*<(?:!doctype\s+html|htm
 _TITLE = re.compile(rb"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 
 
-#: ``pickle`` is torch.save's format before PyTorch 1.6.
-Format = Literal["zip", "pickle", "safetensors"]
+#: ``pickle`` is torch.save's format before PyTorch 1.6; ``index`` names the safetensors files that hold the tensors.
+Format = Literal["zip", "pickle", "safetensors", "index"]
 
 
 def web_page(path: Path) -> str | None:
@@ -79,6 +73,25 @@ def web_page(path: Path) -> str | None:
         return "a web page"
     text = " ".join(unescape(title[1].decode("utf-8", "replace")).split())
     return f'a web page titled "{text}"'
+
+
+#: What other tools write, by how it begins.
+_OF_OTHER_TOOLS = (
+    (b"version https://git-lfs", "is a Git LFS pointer, not the file it stands for: run git lfs pull"),
+    (b"\x89HDF\r\n\x1a\n", "is an HDF5 file, as Keras writes them, and not PyTorch's"),
+    (b"....TFL3", "is a TensorFlow Lite model, and not PyTorch's"),
+    (b"GGUF", "is a GGUF file, and not PyTorch's"),
+    (b"\x93NUMPY", "is a single numpy array"),
+    (b"\x08.[\x12\x1a:B]", "is an ONNX model: give the weights that it was exported from"),
+    (b"\x1f\x8b|BZh|\xfd7zXZ|[(]\xb5/\xfd|7z\xbc\xaf|Rar!|.{257}ustar", "is compressed or packed: unpack it first"),
+    (rb"<\?xml.*<net ", "is an OpenVINO model, and not PyTorch's"),
+)  # fmt: skip
+#: Likewise by the name of a file in a zip archive.
+_ZIPS_OF_OTHER_TOOLS = {
+    "constants.pkl": "is a TorchScript program: save the state dict of the model that it was made from",
+    "MANIFEST.json": "is a zip archive that torch.save did not write: a TorchServe archive, which --archive serves",
+    "model.weights.h5": "is a Keras model, and not PyTorch's",
+}
 
 
 def recognise(path: Path) -> Format:
@@ -95,8 +108,6 @@ def recognise(path: Path) -> Format:
         raise WeightsError.of_file(path, "is empty")
     if page is not None:
         raise WeightsError.of_file(path, f"is {page}: the download went wrong")
-    if head.startswith(b"version https://git-lfs"):
-        raise WeightsError.of_file(path, "is a Git LFS pointer, not the file it stands for: run git lfs pull")
     if head.startswith(b"PK\x03\x04"):
         _check_zip(path)
         return "zip"
@@ -104,6 +115,11 @@ def recognise(path: Path) -> Format:
         return "pickle"
     if head[8:9] == b"{":
         return "safetensors"
+    if head.lstrip().startswith(b"{") and path.name.endswith(".index.json"):
+        return "index"
+    for beginning, found in _OF_OTHER_TOOLS:
+        if re.match(beginning, head, re.DOTALL):
+            raise WeightsError.of_file(path, found)
     raise WeightsError.of_file(path, f"is in no known format; it begins with {head[:16]!r}")
 
 
@@ -114,96 +130,54 @@ def _check_zip(path: Path) -> None:
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as exc:
         found = "is truncated or damaged: it begins like a file of torch.save, and its end is missing or broken"
         raise WeightsError.of_file(path, found) from exc
-    if "constants.pkl" in names:
-        raise WeightsError.of_file(path, "is a TorchScript program")
+    for name, found in _ZIPS_OF_OTHER_TOOLS.items():
+        if name in names:
+            raise WeightsError.of_file(path, found)
     if "data.pkl" not in names:
         raise WeightsError.of_file(path, "is a zip archive that torch.save did not write")
 
 
-#: Under these names training programs keep the state dict in a larger checkpoint.
-_CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
-#: What DataParallel, torch.compile and Lightning modules put before every name.
-_PREFIXES = ("module.", "_orig_mod.", "model.")
-#: What the parsers of torch raise for damaged files, found by damaging files.
-_DAMAGED = (
-    RuntimeError,
-    pickle.UnpicklingError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-)
-
-
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """The state dict in ``path``, out of its checkpoint and without the prefixes of wrappers.
-
-    Raises WeightsError for a file that is damaged, is not weights, or wants code to be run.
-    """
-    content = _read_safetensors(path) if (kind := recognise(path)) == "safetensors" else _read_torch(path, kind)
-    for key in _CHECKPOINT_KEYS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    return _without_prefixes(_check_state_dict(path, content))
-
-
-def _read_safetensors(path: Path) -> object:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+def shards_of(index: Path) -> list[Path]:
+    """The files beside ``index``, a ``model.safetensors.index.json``, that hold its tensors. Raises WeightsError."""
     try:
-        return load_file(path)
-    except SafetensorError as exc:
-        raise WeightsError.of_file(path, f"is truncated or damaged ({exc})") from exc
+        names = set(json.loads(index.read_bytes())["weight_map"].values())
+        return [index.with_name(Path(name).name) for name in sorted(names)]
+    except (ValueError, LookupError, TypeError, AttributeError) as exc:
+        raise WeightsError.of_file(index, "is no index of safetensors files") from exc
 
 
-def _read_torch(path: Path, kind: Format) -> object:
-    import torch
+def content_sha256(path: Path) -> str:
+    """The SHA-256 of a weights file; of an index, over it and all files that it names."""
+    if recognise(path) != "index":
+        return sha256_of(path)
+    digest = hashlib.sha256()
+    for file in (path, *shards_of(path)):
+        digest.update(sha256_of(file).encode())
+    return digest.hexdigest()
 
+
+#: In the order in which they are preferred; a training run leaves others beside them, such as its optimizer's.
+_IN_FOLDERS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+_ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".pth.tar")
+
+
+def file_in(path: Path) -> Path:
+    """The weights file that ``path`` stands for: itself, or the one in a folder. Raises WeightsError."""
+    if not path.is_dir():
+        return path
     try:
-        with warnings.catch_warnings(), path.open("rb") as opened:
-            warnings.simplefilter("ignore")  # advice to programmers; the file is read or it is refused
-            # A path lets torch.load map the file into memory, but one that ends in .safetensors is not read as a zip.
-            mapped = kind == "zip" and path.suffix != ".safetensors"
-            return torch.load(path if mapped else opened, map_location="cpu", weights_only=True, mmap=mapped)
-    except _DAMAGED as exc:
-        code = re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", str(exc))
-        if code is None:
-            raise WeightsError.of_file(path, f"is truncated, damaged or no state dict ({_cause(exc)})") from exc
-        found = f"holds a Python object ({code[1]}), and loading that would run code from the file"
-        raise WeightsError.of_file(path, found) from exc
-
-
-def _cause(exc: BaseException) -> str:
-    """The first sentence of what went wrong, without torch's advice on how to load unsafely."""
-    text = str(exc)
-    if isinstance(exc, pickle.UnpicklingError):
-        text = text.rpartition("\n\nCheck the documentation")[0].rpartition("\n\n")[2] or text
-    return re.split(r"\.\s|\n", text)[0] or type(exc).__name__
-
-
-def _check_state_dict(path: Path, content: object) -> Mapping[str, torch.Tensor]:
-    import torch
-
-    if not isinstance(content, Mapping):
-        raise WeightsError.of_file(path, f"holds a {type(content).__name__}, not tensors by name")
-    others = [
-        f"{name!r} ({type(value).__name__})"
-        for name, value in content.items()
-        if not (isinstance(name, str) and isinstance(value, torch.Tensor))
-    ]
-    if others or not content:
-        found = f"under {', '.join(others[:3])}" if others else "in an empty dict"
-        raise WeightsError.of_file(path, f"holds something other than tensors by name: {found}")
-    return cast("Mapping[str, torch.Tensor]", content)
-
-
-def _without_prefixes(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    while prefix := next((p for p in _PREFIXES if all(name.startswith(p) for name in tensors)), None):
-        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return dict(tensors)
+        names = sorted(file.name for file in path.iterdir())
+    except OSError as exc:
+        raise WeightsError.of_file(path, f"cannot be read ({exc.strerror})") from exc
+    expected = f"a folder with {_IN_FOLDERS[0]}, or a file"
+    if ".metadata" in names:
+        found = "is a sharded checkpoint of torch.distributed: python -m torch.distributed.checkpoint.format_utils "
+        raise WeightsError.of_file(path, f"{found}dcp_to_torch makes a file of it", expected)
+    if "saved_model.pb" in names:
+        raise WeightsError.of_file(path, "is a TensorFlow model, and not PyTorch's", expected)
+    known = [name for name in _IN_FOLDERS if name in names] or [name for name in names if name.endswith(_ENDINGS)]
+    if not known:
+        raise WeightsError.of_file(path, "is a directory without weights", expected)
+    if len(known) > 1 and known[0] not in _IN_FOLDERS:
+        raise WeightsError.of_file(path, f"is a directory with several: {', '.join(known[:5])}", "one of these files")
+    return path / known[0]

@@ -12,9 +12,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from marserve.archive.weights.architecture import unallocated
 from marserve.archive.weights.download import DownloadFailed, DownloadLimits, PublishedFile, download
-from marserve.archive.weights.files import WeightsError, WeightsFile, recognise, sha256_of
-from marserve.archive.weights.state_dict import SEED, unallocated
+from marserve.archive.weights.files import WeightsError, WeightsFile, content_sha256, file_in, sha256_of
+from marserve.archive.weights.state_dict import SEED
 from marserve.arguments import UNTRAINED
 from marserve.handler.resnet18.description import Normalization, Preprocessing
 from marserve.handler.resnet18.network import EFFICIENTNET_LITE0, build_network
@@ -142,10 +143,10 @@ def _packaged() -> WeightsFile:
     return WeightsFile(path, f"{PACKAGE} {metadata.version(PACKAGE)}", sha256, trained=True)
 
 
-def _chosen(path: Path) -> WeightsFile:
-    recognise(path)  # refuses what cannot be weights before anything is built on it
-    try:
-        return WeightsFile(path, f"file {path.name}", sha256_of(path), trained=True)
+def _chosen(given: Path) -> WeightsFile:
+    path = file_in(given)
+    try:  # what cannot be weights is refused before anything is built on it
+        return WeightsFile(path, f"file {path.name}", content_sha256(path), trained=True)
     except OSError as exc:
         raise WeightsError.of_file(path, f"cannot be read ({exc.strerror})") from exc
 

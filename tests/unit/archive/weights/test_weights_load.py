@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import pickle
 import re
 import zipfile
@@ -12,9 +14,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from marserve.archive.weights.architecture import current_name, skeleton
 from marserve.archive.weights.files import WeightsError, WeightsFile
 from marserve.archive.weights.locate import locate_weights
-from marserve.archive.weights.state_dict import current_name, load_state_dict, skeleton
+from marserve.archive.weights.state_dict import load_state_dict
 from marserve.handler.resnet18.network import build_network
 
 State = dict[str, torch.Tensor]
@@ -223,9 +226,13 @@ def written(content: bytes) -> Callable[[Path], object]:
     return lambda path: path.write_bytes(content)
 
 
-def model_archive(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("MAR-INF/MANIFEST.json", "{}")
+def packed(*names: str) -> Callable[[Path], object]:
+    def make(path: Path) -> None:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in names:
+                archive.writestr(name, "{}")
+
+    return make
 
 
 def script(path: Path) -> None:
@@ -244,8 +251,17 @@ def script(path: Path) -> None:
         (written(b"<?xml version='1.0'?><!DOCTYPE html><body>gone</body>"), "is a web page: the download went wrong"),
         (written(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "is a Git LFS pointer"),
         (written(b"Not found"), "is in no known format; it begins with b'Not found'"),
-        (model_archive, "is a zip archive that torch.save did not write"),
-        (script, "is a TorchScript program"),
+        (written(b"\x89HDF\r\n\x1a\n" + bytes(99)), "is an HDF5 file, as Keras writes them, and not PyTorch's"),
+        (written(b"\x08\x07\x12\x07pytorch\x1a\x052.1.0:" + bytes(99)), "is an ONNX model"),
+        (written(b"\x1c\0\0\0TFL3" + bytes(99)), "is a TensorFlow Lite model"),
+        (written(b"<?xml version='1.0'?>\n<net name='r' version='11'>"), "is an OpenVINO model"),
+        (written(b"\x93NUMPY\x01\0" + bytes(99)), "is a single numpy array"),
+        (written(b"GGUF\x03\0\0\0" + bytes(99)), "is a GGUF file"),
+        (written(gzip.compress(b"weights")), "is compressed or packed: unpack it first"),
+        (packed("MAR-INF/MANIFEST.json"), "is a zip archive that torch.save did not write: a TorchServe archive"),
+        (packed("metadata.json", "config.json", "model.weights.h5"), "is a Keras model"),
+        (packed("arr_0.npy"), "is a zip archive that torch.save did not write"),
+        (script, "is a TorchScript program: save the state dict of the model that it was made from"),
         (halved(torch.save), "is truncated or damaged"),
         (halved(save_old), "is truncated, damaged or no state dict"),
         (halved(save_file), "is truncated or damaged"),
@@ -283,12 +299,12 @@ def with_changed(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> C
         (with_changed("fc.bias", lambda t: t[:2]), "fc.bias is (2,) instead of (3,)"),
         (with_changed("fc.weight", lambda t: t[0, 0]), "fc.weight is () instead of (3, 512)"),
         (with_changed("fc.weight", lambda t: t[:0]), "has no classes"),
-        (lambda state: state | {"n\x1b[2J": state["fc.bias"]}, "has the unknown n?[2J."),
+        (lambda state: state | {"layer1.n\x1b[2J": state["fc.bias"]}, "has the unknown layer1.n?[2J."),
         (without("fc."), "it lacks fc.weight, fc.bias."),
         (
-            prefixed("backbone."),
-            "lacks conv1.weight, bn1.weight, bn1.bias and 99 more and has the unknown "
-            "backbone.conv1.weight, backbone.bn1.weight, backbone.bn1.bias and 119 more",
+            lambda state: {f"backbone.{name}".replace("conv", "convolution"): state[name] for name in state},
+            "lacks conv1.weight, layer1.0.conv1.weight, layer1.0.conv2.weight and 14 more and has the unknown "
+            "convolution1.weight, layer1.0.convolution1.weight, layer1.0.convolution2.weight and 14 more",
         ),
         (with_changed("bn1.bias", lambda t: t * torch.nan), "NaN or infinite values in bn1.bias"),
         (with_changed("bn1.weight", lambda t: t.double() * 1e300), "NaN or infinite values in bn1.weight"),
@@ -313,6 +329,15 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path, flowers: St
         load_state_dict(file_at(tmp_path / "weights.pth"), "resnet50")
 
 
+def folder_of(*names: str) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        path.mkdir()
+        for name in names:
+            (path / name).touch()
+
+    return make
+
+
 def missing(path: Path) -> None:
     pass
 
@@ -325,7 +350,10 @@ def loop(path: Path) -> None:
     ("make", "found"),
     [
         (missing, "cannot be read (No such file or directory)"),
-        (Path.mkdir, "is a directory"),
+        (Path.mkdir, "is a directory without weights. Expected: a folder with model.safetensors, or a file"),
+        (folder_of("a.pth", "b.ckpt"), "is a directory with several: a.pth, b.ckpt. Expected: one of these files"),
+        (folder_of(".metadata", "__0_0.distcp"), "is a sharded checkpoint of torch.distributed"),
+        (folder_of("saved_model.pb"), "is a TensorFlow model"),
         (loop, "cannot be read (Too many levels of symbolic links)"),
     ],
 )
@@ -336,3 +364,30 @@ def test_path_without_a_readable_file_is_refused_when_it_is_chosen(
     with pytest.raises(WeightsError) as refusal:
         locate_weights("resnet18", str(tmp_path / "weights.pth"), report=print)
     assert found in str(refusal.value)
+
+
+def test_a_folder_stands_for_the_weights_in_it(tmp_path: Path, flowers: State) -> None:
+    for other in ("optimizer.pt", "scheduler.pt", "training_args.bin", "config.json"):  # of transformers' Trainer
+        (tmp_path / other).write_bytes(b"not to be read")
+    save_file(flowers, tmp_path / "model.safetensors")
+    found = locate_weights("resnet18", str(tmp_path), report=print)
+    assert (found.path, found.source) == (tmp_path / "model.safetensors", "file model.safetensors")
+    assert torch.equal(load_state_dict(found, "resnet18")[0]["fc.bias"], flowers["fc.bias"])
+
+
+def test_shards_are_read_by_their_index(tmp_path: Path, flowers: State) -> None:
+    names = {name: f"model-{1 if name.startswith('layer') else 2}.safetensors" for name in flowers}
+    for shard in set(names.values()):
+        save_file({name: flowers[name] for name in flowers if names[name] == shard}, tmp_path / shard)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": names}))
+    found = locate_weights("resnet18", str(tmp_path), report=print)
+    loaded, _ = load_state_dict(found, "resnet18")
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in flowers.items())
+    save_file({"fc.bias": flowers["fc.bias"] + 1}, tmp_path / "model-2.safetensors")
+    assert locate_weights("resnet18", str(index), report=print).sha256 != found.sha256
+    with pytest.raises(WeightsError, match=r"names \w+.*, and no file beside it holds that"):
+        load_state_dict(found, "resnet18")
+    (tmp_path / "model-2.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"model-2\.safetensors cannot be read"):
+        load_state_dict(found, "resnet18")

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from marserve.archive.weights.architecture import architecture, architectures, skeleton
 from marserve.archive.weights.files import WeightsFile
-from marserve.archive.weights.state_dict import class_axes, load_state_dict, seeded_state_dict, skeleton
+from marserve.archive.weights.state_dict import load_state_dict, seeded_state_dict
 from marserve.handler.resnet18.network import build_network
 
 UNTRAINED = WeightsFile(None, "untrained", None, trained=False)
@@ -75,12 +76,10 @@ def test_global_generator_is_left_alone() -> None:
 
 
 def test_every_architecture_shows_where_its_class_count_is() -> None:
-    import torchvision
-
-    for architecture in ["efficientnet_lite0", *torchvision.models.list_models(module=torchvision.models)]:
-        axes = class_axes(architecture)
-        assert axes, architecture
-        assert set(axes.values()) == {0}, architecture
+    for name in architectures():
+        axes = architecture(name).class_axes
+        assert axes, name
+        assert set(axes.values()) == {0}, name
 
 
 def test_skeleton_matches_the_network_and_holds_no_large_tensor() -> None:
