@@ -44,6 +44,7 @@ NAME_TITLES = (
 
 def from_lines(lines: list[Entry], suffix: str) -> Found:
     """``lines`` without blanks at their ends; UnsureError."""
+    is_table = suffix in TABLE_SUFFIXES
     commented = [COMMENT.match(line.name) is not None for line in lines]
     comments = sum(commented)
     beside = [any(commented[max(0, row - 1) : row + 2]) for row in range(len(lines))]
@@ -59,20 +60,22 @@ def from_lines(lines: list[Entry], suffix: str) -> Found:
             raise UnsureError(f"{line.place} is blank; remove it, or write the name that is missing there.")
     if matches := _all_match(WNID_AND_NAME, named):
         wnids = {line.place: match["wnid"] for line, match in zip(named, matches, strict=True)}
-        rests = _without(named, matches)
+        rests = [line._replace(name=_unquoted(line.name)) for line in _without(named, matches)]
         entries, form = _indexed(rests) or Found(rests, "text, one a line")
         found = Found([entry._replace(name=[wnids[entry.place], entry.name]) for entry in entries], form)
     else:
-        found = _table(named, suffix) or _indexed(named) or _plain_lines(named)
+        found = _table(named, is_table=is_table) or _indexed(named) or _plain_lines(named, is_table=is_table)
     note = f", without {comments} comment line{'s' * (comments > 1)}" if comments else ""
     return Found(found.entries, found.form + note)
 
 
-def _plain_lines(lines: list[Entry]) -> Found:
+def _plain_lines(lines: list[Entry], *, is_table: bool) -> Found:
     if matches := _all_match(BULLET, lines):
         lines = _without(lines, matches)
-    if _all_match(QUOTED, lines):
+    if is_table or _all_match(QUOTED, lines):
         lines = [line._replace(name=_unquoted(line.name)) for line in lines]
+    if is_table and plain(lines[0].name) in NAME_TITLES:
+        return Found(lines[1:], f"table with a header, {lines[0].name}")
     return Found(lines, "text, one a line")
 
 
@@ -123,12 +126,11 @@ def _unquoted(name: str) -> str:
     return match["name"].replace(2 * match["quote"], match["quote"]) if match else name
 
 
-def _table(lines: list[Entry], suffix: str) -> Found | None:
+def _table(lines: list[Entry], *, is_table: bool) -> Found | None:
     """CSV with any usual delimiter. Two columns without a header, and ragged lines, are left to the other forms."""
-    is_table = suffix in TABLE_SUFFIXES
     if is_table and len(lines) == 1 and any(plain(cell) in NAME_TITLES for cell in re.split(r"[\t;,|]", lines[0].name)):
         raise UnsureError("it has a header alone.")
-    for delimiter in "\t;,|":
+    for delimiter in "\t;|,":
         try:
             readers = [csv.reader([row.name], delimiter=delimiter, skipinitialspace=True, strict=True) for row in lines]
             rows = [line._replace(name=next(reader)) for line, reader in zip(lines, readers, strict=True)]
@@ -147,8 +149,6 @@ def _table(lines: list[Entry], suffix: str) -> Found | None:
         unquoted_commas = any(f"{delimiter} " in line.name and '"' not in line.name for line in lines)
         if (is_table or (numbered and len(first) > 2)) and not unquoted_commas:
             return Found(columns(None, rows).entries, "table")
-    if is_table and plain(lines[0].name) in NAME_TITLES:
-        return Found(_plain_lines(lines[1:]).entries, f"table with a header, {lines[0].name}")
     return None
 
 
