@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from PIL import Image
 from marserve.archive.weights.state_dict import seeded_state_dict
 from marserve.handler.resnet18.network import build_network
 
-CLASSES = ("horizontal stripes", "vertical stripes", "chequers")
+#: Names that must reach an answer and the page as they are.
+CLASSES = ("horizontal stripes", "פסים אנכיים", '<b>chequers</b>, 7 × "7" & more')
 SIDE = 224
 
 
@@ -44,9 +46,10 @@ def write_finetuned_network(directory: Path, pictures_per_class: int = 50) -> tu
     with torch.inference_mode():
         seen = torch.cat([network(part) for part in torch.split(batch, 10)])
     _train(head, seen.clone(), truth)
-    weights, labels = directory / "finetuned.pth", directory / "names.txt"
+    weights, labels = directory / "finetuned.pth", directory / "names.csv"
     torch.save({**seeded, "fc.weight": head.weight.detach(), "fc.bias": head.bias.detach()}, weights)
-    labels.write_text("\n".join(CLASSES), encoding="utf-8")
+    with labels.open("w", encoding="utf-16", newline="") as file:
+        csv.writer(file).writerows([("index", "name"), *reversed(list(enumerate(CLASSES)))])
     return weights, labels
 
 

@@ -72,5 +72,6 @@ def test_the_page_shows_the_own_classes_and_offers_both_models(own: Stack, open_
     file.write_bytes(picture(2, JUDGED[0]))
     page = open_page()
     page.locator("input[type=file]").first.set_input_files(file)
-    expect(page.locator(".predictions li").first).to_contain_text("chequers")
+    expect(page.locator(".class-name").first).to_have_text(CLASSES[2])
+    expect(page.locator(".class-name").filter(has_text=CLASSES[1])).to_have_css("direction", "rtl")
     expect(page.locator("#model option")).to_have_count(2)

@@ -40,7 +40,9 @@ export function hasMore({ predictions }) {
 /** @param {Prediction} prediction */
 function row(prediction) {
   const name = className(prediction);
-  const label = element("span", { className: "class-name", lang: name === prediction.label ? "en" : language() }, name);
+  // Names without a WordNet id are the user's own, in any language and direction.
+  const spoken = name !== prediction.label ? language() : prediction.wnid ? "en" : "";
+  const label = element("span", { className: "class-name", lang: spoken, dir: "auto" }, name);
   if (name !== prediction.label) {
     label.append(" ", element("span", { className: "original", lang: "en" }, prediction.label));
   }
