@@ -188,6 +188,22 @@ def test_published_weights_that_cannot_be_had_again_are_kept(tmp_path: Path, mon
     assert second.description.class_count == 3
 
 
+def test_the_same_names_in_another_form_leave_the_archive_as_it_is(tmp_path: Path) -> None:
+    lines: list[str] = []
+    assert build(tiny(tmp_path), report=lines.append).rebuilt
+    table = tmp_path / "labels.csv"
+    table.write_bytes("class_id;label\r\n2;bird\r\n0;cat\r\n1;dog\r\n".encode("utf-16"))
+    second = build(tiny(tmp_path, labels=table), report=lines.append)
+    assert not second.rebuilt
+    assert [line for line in lines if line.startswith("Read ")] == [
+        'Read 3 class names from labels.txt (text, one a line): "cat", "dog", "bird".',
+        "Read 3 class names from labels.csv (table with a header, class_id and label, UTF-16-LE): "
+        '"cat", "dog", "bird".',
+    ]
+    with zipfile.ZipFile(second.path) as mar:
+        assert json.loads(mar.read("index_to_name.json")) == {"0": "cat", "1": "dog", "2": "bird"}
+
+
 def test_labels_that_do_not_fit_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
     options = tiny(tmp_path)
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
