@@ -37,6 +37,9 @@ _WHITESPACE = b" \t\n\v\f\r"
 #: URL-safe base64 has another 63rd and 64th character.
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _PERCENT_AS_QUOTED = bytes.maketrans(b"%", b"=")
+_GAP = re.compile(rb"\s+")
+#: Encoders write 64 or 76 characters a line.
+_SHORTEST_LINE = 16
 _FOREIGN = re.compile(r"[^A-Za-z0-9+/_=\s-]")
 #: Characters in which one of 64 would show.
 _SAMPLE_LENGTH = 4096
@@ -144,10 +147,15 @@ def decode_transfer(data: Encoded, encoding: str) -> Encoded:
 
 
 def _is_in_lines(data: Encoded) -> bool:
-    """Whether white space parts ``data`` into lines of one length, the last one at most as long."""
-    sample = data[:_SAMPLE_LENGTH].split()
-    lengths = {len(line) for line in sample[:-1]}
-    return not lengths or (len(lengths) == 1 and len(sample[-1]) <= max(lengths))
+    """Whether white space parts ``data`` into lines of one length, as encoders do, the last one at most as long."""
+    length, end = None, 0
+    for gap in _GAP.finditer(data):
+        if length is None:
+            length = gap.start()
+        if gap.start() - end != length or length < _SHORTEST_LINE:
+            return False
+        end = gap.end()
+    return length is None or len(data) - end <= length
 
 
 def _not_base64(where: str, text: str) -> InvalidRequest:

@@ -35,6 +35,7 @@ class Text(NamedTuple):
 
 BASE64 = TEXT.decode()
 #: As an HTML form of the usual kind makes it of the base64 of a picture: + becomes a space.
+LATE_SPACE = BASE64 * 40 + " " + BASE64[:40]
 WITHOUT_PLUS = BASE64.replace("+", " ")
 #: Three more bytes make no padding, one more makes two.
 UNPADDED = [base64.b64encode(PICTURE + bytes(more)).decode().rstrip("=") for more in range(3)]
@@ -72,6 +73,7 @@ REFUSED_TEXTS = [
     Text("padding in the middle", TEXT.decode() + "=" * (-len(PICTURE) % 3 == 0) + "=" + BASE64, '"="'),
     Text("too little padding", "/9j/4A=", "padding"),
     Text("+ that became spaces", WITHOUT_PLUS, "+"),
+    Text("one + that became a space, late", LATE_SPACE, "spaces"),
     Text("Python's text of bytes", str(TEXT), "Python"),
     Text("an address", "https://example.org/cat.jpg", "address"),
     Text("a file's name", "/home/me/cat.jpg", "U+002E"),
