@@ -53,7 +53,7 @@ def machines(foreign: Path) -> list[Machine]:
     """All environments; ``foreign`` is where ``foreign_modules`` are."""
     there = str(foreign)
     return [
-        Machine("usual"),
+        Machine("usual"),  # the first two are used by themselves
         Machine("foreign PYTHONPATH", {"PYTHONPATH": there}),
         Machine("foreign PYTHONHOME", {"PYTHONHOME": there}),
         Machine("foreign PYTHONUSERBASE", {"PYTHONUSERBASE": there}),
@@ -149,3 +149,15 @@ def variables_of(machine: Machine, environ: Mapping[str, str] = os.environ) -> d
     """What a command finds on ``machine``; a coverage run follows it there."""
     kept = {name: value for name, value in environ.items() if name not in machine.without}
     return {"MARSERVE_WEB_PORT": "5999", **kept, **machine.variables}
+
+
+def all_at_once(foreign: Path) -> dict[str, str]:
+    """The variables of the hardest of them; what is not named is missing."""
+    ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    elsewhere = {
+        "PYTHONPATH": str(foreign),
+        "PYTHONHOME": str(foreign),
+        "PYTHONOPTIMIZE": "2",
+        "PYTHONWARNINGS": "error",
+    }
+    return {"PATH": os.environ["PATH"], **PROXIES, **ascii_alone, **elsewhere}

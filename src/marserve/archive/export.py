@@ -69,10 +69,10 @@ def save_graph(graph: openvino.Model, file: Path) -> None:
 
 
 def _cannot_write(file: Path, error: Exception) -> MarserveError:
-    left_mb = shutil.disk_usage(file.parent).free / 1e6
+    left_mb, reason = shutil.disk_usage(file.parent).free / 1e6, " ".join(str(error).split())
     return MarserveError(
-        f"{file} cannot be written ({str(error).strip()}); {left_mb:.0f} MB are free there. Free some, or name a "
-        "folder with more in the variable TMPDIR."
+        f"{file} cannot be written ({reason}); {left_mb:.0f} MB are free there. Free some, or name a folder with more "
+        "in the variable TMPDIR."
     )
 
 

@@ -167,7 +167,10 @@ def _works(python: Path) -> bool:
     if not venv_version(python.parent.parent):
         return False
     check = "import sys, pip; sys.exit(sys.version_info < (3, 10))"
-    return subprocess.run([python, "-I", "-c", check], capture_output=True, check=False).returncode == 0
+    try:
+        return subprocess.run([python, "-I", "-c", check], capture_output=True, check=False).returncode == 0
+    except OSError:  # of another kind of machine
+        return False
 
 
 def venv_version(venv: Path) -> str:

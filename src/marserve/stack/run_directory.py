@@ -53,7 +53,7 @@ class RunDirectory:
         self.workflow_store.chmod(0o500)
         temp = self.path / "tmp"
         if len(os.fsencode(temp)) > LONGEST_TEMP:
-            return Path(tempfile.mkdtemp(prefix="classifier-"))
+            return _short_temp()
         remove_tree(temp)
         temp.mkdir(mode=0o700)
         return temp
@@ -64,6 +64,17 @@ class RunDirectory:
             file.unlink(missing_ok=True)
         for directory in (self.model_store, self.workflow_store, temp):
             remove_tree(directory)
+
+
+def _short_temp() -> Path:
+    """A new private directory whose path leaves room for TorchServe's sockets. Raises MarserveError."""
+    for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - the name is chosen by mkdtemp
+        if len(os.fsencode(parent)) + len("/classifier-12345678") <= LONGEST_TEMP and os.access(parent, os.W_OK):
+            return Path(tempfile.mkdtemp(prefix="classifier-", dir=parent))
+    raise MarserveError(
+        f"Sockets need a path of at most {LONGEST_TEMP} bytes, and {RUN} is longer: name a short, writable folder in "
+        "the variable TMPDIR."
+    )
 
 
 class NotRunningError(MarserveError):

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from marserve import __version__, paths
+from marserve.cli import main as main_module
 from marserve.cli.main import COMMANDS
+from marserve.errors import MarserveError
 from marserve.paths import as_here, command
 from tests.support import REPOSITORY
 
@@ -119,3 +121,20 @@ def test_what_is_said_names_the_stack_of_the_option() -> None:
     done = bare_python("token", "--port", "5999")
     assert done.returncode == 1
     assert f"MARSERVE_WEB_PORT=5999 {REPOSITORY}/scripts/serve" in done.stderr
+
+
+def test_a_package_that_does_not_load_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        NEEDS = None
+
+        @staticmethod
+        def add_arguments(_parser: object) -> None:
+            """It takes none."""
+
+        @staticmethod
+        def run(_options: object) -> int:
+            raise ImportError("libgomp.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(main_module, "_module", lambda _name: Broken)
+    with pytest.raises(MarserveError, match=r"A package does not load: libgomp\.so\.1: .*Remove .*/\.venv"):
+        main_module._run("status", [])

@@ -92,7 +92,7 @@ def test_output_that_goes_nowhere_is_a_sentence_or_nothing(write: Write, clone: 
 
 def test_an_old_door_runs_beside_foreign_modules(clone: Path, foreign: Path) -> None:
     door = shlex.quote(str(clone / "scripts" / "classify.py"))
-    done = shell(f"python3 -S {door} --help", Machine("foreign", {"PYTHONPATH": str(foreign)}), clone)
+    done = shell(f"python3 -S {door} --help", machines(foreign)[1], clone)
     assert done.returncode == 0, done.stderr
     assert "foreign" not in done.stderr
 

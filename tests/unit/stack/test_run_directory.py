@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
+
+import pytest
 
 from marserve.stack.run_directory import LONGEST_TEMP, RunDirectory
 
@@ -33,7 +36,14 @@ def test_clearing_leaves_only_logs(tmp_path: Path) -> None:
     assert [entry.name for entry in directory.path.iterdir()] == ["logs"]
 
 
-def test_a_place_too_deep_for_sockets_gets_its_temp_elsewhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize("deep_too", [False, True])
+def test_a_place_too_deep_for_sockets_gets_its_temp_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deep_too: bool
+) -> None:
+    if deep_too:
+        deep = tmp_path / "図" / ("t" * LONGEST_TEMP)
+        deep.mkdir(parents=True)
+        monkeypatch.setattr(tempfile, "tempdir", str(deep))
     directory = RunDirectory(5000, tmp_path / ("d" * LONGEST_TEMP))
     temp = directory.prepare()
     try:

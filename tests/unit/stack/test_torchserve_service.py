@@ -86,3 +86,10 @@ def test_what_takes_too_long_is_named(
     monkeypatch.setattr(torchserve, "deadline_s", 0.2)
     with pytest.raises(MarserveError, match=r"TorchServe was not ready in 0 seconds:\n  No answer from a\."):
         torchserve.wait_until_ready(process)
+
+
+def test_java_reads_names_of_files_as_utf8_whatever_the_locale(
+    torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    assert torchserve.environment()["LC_ALL"] == "C.UTF-8"
