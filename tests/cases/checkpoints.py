@@ -389,6 +389,7 @@ TAKEN = (
     ),
     Taken("pickled module in the old format", whole_module, save=save_old),
     Taken("one storage", as_one_storage),
+    Taken("a state dict with its metadata", lambda state: whole_module(state).state_dict()),
     Taken(
         "parameters", lambda state: {name: torch.nn.Parameter(t, t.is_floating_point()) for name, t in state.items()}
     ),

@@ -20,6 +20,7 @@ from marserve.archive.int8 import find_calibration, quantization_inputs, quantiz
 from marserve.archive.labels.read import IMAGENET, read_class_names
 from marserve.archive.package import BuildOptions, package, read_model_config
 from marserve.archive.verify import find_fault
+from marserve.archive.weights.beside import beside_sha256, class_names_beside, input_beside
 from marserve.archive.weights.files import WeightsFile
 from marserve.archive.weights.locate import input_of, locate_weights, published_files
 from marserve.archive.weights.state_dict import load_state_dict
@@ -72,8 +73,11 @@ def read_description(archive: Path) -> Description | None:
 def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) -> BuiltArchive:
     current = read_description(options.archive)
     model_config = read_model_config(options)
-    class_names = read_class_names(options.labels)
-    if options.labels != IMAGENET:
+    labels_file = options.labels
+    if labels_file == IMAGENET and options.weights is not None:
+        labels_file = class_names_beside(Path(options.weights)) or labels_file
+    class_names = read_class_names(labels_file)
+    if labels_file != IMAGENET:
         report(class_names.account)
     labels = class_names.canonical()
     precision = parse_model_config(yaml.safe_load(model_config)).handler.precision
@@ -85,7 +89,9 @@ def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) ->
     if options.weights is None and not weights.trained and current is not None:
         weights = _keep_published_weights(options, current, scratch, report) or weights
     int8_inputs = quantization_inputs(calibration, current) if precision == "int8" else None
-    digest = inputs_digest(options, weights.sha256, model_config, labels, int8_inputs)
+    chosen = weights.path if options.weights is not None else None
+    weights_inputs = weights.sha256 if chosen is None else f"{weights.sha256} {beside_sha256(chosen)}"
+    digest = inputs_digest(options, weights_inputs, model_config, labels, int8_inputs)
     if current is not None and current.inputs_sha256 == digest and not force:
         return BuiltArchive(options.archive, False, current)
     if lacks_pictures:
@@ -94,10 +100,13 @@ def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) ->
     report(f"Building {options.archive.name}: {options.architecture} with weights from {weights.source} ...")
     notes: list[str] = []
     state_dict, class_count = load_state_dict(weights, options.architecture, options.weights_key, report=notes.append)
+    check_label_count(class_names.labels, class_count, labels_file)
+    preprocessing, normalization = input_of(options.architecture)
+    if chosen is not None:
+        (preprocessing, normalization), line = input_beside(chosen, (preprocessing, normalization))
+        notes += [line] if line is not None else []
     for line in notes:
         report(line)
-    check_label_count(class_names.labels, class_count, options.labels)
-    preprocessing, normalization = input_of(options.architecture)
     network = build_network(options.architecture, class_count)
     network.load_state_dict(state_dict)
     head = find_pooled_head(network, preprocessing.crop_size)
@@ -176,20 +185,20 @@ def library_versions() -> dict[str, str]:
 
 def inputs_digest(
     options: BuildOptions,
-    weights_sha256: str | None,
+    weights: str | None,
     model_config: bytes,
     labels: bytes,
     quantization: dict[str, str] | None,
 ) -> str:
     """SHA-256 over the code, the configuration, the labels, the weights and the versions that make an archive.
 
-    ``quantization`` holds what only int8 depends on.
+    ``weights`` stands for them and for what lies beside them; ``quantization`` holds what only int8 depends on.
     """
     digest = hashlib.sha256()
     parts = {
         "options": [options.architecture, options.model_name, options.version, options.weights_key],
         "libraries": library_versions(),
-        "weights": weights_sha256,
+        "weights": weights,
         "quantization": quantization,
     }
     digest.update(json.dumps(parts, sort_keys=True).encode())

@@ -22,6 +22,7 @@ from marserve.archive.weights.architecture import (
     current_name,
     skeleton,
 )
+from marserve.archive.weights.beside import check_arithmetic
 from marserve.archive.weights.files import WeightsError
 from marserve.archive.weights.tensors import Content, StoredTensor, read_stored
 from marserve.terminal import Report
@@ -29,6 +30,7 @@ from marserve.terminal import Report
 #: What leads to a network whose names begin without any key.
 TOP = "."
 _NAMED_AT_MOST = 3
+_TRANSFORMERS = "Hugging Face's"
 #: Of what is ignored.
 _LISTED_AT_MOST = 10
 #: Names that thop leaves in every layer.
@@ -98,6 +100,12 @@ def find_network(content: Content, name: str, key: str | None, path: Path, *, re
         head = _find_head(wanted, place, _outside(tensors, others, taken.values()), path)
         taken |= {parameter: head + parameter.rpartition(".")[2] for parameter in wanted.class_axes if head is not None}
     _refuse_layers_beside(tensors, wanted, related, place, taken, key, path)
+    check_arithmetic(
+        name,
+        path,
+        of_transformers=place.whose == _TRANSFORMERS,
+        bottlenecks="layer1.0.conv3.weight" in wanted.shapes,
+    )
     for line in _notes(content, tensors, wanted, place, taken, head):
         report("".join(letter if letter.isprintable() else "?" for letter in line))
     return {own: tensors[there] for own, there in taken.items() if not TRAINING_ONLY.match(own)}
@@ -147,7 +155,7 @@ def _namings(wanted: Architecture) -> Iterator[_Place]:
         numbered[name] = f"{wanted.places.get(child, child)}{dot}{rest}"
     yield _Place("", "those of numbered children", numbered)
     if "layer1.0.conv1.weight" in wanted.shapes:
-        yield _Place("", "Hugging Face's", {name: _hugging_face_name(name) for name in wanted.shapes})
+        yield _Place("", _TRANSFORMERS, {name: _hugging_face_name(name) for name in wanted.shapes})
 
 
 def _hugging_face_name(name: str) -> str:

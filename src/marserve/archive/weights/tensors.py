@@ -344,9 +344,9 @@ def _children(value: object) -> Iterator[_Step]:
             yield from _children(dict(pairs))
         case Inert():
             yield from _children(value.items)
-            # A state is the attributes, or those and the slots.
+            # A state is the attributes, or those and the slots; of a dict's, such as _metadata, nobody asks.
             states = value.state if isinstance(value.state, tuple) else (value.state,)
-            for state in states:
+            for state in () if value.items else states:
                 yield from _children(state)
             yield from _children(value.elements)
             yield from _children(value.args)
