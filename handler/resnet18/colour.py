@@ -17,6 +17,7 @@ from hashlib import sha256
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageCms, features
 
 logger = logging.getLogger(__name__)
@@ -174,10 +175,11 @@ def _describe_png(info: Mapping[Any, Any]) -> bytes | None:
     return make_profile(chromaticity, 1 / gamma)
 
 
-def make_profile(chromaticity: Sequence[float], exponent: float) -> bytes | None:
-    """An ICC profile (version 2) of a display, by the x and y of its white, red, green and blue, and its exponent.
+def make_profile(chromaticity: Sequence[float], curve: float | NDArray[np.float64]) -> bytes | None:
+    """An ICC profile (version 2) of a display, by the x and y of its white, red, green and blue, and its curve.
 
-    None where these are no colors.
+    ``curve`` is an exponent, or the light (0 to 1) of an even number of samples from 0 to 1. None where these are no
+    colors.
     """
     xy = np.array(chromaticity, dtype=np.float64).reshape(4, 2)
     if not ((xy >= 0).all() and (xy[:, 1] > _LEAST_Y).all() and (xy <= 1).all()):
@@ -191,12 +193,16 @@ def make_profile(chromaticity: Sequence[float], exponent: float) -> bytes | None
     colorants = np.rint((adaptation @ columns).T * 2**16)
     if not (np.abs(colorants) < 2**31).all():
         return None
+    if isinstance(curve, float):
+        encoded = struct.pack(">4s4xIHxx", b"curv", 1, round(curve * 2**8))
+    else:
+        encoded = struct.pack(">4s4xI", b"curv", len(curve)) + np.rint(curve * 65535).astype(">u2").tobytes()
     tags = [
         *(
             (name, b"XYZ " + struct.pack(">4x3i", *map(int, row)))
             for name, row in zip((b"rXYZ", b"gXYZ", b"bXYZ"), colorants, strict=True)
         ),
-        *((name, struct.pack(">4s4xIHxx", b"curv", 1, round(exponent * 2**8))) for name in (b"rTRC", b"gTRC", b"bTRC")),
+        *((name, encoded) for name in (b"rTRC", b"gTRC", b"bTRC")),
     ]
     table, content = b"", b""
     start = _HEADER_BYTES + 4 + 12 * len(tags)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from .colour import make_profile
 from .errors import HOW_TO_READ_HEIC, InvalidImage, UnsupportedImage
 
 #: Modules with one interface, the preferred one first, and their distributions. The second is the first without GPL
@@ -42,6 +43,11 @@ _MAX_BOXES = 2000
 _MAX_ENTRIES = 10_000
 #: The tiles of a grid reach over its edges, so they have more pixels than it, but never twice as many in a photograph.
 MAX_CODED_SHARE = 2
+#: H.273's numbers: BT.709 and sRGB, or not specified; the curve of HDR10.
+_SRGB_PRIMARIES, _PQ = frozenset({0, 1, 2}), 16
+#: The brightest that PQ can say, and what it calls white (ITU-R BT.2408).
+_PQ_PEAK_NITS, _PQ_WHITE_NITS = 10_000, 203
+_CURVE_SAMPLES = 1024
 _ADVICE = "send it again, or open it where it was made and export it as JPEG"
 
 
@@ -104,7 +110,7 @@ def count_pixels(content: bytes) -> HeifPixels:
 
 
 def decode_heif(content: bytes) -> Image.Image:
-    """The primary picture, upright, with 8 bits a channel; its ``info`` has the ICC profile alone.
+    """The primary picture, upright, with 8 bits a channel; its ``info`` has a color profile, if any, and nothing else.
 
     Raises InvalidImage, or UnsupportedImage where no decoder is installed.
     """
@@ -121,9 +127,27 @@ def decode_heif(content: bytes) -> Image.Image:
     if image.mode == "I;16":  # grey of more than 8 bits, stretched to 16
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     # No EXIF or XMP data: what they say of the picture's orientation was done by the decoder.
-    profile = picture.info.get("icc_profile")
+    profile = picture.info.get("icc_profile") or _describe_nclx(picture.info.get("nclx_profile"))
     image.info = {"icc_profile": profile} if profile else {}
     return image
+
+
+def _describe_nclx(nclx: Mapping[str, float] | None) -> bytes | None:
+    """A profile of the color space that is given by numbers (ITU-T H.273); None where it is sRGB or not known."""
+    if nclx is None:
+        return None
+    is_pq = nclx["transfer_characteristics"] == _PQ
+    if nclx["color_primaries"] in _SRGB_PRIMARIES and not is_pq:
+        return None
+    chromaticity = [nclx[f"color_primary_{name}_{axis}"] for name in ("white", "red", "green", "blue") for axis in "xy"]
+    signal = np.linspace(0, 1, _CURVE_SAMPLES)
+    if is_pq:  # SMPTE ST 2084; brighter than white is white
+        root = signal ** (32 / 2523)
+        light = (np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)) ** (16384 / 2610)
+        light = np.minimum(light * _PQ_PEAK_NITS / _PQ_WHITE_NITS, 1)
+    else:  # sRGB's, which all that is no HDR differs little from; HLG is made to look right with such a curve
+        light = np.where(signal <= 0.04045, signal / 12.92, ((signal + 0.055) / 1.055) ** 2.4)
+    return make_profile(chromaticity, light)
 
 
 class _Box(NamedTuple):

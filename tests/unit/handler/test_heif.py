@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
@@ -14,8 +15,9 @@ from marserve.handler.resnet18 import heif
 from marserve.handler.resnet18.description import Preprocessing
 from marserve.handler.resnet18.errors import ImageTooLarge, RequestError, UnsupportedImage
 from marserve.handler.resnet18.images import ImageDecoder, ImageLimits
+from tests.cases.colours import P3, rgb_profile
 from tests.cases.heic import MAX_PIXELS, PLAIN, PROFILE, READABLE, REFUSED, Readable, Refused
-from tests.heic import EIGHT_BITS, SIDE, auxiliary, box, exif, grid, heic, picture
+from tests.heic import EIGHT_BITS, GREY, SIDE, TEN_BITS, Coded, auxiliary, box, exif, grid, heic, picture
 from tests.unit.handler.pictures import samples
 
 MUTATIONS = 300
@@ -88,6 +90,35 @@ def test_the_icc_profile_is_handed_over_and_nothing_that_could_turn_the_picture_
 
     assert heif.decode_heif(content).info == {"icc_profile": PROFILE}
     assert heif.decode_heif(PLAIN).info == {}
+
+
+def nclx(primaries: int, transfer: int) -> bytes:
+    return box(b"colr", b"nclx", struct.pack(">HHHB", primaries, transfer, 6, 0x80))
+
+
+@needs_decoder
+@pytest.mark.parametrize("coded", [EIGHT_BITS, TEN_BITS, GREY], ids=["8 bits", "10 bits", "grey"])
+def test_display_p3_by_its_numbers_is_the_same_as_by_its_profile(coded: Coded) -> None:
+    decoder = ImageDecoder(Preprocessing(resize_size=SIDE, crop_size=SIDE), ImageLimits(10**6, MAX_PIXELS))
+
+    plain = fields(decoder.decode(heic([picture(coded)])).pixels)
+    by_numbers = fields(decoder.decode(heic([picture(coded, nclx(12, 13))])).pixels)
+    by_profile = fields(decoder.decode(heic([picture(coded, box(b"colr", b"prof", rgb_profile(P3)))])).pixels)
+
+    assert np.allclose(by_numbers, by_profile, atol=3)
+    assert np.allclose(by_numbers, plain, atol=4) == (coded is GREY)  # P3 changes no grey
+    assert heif.decode_heif(heic([picture(coded, nclx(1, 13))])).info == {}
+
+
+@needs_decoder
+def test_high_dynamic_range_is_not_shown_as_fog() -> None:
+    decoder = ImageDecoder(Preprocessing(resize_size=SIDE, crop_size=SIDE), ImageLimits(10**6, MAX_PIXELS))
+
+    grey = fields(decoder.decode(heic([picture(GREY, nclx(9, 16))])).pixels)
+
+    # By ITU-R BT.2408, 38 % is 26 nits, an eighth of white (58 %): in sRGB 0.39.
+    assert np.allclose(grey[0], 255 * 0.39, atol=6)
+    assert np.allclose(grey[3], 255, atol=1)
 
 
 @needs_decoder
