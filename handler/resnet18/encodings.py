@@ -41,7 +41,7 @@ _GAP = re.compile(rb"\s+")
 #: Encoders write 64 or 76 characters a line.
 _SHORTEST_LINE = 16
 _FOREIGN = re.compile(r"[^A-Za-z0-9+/_=\s-]")
-#: Characters in which one of 64 would show.
+#: Of a text, enough to tell what it is.
 _SAMPLE_LENGTH = 4096
 
 
@@ -129,6 +129,12 @@ def decode_percent(data: Encoded) -> Encoded:
     if b"%" not in data:
         return data
     return binascii.a2b_qp(data.replace(b"=", b"%3D").translate(_PERCENT_AS_QUOTED))
+
+
+def with_plus_signs(text: Encoded) -> Encoded:
+    """base64 out of a URL-encoded form, which makes spaces of plus signs that its sender did not encode."""
+    has_lines = len(_GAP.findall(text[:_SAMPLE_LENGTH])) > 1 and _is_in_lines(text.strip())
+    return text if has_lines else text.replace(b" ", b"+")
 
 
 def decode_transfer(data: Encoded, encoding: str) -> Encoded:

@@ -15,6 +15,7 @@ from .encodings import (
     decode_base64,
     from_text,
     read_json,
+    with_plus_signs,
 )
 from .errors import InvalidParameter, InvalidRequest, RequestError
 
@@ -63,9 +64,11 @@ class Part(NamedTuple):
     content_type: str = ""
 
 
-#: What tells a picture's field from others where its bytes do not, surest first.
-PICTURE_NAMES: tuple[Callable[[Part], bool], ...] = (
-    lambda part: part.content_type.startswith("image/"),
+#: What tells a picture from a form's other parts, surest first.
+MARKS_OF_A_PICTURE: tuple[Callable[[Part], bool], ...] = (
+    lambda part: (
+        begins_like_picture(part.content) or begins_like_text(part.content) or part.content_type.startswith("image/")
+    ),
     lambda part: part.content_type == "application/octet-stream",
     lambda part: part.name.lower() in {"file", "image", "picture", "photo", "img", "upload", "data", BODY},
 )
@@ -163,29 +166,27 @@ def parse_form(parts: Iterable[Part], top_k: int) -> PictureRequest:
 
 def parse_urlencoded(parts: Sequence[Part], top_k: int) -> PictureRequest:
     """As ``parse_form``, where only text comes through: a picture in base64 or as a data URL."""
-    # The plus signs of base64 become spaces, unless the caller has encoded them.
-    parts = [part._replace(content=part.content.replace(b" ", b"+")) for part in parts]
+    parts = [part._replace(content=with_plus_signs(part.content)) for part in parts]
     if not any(begins_like_text(part.content) for part in parts):
         raise InvalidRequest(f"The body was sent as {FORM_URLENCODED}, in which a picture is lost: {HOW_TO_SEND}.")
     return parse_form(parts, top_k)
 
 
 def _choose(parts: Sequence[Part]) -> Part:
-    """The part with the picture: known by its bytes, else the only file, else by what it is called."""
-    known = [part for part in parts if begins_like_picture(part.content) or begins_like_text(part.content)]
-    pool = known or parts
-    pool = [part for part in pool if part.file_name is not None] or pool
-    pool = [part for part in pool if part.file_name != "" or part.content]
-    if not known:
-        named = [[part for part in pool if is_called_picture(part)] for is_called_picture in PICTURE_NAMES]
-        known = next(filter(None, named), [])
-        pool = known or pool
-    if len(pool) == 1:
-        return pool[0]
-    found = "no picture" if parts else "no picture, or was cut off before its last boundary"
-    if pool:
-        found = f"{len(pool)} fields besides {TOP_K_FIELD}"
+    """The part with the picture: a file before a field, among several the one that is known as a picture."""
+    files = [part for part in parts if part.file_name is not None]
+    chosen = [part for part in files if part.file_name or part.content]
+    pool = chosen or [part for part in parts if part.file_name is None]
+    only_sure = bool(files) and not chosen  # a page whose file input was left empty
+    marked = [list(filter(is_picture, pool)) for is_picture in MARKS_OF_A_PICTURE[: 1 if only_sure else None]]
+    known = next(filter(None, marked), [])
+    if len(known or pool) == 1 and (known or not only_sure):
+        return (known or pool)[0]
+    if known or (pool and not only_sure):
+        found = f"{len(known or pool)} fields besides {TOP_K_FIELD}"
         found += " that may be the picture" if known else ", and none is known as a picture"
+    else:
+        found = "no picture" if parts else "no picture, or was cut off before its last boundary"
     raise InvalidRequest(f"The form has {found}: {HOW_TO_SEND}.")
 
 

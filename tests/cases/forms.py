@@ -65,6 +65,15 @@ READ = [
     Form("400 kB of text beside the file", LONG_FIELD + FILE + END),
     Form("a JSON file beside the picture", file(b'filename="a.json"', b'{"a": 1}') + FILE + END),
     Form("a data URL beside the file", field(b"thumbnail", DATA_URL) + FILE + END),
+    Form(
+        "a data URL beside a file of an unknown kind",
+        file(b'filename="cat.jxl"', RARE) + field(b"a", DATA_URL) + END,
+        picture=RARE,
+    ),
+    Form(
+        "a data URL beside an input in which nothing was chosen",
+        file(b'filename=""', b"") + field(b"a", DATA_URL) + END,
+    ),
     Form("a file input in which nothing was chosen", file(b'filename=""', b"") + FILE + END),
     Form("top_k", field(b"top_k", b"2") + FILE + END, top_k=2),
     Form("top_k with spaces, after the file", FILE + field(b"top_k", b" 2 ") + END, top_k=2),
@@ -150,6 +159,8 @@ READ = [
     # Not multipart.
     Form("URL-encoded base64", b"image=" + percent_encode(TEXT), URL_ENCODED),
     Form("base64 of curl -d, its + not encoded", b"top_k=2&image=" + TEXT, URL_ENCODED, top_k=2),
+    Form("URL-encoded base64 in lines", b"image=" + percent_encode(WRAPPED).replace(b"\n", b"%0A"), URL_ENCODED),
+    Form("URL-encoded base64, its lines joined", b"image=" + percent_encode(WRAPPED).replace(b"\n", b"+"), URL_ENCODED),
     Form("URL-encoded data URL", b"a=1&image=data%3Aimage%2Fjpeg%3Bbase64%2C" + TEXT + b"&b=", URL_ENCODED),
     Form("picture of curl --data-binary", PICTURE, URL_ENCODED),
     Form("base64 of curl -d", TEXT, URL_ENCODED),
@@ -168,6 +179,11 @@ REFUSED = [
     Form(
         "two fields",
         field(b"image", PICTURE, JPEG) + field(b"a", b"b") + field(b"mask", PICTURE, BINARY) + END,
+        refusal="2 fields besides top_k that may be the picture",
+    ),
+    Form(
+        "a file of a kind that is unknown, with a small picture",
+        file(b'filename="cat.jxl"', RARE, b"Content-Type: image/jxl") + file(b'filename="small.jpg"') + END,
         refusal="2 fields besides top_k that may be the picture",
     ),
     Form("top_k that is no number", field(b"top_k", b"x") + FILE + END, refusal="top_k", error="InvalidParameter"),

@@ -96,7 +96,7 @@ def _parse(chunks: list[bytes], content_type: str, media_type: str, top_k: int) 
     # curl's --data-binary sends a file as it is, but -d without zero bytes and line ends.
     is_whole = (begins_like_picture(body) and b"\0" in body) or begins_like_text(body)
     if media_type == FORM_URLENCODED and not is_whole:
-        fields = [field.partition(b"=") for field in body.split(b"&", MAX_FORM_PARTS)]
+        fields = [field.partition(b"=") for field in body.replace(b"+", b" ").split(b"&", MAX_FORM_PARTS)]
         parts = [Part(decode_percent(name).decode("latin-1"), decode_percent(value)) for name, _, value in fields]
         return parse_urlencoded(parts, top_k)
     return parse_body(body, top_k, max_images=1, declared_json=declared_json)
