@@ -60,6 +60,7 @@ SPELLINGS = {
     "put": Spelling("/predict", 200, method="PUT"),
     "put with slash": Spelling("/predict/", 200, method="PUT"),
     "put of curl -T to a directory": Spelling("/predict/cat.JPG", 404, "/predict? (curl -T appends", method="PUT"),
+    "put of a file elsewhere": Spelling("/models/cat.jpg", 404, "nothing at this address; /docs", method="PUT"),
     "post of a file's name": Spelling("/predict/cat.jpg", 404, "nothing at this address; /docs"),
     "upper case": Spelling("/PREDICT", 404, "did you mean /predict?"),
     "capital": Spelling("/Predict/", 404, "did you mean /predict?"),

@@ -165,16 +165,20 @@ def _advise(request: Request) -> str:
     """What may have been meant by an address that there is not; empty where nothing comes near."""
     spelled = [segment.lower() for segment in request.scope["path"].split("/") if segment]
     prefix, below = "".join(spelled[:1]), spelled[1:]
-    near = [(spelled, ""), (below, f" A proxy that serves this below /{prefix} must remove that. ")]
+    any_method = {Match.PARTIAL, Match.FULL}
+    near = [
+        (spelled, any_method, " "),
+        (below, any_method, f" A proxy that serves this below /{prefix} must remove that. "),
+    ]
     if request.method == "PUT":
-        near.append((spelled[:-1], " (curl -T appends the file's name to an address that ends in a slash.) "))
-    for segments, why in near:
+        why = " (curl -T appends the file's name to an address that ends in a slash.) "
+        near.append((spelled[:-1], {Match.FULL}, why))
+    for segments, wanted, why in near:
         address = "/" + "/".join(segments)
-        if segments and len(address) <= MAX_ADVISED_PATH and _is_address(request.app, address):
-            return f"did you mean {address}?{why or ' '}"
+        if not segments or len(address) > MAX_ADVISED_PATH:
+            continue
+        scope = {"type": "http", "method": "PUT", "path": address, "root_path": "", "headers": []}
+        routes = (route for route in request.app.routes if not isinstance(route, Mount))
+        if any(route.matches(scope)[0] in wanted for route in routes):
+            return f"did you mean {address}?{why}"
     return ""
-
-
-def _is_address(app: FastAPI, path: str) -> bool:
-    scope = {"type": "http", "method": "GET", "path": path, "root_path": "", "headers": []}
-    return any(route.matches(scope)[0] != Match.NONE for route in app.routes if not isinstance(route, Mount))
