@@ -56,7 +56,11 @@ def test_both_languages_have_the_same_chapters_and_links() -> None:
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)h][^)]*)\)", ENGLISH + CHINESE))
 def test_every_link_leads_somewhere(link: str) -> None:
-    assert (REPOSITORY / link).exists()
+    path, _, anchor = link.partition("#")
+    assert (REPOSITORY / path).exists()
+    if anchor:
+        headings = re.findall(r"^#+ (.+)$", (REPOSITORY / path).read_text(encoding="utf-8"), re.MULTILINE)
+        assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_every_setting_of_the_web_service_is_documented_with_its_default() -> None:
