@@ -389,6 +389,16 @@ TAKEN = (
     ),
     Taken("pickled module in the old format", whole_module, save=save_old),
     Taken("one storage", as_one_storage),
+    Taken(
+        "another architecture with the same names and shapes",
+        lambda state: {"arch": "resnetblur18", "state_dict": state},
+        ("Taken: 122 tensors under state_dict.", "It calls itself resnetblur18: ", "Ignored: arch."),
+    ),
+    Taken(
+        "the architecture with timm's tag",
+        lambda state: {"args": argparse.Namespace(model="resnet18.a1_in1k"), "state_dict": state},
+        ("Taken: 122 tensors under state_dict.", "Ignored: args."),
+    ),
     Taken("a state dict with its metadata", lambda state: whole_module(state).state_dict()),
     Taken(
         "parameters", lambda state: {name: torch.nn.Parameter(t, t.is_floating_point()) for name, t in state.items()}

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from marserve.errors import MarserveError
-from marserve.stack.archives import archives_to_serve, configured_threads
+from marserve.stack import archives
+from marserve.stack.archives import Archive, archives_to_serve, configured_threads
 from marserve.stack.options import Options
 
 
@@ -26,6 +27,19 @@ def test_they_are_served_in_their_order_and_nothing_is_built(tmp_path: Path) -> 
         ("shapes", files[0], "2.0", True),
         ("flowers", files[1], "2.0", True),
     ]
+
+
+def test_the_network_in_a_checkpoint_is_chosen_by_the_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    built: list[list[str]] = []
+
+    def build(arguments: list[str]) -> Archive:
+        built.append(arguments)
+        return Archive("resnet18", tmp_path, "1.0", "file run.ckpt", True)
+
+    monkeypatch.setattr(archives, "_build", build)
+    archives_to_serve(Options(weights=tmp_path / "run.ckpt", weights_key="ema", labels=tmp_path))
+    expected = ["--weights", str(tmp_path / "run.ckpt"), "--weights-key", "ema", "--labels", str(tmp_path)]
+    assert built == [["--model-name", "resnet18", *expected]]
 
 
 def test_two_of_one_name_are_refused_with_both_ways_out(tmp_path: Path) -> None:

@@ -400,6 +400,8 @@ def _notes(
     if head is not None:
         own = next(iter(wanted.class_axes)).rpartition(".")[0]
         yield f"Last layer: {head[:-1]}, read as {own}."
+    if content.architecture is not None and content.architecture.partition(".")[0] != wanted.name:
+        yield f"It calls itself {content.architecture}: where that computes otherwise, answers are wrong."
     used = set(taken.values())
     parts = {part for name in used for part in _parents(name)}
     groups = Counter(_group(name, place.prefix, parts) for name in tensors if name not in used)

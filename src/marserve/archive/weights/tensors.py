@@ -65,6 +65,8 @@ class Content:
     tensors: dict[str, StoredTensor]
     #: Names on top without any tensor below them, such as ``epoch``.
     rest: tuple[str, ...] = ()
+    #: What a training program wrote down as the name of the architecture.
+    architecture: str | None = None
 
 
 def read_content(path: Path) -> Content:
@@ -158,7 +160,7 @@ def _torch_content(path: Path, kind: str) -> Content:
     holding = {name.partition(".")[0] for name in tensors}
     attributes = isinstance(root, Inert) and root.state is not None and not root.items
     rest = [] if attributes else [n for n, _, _ in _children(root) if n.partition(".")[0] not in holding]
-    return Content(tensors, tuple(rest))
+    return Content(tensors, tuple(rest), _named_architecture(root))
 
 
 def _zip(path: Path, mapped: mmap.mmap) -> tuple[Any, Callable[[Any], _Storage]]:
@@ -234,6 +236,14 @@ def _dtype(type_name: str) -> torch.dtype:
     if not isinstance(dtype, torch.dtype):
         raise TypeError(f"{type_name} is no storage")
     return dtype
+
+
+def _named_architecture(root: object) -> str | None:
+    """``arch`` of a checkpoint or of the arguments kept in it, or their ``model``, as torchvision and timm call it."""
+    top = {name: child for name, child, _ in _children(root)}
+    arguments = {name: child for name, child, _ in _children(top.get("args"))}
+    said = (top.get("arch"), arguments.get("arch"), arguments.get("model"))
+    return next((name for name in said if isinstance(name, str)), None)
 
 
 def _without_names(root: object) -> str:
