@@ -116,7 +116,7 @@ def folder(text: str) -> Path:
 
 def file_or_folder(text: str) -> Path:
     """What is there, as an absolute path."""
-    path = Path(text).expanduser().absolute()
+    path = absolute(text)
     return path if path.is_dir() else file(text)
 
 

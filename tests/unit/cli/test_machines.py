@@ -150,3 +150,11 @@ def test_a_checkout_has_no_carriage_returns_whatever_git_is_set_to(clone: Path, 
     for file in (converted / "scripts").iterdir():
         assert b"\r" not in file.read_bytes()
         assert os.access(file, os.X_OK)
+
+
+@pytest.mark.parametrize("name", ["serve", "stop", "token", "marserve", "test", "bench", "check", "lock"])
+@pytest.mark.parametrize("shell_name", ["sh", "bash"])
+def test_a_door_that_has_lost_its_run_bits_is_opened_by_any_shell(shell_name: str, name: str, clone: Path) -> None:
+    done = shell(f"cd scripts; {shell_name} {name} --help", Machine("usual"), clone)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ")
