@@ -5,6 +5,7 @@ torch.hub and pooch were tried in its place: see docs/design.md, "Archives".
 
 from __future__ import annotations
 
+import errno
 import http.client
 import re
 import threading
@@ -86,6 +87,8 @@ def download(file: PublishedFile, directory: Path, *, report: Report, limits: Do
             if destination.exists() and sha256_of(destination) != sha256:  # it may be somebody's own
                 destination.replace(destination.with_name(f"{destination.name}.other"))
     except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):  # another source would not fit either
+            raise
         raise DownloadFailed(f"{destination} cannot be written ({exc.strerror})") from exc
     return sha256
 

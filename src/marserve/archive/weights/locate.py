@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Sequence
 from importlib import metadata
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -19,6 +20,7 @@ from marserve.archive.weights.state_dict import SEED
 from marserve.arguments import UNTRAINED
 from marserve.handler.resnet18.description import Normalization, Preprocessing
 from marserve.handler.resnet18.network import EFFICIENTNET_LITE0, build_network
+from marserve.paths import RUN
 from marserve.terminal import Report
 
 if TYPE_CHECKING:
@@ -152,38 +154,53 @@ def _chosen(given: Path) -> WeightsFile:
 
 
 def _cached(offers: Sequence[PublishedFile], report: Report) -> WeightsFile | None:
-    for offer in offers:
-        path = _cache_directory() / offer.cache_name
+    hub, own = _cache_directories()
+    for offer, directory in product(offers, (hub, own)):
+        path = directory / offer.cache_name
         try:
             sha256 = sha256_of(path)
         except FileNotFoundError:
-            report(f"Not in the torch hub cache: {path}.")
+            if directory == hub:
+                report(f"Not in the torch hub cache: {path}.")
         except OSError as exc:
             report(f"In the torch hub cache, but it cannot be read ({exc.strerror}): {path}.")
         else:
             if sha256.startswith(offer.sha256):
-                report(f"Found in the torch hub cache: {path}.")
+                report(f"Found in the torch hub cache: {path}." if directory == hub else f"Found: {path}.")
                 return WeightsFile(path, offer.source, sha256, trained=True)
             report(f"Passed over {path}: its SHA-256 is {sha256}, and {offer.sha256} was expected.")
     return None
 
 
 def _downloaded(offers: Sequence[PublishedFile], report: Report) -> WeightsFile | None:
+    directory = _writable_cache()
     for offer in offers:
         report(f"Downloading {offer.url} ...")
         try:
-            sha256 = download(offer, _cache_directory(), report=report, limits=LIMITS)
+            sha256 = download(offer, directory, report=report, limits=LIMITS)
         except DownloadFailed as exc:
             report(f"That failed: {exc}.")
         else:
-            path = _cache_directory() / offer.cache_name
+            path = directory / offer.cache_name
             report(f"Downloaded to {path}, SHA-256 {sha256}.")
             return WeightsFile(path, offer.source, sha256, trained=True)
     return None
 
 
-def _cache_directory() -> Path:
-    """Where torch hub, and so torchvision, keeps downloaded weights; TORCH_HOME moves it."""
+def _cache_directories() -> tuple[Path, Path]:
+    """Where torch hub, and so torchvision, keeps downloaded weights (TORCH_HOME moves it), and where they go else."""
     import torch
 
-    return Path(torch.hub.get_dir(), "checkpoints")
+    return Path(torch.hub.get_dir(), "checkpoints"), RUN / "weights"
+
+
+def _writable_cache() -> Path:
+    """Torch hub's, unless there is no home directory or it cannot be written, as in some containers."""
+    hub, own = _cache_directories()
+    if not hub.is_absolute():  # torch leaves a ~ that means nothing
+        return own
+    try:
+        hub.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return own
+    return hub if os.access(hub, os.W_OK) else own

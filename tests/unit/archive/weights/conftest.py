@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from marserve.archive.weights import locate
 from tests.unit.archive.weights.weights_server import WeightsServer, running_server
 
 #: Nothing listens on the port that TCP reserves for this.
@@ -21,6 +22,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HTTPS_PROXY", NOWHERE)
     monkeypatch.setenv("HF_ENDPOINT", NOWHERE)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(locate, "RUN", tmp_path / "run")
     return tmp_path / "torch" / "hub" / "checkpoints"
 
 

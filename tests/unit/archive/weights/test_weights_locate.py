@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -167,3 +169,35 @@ def test_resnet18_is_pinned_by_its_whole_digest() -> None:
         sha256="f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
         source="torchvision ResNet18_Weights.IMAGENET1K_V1",
     )
+
+
+@pytest.mark.parametrize("home", ["/dev/null/torch", "~nobody-here/torch"])
+def test_without_a_home_that_can_be_written_weights_are_kept_with_the_state(
+    server: WeightsServer,
+    publish: Callable[[str, str], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    home: str,
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", home)
+    publish(server.on("/official", send(OFFICIAL)), server.on("/mirror", status(404)))
+    lines: list[str] = []
+    first = locate_weights("resnet18", None, report=lines.append)
+    assert first.path == tmp_path / "run" / "weights" / "official.pth"
+    assert locate_weights("resnet18", None, report=lines.append) == first
+    assert lines[-1] == f"Found: {first.path}."
+    assert server.paths() == ["/official"]
+
+
+def test_a_full_disk_is_no_reason_to_serve_untrained_weights(
+    server: WeightsServer, publish: Callable[[str, str], None], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(server.on("/official", send(OFFICIAL)), server.on("/mirror", send(MIRRORED)))
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*official\.pth"):
+        locate_weights("resnet18", None, report=print)
+    assert list(cache.iterdir()) == []
