@@ -10,7 +10,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from marserve.archive.weights.architecture import (
@@ -19,22 +18,29 @@ from marserve.archive.weights.architecture import (
     Architecture,
     architecture,
     architectures,
-    current_name,
     skeleton,
 )
 from marserve.archive.weights.beside import check_arithmetic
 from marserve.archive.weights.files import WeightsError
+from marserve.archive.weights.places import (
+    TOP,
+    TRANSFORMERS,
+    Place,
+    Tensors,
+    beginnings,
+    find_places,
+    fits,
+    foreign_names,
+    only_counts,
+    parents,
+    renamed,
+)
 from marserve.archive.weights.tensors import Content, StoredTensor, read_stored
 from marserve.terminal import Report
 
-#: What leads to a network whose names begin without any key.
-TOP = "."
 _NAMED_AT_MOST = 3
-_TRANSFORMERS = "Hugging Face's"
 #: Of what is ignored.
 _LISTED_AT_MOST = 10
-#: Names that thop leaves in every layer.
-_COUNTED_BY_THOP = {"total_ops", "total_params"}
 #: Parts of names of what only training computes.
 _LOSSES = ("loss", "criterion")
 #: A layer has more numbers than a mean or a standard deviation over the three channels of a picture.
@@ -56,29 +62,6 @@ _VARIANTS = (
     (r".*_flat_param", "it is a piece of what FSDP has flattened: save its full state dict"),
 )
 
-Tensors = dict[str, StoredTensor]
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A place in a file where names of an architecture begin, and in whose spelling they follow."""
-
-    prefix: str
-    #: Empty where they are the architecture's own.
-    whose: str
-    #: From the architecture's names to those behind ``prefix``.
-    names: dict[str, str]
-
-    def __str__(self) -> str:
-        return self.prefix.rstrip(".") or TOP
-
-    def reached_by(self, key: str) -> str | None:
-        """The beginning of the place that ``key`` names, with its dot; None where it names none."""
-        if key == TOP:
-            return "" if not self.prefix else None
-        ends = [match.start() for match in re.finditer(r"\.", self.prefix)]
-        return next((self.prefix[: e + 1] for e in ends if f".{self.prefix[:e]}".endswith(f".{key}")), None)
-
 
 def find_network(content: Content, name: str, key: str | None, path: Path, *, report: Report) -> Tensors:
     """The tensors of the network of architecture ``name`` in ``content``, by the names that the architecture has.
@@ -88,10 +71,10 @@ def find_network(content: Content, name: str, key: str | None, path: Path, *, re
     network, more than one, or layers that may belong to it and have no part in the architecture.
     """
     wanted = architecture(name)
-    tensors = _renamed(content.tensors, wanted)
+    tensors = renamed(content.tensors, wanted)
     if key is not None and key != TOP:
         key = ".".join(part for part in key.split(".") if part and not part.startswith("_"))
-    related = _places(tensors, wanted, _RELATED)
+    related = find_places(tensors, wanted, _RELATED)
     place = _choose(tensors, wanted, related, key, path)
     taken = {own: place.prefix + there for own, there in place.names.items() if place.prefix + there in tensors}
     head = None
@@ -103,7 +86,7 @@ def find_network(content: Content, name: str, key: str | None, path: Path, *, re
     check_arithmetic(
         name,
         path,
-        of_transformers=place.whose == _TRANSFORMERS,
+        of_transformers=place.whose == TRANSFORMERS,
         bottlenecks="layer1.0.conv3.weight" in wanted.shapes,
     )
     for line in _notes(content, tensors, wanted, place, taken, head):
@@ -131,103 +114,9 @@ def _some(things: list[str], most: int = _NAMED_AT_MOST) -> str:
     return ", ".join(things[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def _renamed(tensors: Tensors, wanted: Architecture) -> Tensors:
-    """``tensors`` without the parts that wrappers put into names, and with today's names for old ones.
-
-    By convention such parts begin with ``_``: ``_orig_mod`` of torch.compile, ``_fsdp_wrapped_module``, and
-    ``_modules`` and ``_parameters`` of modules that were pickled as a whole.
-    """
-    own = {part for name in wanted.shapes for part in name.split(".")}
-    renamed: Tensors = {}
-    for name, tensor in tensors.items():
-        short = ".".join(part for part in name.split(".") if part in own or not part.startswith("_"))
-        renamed[name if current_name(short) in renamed else current_name(short)] = tensor
-    return renamed
-
-
-def _namings(wanted: Architecture) -> Iterator[_Place]:
-    """The spellings of the names of ``wanted``, at no place yet."""
-    yield _Place("", "", {name: name for name in wanted.shapes})
-    # torch.nn.Sequential(*network.children()), with or without the last ones.
-    numbered = {}
-    for name in wanted.shapes:
-        child, dot, rest = name.partition(".")
-        numbered[name] = f"{wanted.places.get(child, child)}{dot}{rest}"
-    yield _Place("", "those of numbered children", numbered)
-    if "layer1.0.conv1.weight" in wanted.shapes:
-        yield _Place("", _TRANSFORMERS, {name: _hugging_face_name(name) for name in wanted.shapes})
-
-
-def _hugging_face_name(name: str) -> str:
-    """What transformers' ResNetModel calls the parameter ``name`` of torchvision's ResNet."""
-    name = re.sub(r"^conv1\.", "embedder.embedder.convolution.", name)
-    name = re.sub(r"^bn1\.", "embedder.embedder.normalization.", name)
-    name = re.sub(r"^layer(\d)\.(\d+)\.", lambda m: f"encoder.stages.{int(m[1]) - 1}.layers.{m[2]}.", name)
-    name = re.sub(r"\.conv(\d)\.", lambda m: f".layer.{int(m[1]) - 1}.convolution.", name)
-    name = re.sub(r"\.bn(\d)\.", lambda m: f".layer.{int(m[1]) - 1}.normalization.", name)
-    return name.replace(".downsample.0.", ".shortcut.convolution.").replace(
-        ".downsample.1.", ".shortcut.normalization."
-    )
-
-
-def _places(tensors: Tensors, wanted: Architecture, share: float) -> list[_Place]:
-    """Where at least ``share`` of the architecture's names follow, the most first."""
-    found: list[tuple[int, _Place]] = []
-    for naming in _namings(wanted):
-        known = set(naming.names.values())
-        hits = Counter(name[:at] for name in tensors for at in _beginnings(name) if name[at:] in known)
-        found += [
-            (count, _Place(prefix, naming.whose, naming.names))
-            for prefix, count in hits.items()
-            if count >= share * len(wanted.body)
-        ]
-    return [place for _, place in sorted(found, key=lambda one: -one[0])]
-
-
-def _beginnings(name: str) -> Iterator[int]:
-    """Where a part of ``name`` begins."""
-    yield 0
-    yield from (dot.end() for dot in re.finditer(r"\.", name))
-
-
-def _fits(tensors: Tensors, wanted: Architecture, place: _Place) -> bool:
-    """Whether all but the last layer is there, and nothing else within its parts."""
-    return all(
-        (tensor := tensors.get(place.prefix + place.names[name])) is not None and tensor.shape == wanted.shapes[name]
-        for name in wanted.body
-    ) and not _foreign(tensors, wanted, place)
-
-
-def _foreign(tensors: Tensors, wanted: Architecture, place: _Place) -> list[str]:
-    """Names behind ``place`` that lie within parts of the architecture, and that it lacks."""
-    parts = {part for name in wanted.body for part in _parents(place.names[name])}
-    known = set(place.names.values())
-    behind = (
-        (name.removeprefix(place.prefix), tensor) for name, tensor in tensors.items() if name.startswith(place.prefix)
-    )
-    return [
-        name
-        for name, tensor in behind
-        if name not in known
-        and not TRAINING_ONLY.match(name)
-        and not parts.isdisjoint(_parents(name))
-        and not _only_counts(name, tensor)
-    ]
-
-
-def _parents(name: str) -> list[str]:
-    """``a`` and ``a.b`` for ``a.b.weight``."""
-    return [name[: dot.start()] for dot in re.finditer(r"\.", name)]
-
-
-def _only_counts(name: str, tensor: StoredTensor) -> bool:
-    counted = re.match(r"torch\.(?:u?int|bool)", tensor.kind) is not None
-    return counted or name.rpartition(".")[2] in _COUNTED_BY_THOP
-
-
-def _choose(tensors: Tensors, wanted: Architecture, related: list[_Place], key: str | None, path: Path) -> _Place:
+def _choose(tensors: Tensors, wanted: Architecture, related: list[Place], key: str | None, path: Path) -> Place:
     """The one place where the network is."""
-    fitting = [place for place in related if _fits(tensors, wanted, place)]
+    fitting = [place for place in related if fits(tensors, wanted, place)]
     if key is not None:
         reached = [place for place in fitting if place.reached_by(key) is not None]
         if fitting and not reached:
@@ -245,7 +134,7 @@ def _choose(tensors: Tensors, wanted: Architecture, related: list[_Place], key: 
     return first
 
 
-def _same(tensors: Tensors, wanted: Architecture, one: _Place, other: _Place, path: Path) -> bool:
+def _same(tensors: Tensors, wanted: Architecture, one: Place, other: Place, path: Path) -> bool:
     """Whether the network stands there twice: modules are often kept under two names."""
     pairs = ((one.prefix + one.names[name], other.prefix + other.names[name]) for name in wanted.shapes)
     return all(
@@ -255,11 +144,14 @@ def _same(tensors: Tensors, wanted: Architecture, one: _Place, other: _Place, pa
     )
 
 
-def _no_network(tensors: Tensors, wanted: Architecture, related: list[_Place], path: Path) -> WeightsError:
+def _no_network(tensors: Tensors, wanted: Architecture, related: list[Place], path: Path) -> WeightsError:
     """What the file has instead."""
-    place = next(iter(related or _places(tensors, wanted, 0)), next(_namings(wanted)))
+    place = next(
+        iter(related or find_places(tensors, wanted, 0)),
+        Place("", "", {parameter: parameter for parameter in wanted.shapes}),
+    )
     behind = {name.removeprefix(place.prefix): t for name, t in tensors.items() if name.startswith(place.prefix)}
-    foreign = _foreign(tensors, wanted, place)
+    foreign = foreign_names(tensors, wanted, place)
     own_names = {there: own for own, there in place.names.items()}
     shapes = {own_names[name]: tensor.shape for name, tensor in behind.items() if name in own_names}
     # The last layer has as many classes as it has.
@@ -287,7 +179,7 @@ def _architecture_of(tensors: Tensors, other_than: str, *, same_family: bool) ->
     for name in related if same_family else [*related, *(name for name in others if name not in related)]:
         if _are_named(tensors, skeleton(name, 2)):
             candidate = architecture(name)
-            if any(_fits(tensors, candidate, place) for place in _places(tensors, candidate, _ALIKE)):
+            if any(fits(tensors, candidate, place) for place in find_places(tensors, candidate, _ALIKE)):
                 return name
     return None
 
@@ -301,15 +193,15 @@ def _are_named(tensors: Tensors, names: Iterable[str]) -> bool:
 
 def _outside(tensors: Tensors, prefixes: Iterable[str], taken: Iterable[str]) -> Tensors:
     """``tensors`` without ``taken``, those behind ``prefixes``, and what numbers lead to: an optimizer's state."""
-    without, beginnings = set(taken), tuple(prefixes)
+    without, beside = set(taken), tuple(prefixes)
     return {
         name: tensor
         for name, tensor in tensors.items()
-        if name not in without and not tensor.numbered and not name.startswith(beginnings)
+        if name not in without and not tensor.numbered and not name.startswith(beside)
     }
 
 
-def _find_head(wanted: Architecture, place: _Place, free: Tensors, path: Path) -> str | None:
+def _find_head(wanted: Architecture, place: Place, free: Tensors, path: Path) -> str | None:
     """The place of a last layer under another name, with its dot: the one, nearest to the network, whose shapes fit."""
     if len({name.rpartition(".")[0] for name in wanted.class_axes}) != 1:
         return None
@@ -320,7 +212,7 @@ def _find_head(wanted: Architecture, place: _Place, free: Tensors, path: Path) -
         layer = {leaf: free.get(prefix + leaf) for leaf in leaves}
         if (not prefix or prefix.endswith(".")) and prefix != name and _is_head(layer, leaves):
             heads.append(prefix)
-    for scope in (place.prefix, *(f"{part}." for part in reversed(_parents(place.prefix[:-1]))), ""):
+    for scope in (place.prefix, *(f"{part}." for part in reversed(parents(place.prefix[:-1]))), ""):
         if near := [head for head in heads if head.startswith(scope)]:
             if len(near) > 1:
                 layers = _some([head[:-1] for head in near])
@@ -345,8 +237,8 @@ def _is_head(layer: Mapping[str, StoredTensor | None], leaves: Mapping[str, tupl
 def _refuse_layers_beside(
     tensors: Tensors,
     wanted: Architecture,
-    related: list[_Place],
-    place: _Place,
+    related: list[Place],
+    place: Place,
     taken: Mapping[str, str],
     key: str | None,
     path: Path,
@@ -359,7 +251,7 @@ def _refuse_layers_beside(
     if head is not None:
         container = head[:-1].rpartition(".")[0] + "."
         within = (head,) if place.prefix.startswith(container) or container == "." else (head, container)
-        beside = [n for n in free if n.startswith(within) and not _only_counts(n, free[n])]
+        beside = [n for n in free if n.startswith(within) and not only_counts(n, free[n])]
         if beside:
             found = f"has a last part of more than one layer: {_some([head[:-1], *beside])}"
             raise WeightsError.of_file(path, found, f"weights of {wanted.name}, whose last part is one layer")
@@ -375,10 +267,9 @@ def _refuse_layers_beside(
 
 def _may_be_layer(name: str, tensor: StoredTensor, free: Tensors, wanted: Architecture) -> bool:
     """Whether pictures or features may pass through it."""
-    parents = _parents(name)
-    if _only_counts(name, tensor) or any(loss in name.lower() for loss in _LOSSES):
+    if only_counts(name, tensor) or any(loss in name.lower() for loss in _LOSSES):
         return False
-    if any(parent[at:] in wanted.shapes for parent in parents for at in _beginnings(parent)):
+    if any(parent[at:] in wanted.shapes for parent in parents(name) for at in beginnings(parent)):
         return False  # what an optimizer or an average keeps for a parameter, by its name
     leaf = name.rpartition(".")[2]
     normalizes = leaf == "running_var" or (leaf == "weight" and f"{name.removesuffix(leaf)}bias" in free)
@@ -388,7 +279,7 @@ def _may_be_layer(name: str, tensor: StoredTensor, free: Tensors, wanted: Archit
 
 
 def _notes(
-    content: Content, tensors: Tensors, wanted: Architecture, place: _Place, taken: Mapping[str, str], head: str | None
+    content: Content, tensors: Tensors, wanted: Architecture, place: Place, taken: Mapping[str, str], head: str | None
 ) -> Iterator[str]:
     """What was taken, renamed and ignored."""
     kinds = {tensors[name].kind for own, name in taken.items() if not own.endswith(COUNTER)} - {"torch.float32"}
@@ -403,7 +294,7 @@ def _notes(
     if content.architecture is not None and content.architecture.partition(".")[0] != wanted.name:
         yield f"It calls itself {content.architecture}: where that computes otherwise, answers are wrong."
     used = set(taken.values())
-    parts = {part for name in used for part in _parents(name)}
+    parts = {part for name in used for part in parents(name)}
     groups = Counter(_group(name, place.prefix, parts) for name in tensors if name not in used)
     ignored = [f"{group} ({count} tensors)" if count > 1 else group for group, count in groups.items()]
     if ignored or content.rest:
@@ -414,4 +305,4 @@ def _group(name: str, prefix: str, parts: set[str]) -> str:
     """What stands for ``name`` in a list of what is ignored: where it leaves the way that leads to the network."""
     if name.rpartition(".")[0] in parts:  # beside what was taken, as thop's counts are
         return name.rpartition(".")[2]
-    return next((part for part in _parents(name) if part not in parts and not prefix.startswith(f"{part}.")), name)
+    return next((part for part in parents(name) if part not in parts and not prefix.startswith(f"{part}.")), name)

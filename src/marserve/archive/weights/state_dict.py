@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marserve.archive.weights.architecture import architecture, skeleton
+from marserve.archive.weights.content import read_content
 from marserve.archive.weights.files import WeightsError, WeightsFile
 from marserve.archive.weights.matching import find_network, mismatch
-from marserve.archive.weights.tensors import StoredTensor, read_content, read_stored
+from marserve.archive.weights.tensors import StoredTensor, read_stored
 from marserve.handler.resnet18.network import build_network
 from marserve.terminal import Report
 

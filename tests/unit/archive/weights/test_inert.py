@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from marserve.archive.weights.architecture import skeleton
+from marserve.archive.weights.content import read_content
 from marserve.archive.weights.files import WeightsError, WeightsFile
 from marserve.archive.weights.inert import Inert, InertUnpickler
 from marserve.archive.weights.state_dict import load_state_dict
-from marserve.archive.weights.tensors import read_content
 from tests.cases.checkpoints import PROGRAMS, Program, constant, save_old
 
 
