@@ -90,15 +90,15 @@ def machines(foreign: Path) -> list[Machine]:
 
 #: In a clone where nothing was ever started.
 COMMANDS = [
-    Command("marserve --version", 0, "marserve "),
     Command("serve --help", 0, "usage: "),
     Command("stop", 0, "Nothing is running on web port 5999."),
     Command("token", 1, "Nothing is running on web port 5999: start it with "),
-    Command("marserve status", 1, "Nothing is running on web port 5999: start it with "),
 ]
 #: These too say what is wrong before they install anything.
 FIRST_COMMANDS = [
     *COMMANDS,
+    Command("marserve --version", 0, "marserve "),
+    Command("marserve status", 1, "Nothing is running on web port 5999: start it with "),
     Command("marserve", 2, "usage: "),
     Command("marserve statsu", 2, "did you mean status?"),
     Command("marserve logs", 1, "nothing was started on web port 5999 yet"),
