@@ -29,6 +29,8 @@ EXPLAIN_HEADER = "explain"
 BODY = "body"
 FORM_URLENCODED = "application/x-www-form-urlencoded"
 JSON = "application/json"
+#: Of a body that is a picture and nothing else, whatever it looks like: what the web service found in a request.
+BARE_PICTURE = "application/x-picture"
 #: How a form begins. Its type may say something else, or name no boundary: people set that header by hand.
 FORM_BEGINS = re.compile(rb"(?i)\s*--([^\r\n]{1,200})\r?\nContent-Disposition: *form-data")
 
@@ -91,10 +93,12 @@ def parse_request(
     top_k = _read_top_k(headers.get(TOP_K_HEADER, default_top_k))
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     body = fields.get(BODY)
-    if len(fields) == 1 and isinstance(body, bytes | bytearray) and FORM_BEGINS.match(body):
-        raise InvalidRequest("The form's Content-Type is wrong or names no boundary: leave that header to your client.")
     if media_type == FORM_URLENCODED:
         request = parse_urlencoded(_parts(fields, {}), top_k)
+    elif media_type == BARE_PICTURE:
+        request = PictureRequest([_as_bytes(body)], top_k)
+    elif len(fields) == 1 and isinstance(body, bytes | bytearray) and FORM_BEGINS.match(body):
+        raise InvalidRequest("The form's Content-Type is wrong or names no boundary: leave that header to your client.")
     elif BODY not in fields or media_type.startswith("multipart/"):
         request = parse_form(_parts(fields, field_types or {}), top_k)
     elif isinstance(body, bytes | bytearray) or (isinstance(body, str) and media_type != JSON):

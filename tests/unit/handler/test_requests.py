@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from marserve.handler.resnet18.errors import InvalidParameter, InvalidRequest, RequestError
-from marserve.handler.resnet18.requests import PictureRequest, parse_request
+from marserve.handler.resnet18.requests import BARE_PICTURE, PictureRequest, parse_request
 from tests.cases import forms, json_bodies
 from tests.cases.json_bodies import Body
 from tests.mutations import mutate
@@ -127,6 +127,11 @@ def test_mutated_bodies_are_read_or_refused(case: Body) -> None:
 
 def test_text_is_passed_on_to_be_judged_as_a_picture() -> None:
     assert parse({"body": "plain text"}, {"content-type": "text/plain"}).pictures == [b"plain text"]
+
+
+@pytest.mark.parametrize("body", [b'{"instances": ["/9j/"]}', forms.DATA_URL, forms.TEXT, forms.FILE + forms.END])
+def test_what_the_web_service_found_is_not_searched_again(body: bytes) -> None:
+    assert parse({"body": bytearray(body)}, {"content-type": BARE_PICTURE}) == PictureRequest([body], top_k=5)
 
 
 def test_instances_are_answered_as_a_list_and_fail_one_by_one() -> None:

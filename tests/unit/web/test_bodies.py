@@ -12,6 +12,7 @@ import pytest
 from starlette.requests import Request
 
 from marserve.handler.resnet18.errors import InvalidRequest, RequestError
+from marserve.handler.resnet18.requests import BARE_PICTURE
 from marserve.web.bodies import read_picture
 from marserve.web.oip import parse_inference_request
 from marserve.web.routes.inference_protocol import HEADER_LENGTH
@@ -80,6 +81,15 @@ async def test_one_picture_has_one_place_in_the_cache_whatever_form_it_comes_in(
     replies = [await send(service, "/classify", case.body, case.content_type) for case in cases]
     assert [reply.json["cache"] for reply in replies] == ["miss"] + ["hit"] * (len(cases) - 1)
     assert torchserve.pictures == [PICTURE]
+
+
+async def test_what_was_found_is_sent_on_as_a_picture_whatever_it_looks_like(
+    service: Service, torchserve: FakeTorchServe
+) -> None:
+    found = b'{"instances": ["/9j/"]}'
+    await send(service, "/predict", forms.file(b'filename="a.json"', found) + forms.END, forms.MULTIPART)
+    assert torchserve.pictures == [found]
+    assert torchserve.headers[-1]["Content-Type"] == BARE_PICTURE
 
 
 async def test_nothing_that_is_refused_reaches_torchserve(service: Service, torchserve: FakeTorchServe) -> None:

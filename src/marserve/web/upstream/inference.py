@@ -11,6 +11,7 @@ import time
 from urllib.parse import quote
 
 from marserve.handler.resnet18.errors import ImageTooLarge, RequestError
+from marserve.handler.resnet18.requests import BARE_PICTURE
 from marserve.torchserve.key_file import REFUSED_TOKEN
 from marserve.web.errors import (
     DeadlineExceeded,
@@ -61,7 +62,7 @@ class Inference:
         """The body of the handler's answer. Raises ModelGone, or the RequestError that the caller is to see."""
         path = f"/{'explanations' if explain else 'predictions'}/{quote(name)}/{quote(version)}"
         headers = {
-            "Content-Type": "application/octet-stream",  # TorchServe decodes text and JSON, and loses a form
+            "Content-Type": BARE_PICTURE,
             "X-Top-K": str(top_k),
             "X-Request-ID": request_id,
         }
