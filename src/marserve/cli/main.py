@@ -105,7 +105,8 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         os.environ[variable("web_port")] = str(port)  # so that what is said names this stack
     command = _module(name)
     if command.NEEDS is not None:
-        if "port" in options and name != "logs":  # those of a stack that has ended are still to be read
+        # Set-up takes long. The logs of a stack that has ended are still to be read.
+        if CLONE is not None and "port" in options and name != "logs":
             check_started(web_port(options))
         continue_in_environment(command.NEEDS, name, arguments)
     with _usage_errors(parser_of(name)):
