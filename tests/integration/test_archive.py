@@ -315,3 +315,40 @@ def test_pictures_are_prepared_as_each_architecture_documents(
         crop,
         interpolation,
     )
+
+
+def test_a_network_is_chosen_in_a_checkpoint_and_the_description_says_what_was_taken(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    first, second = (build_network("squeezenet1_1", 3).state_dict() for _ in range(2))
+    checkpoint = tmp_path / "run.ckpt"
+    torch.save({"model": first, "model_ema": second, "epoch": 3}, checkpoint)
+    tiny(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"holds 2 networks that fit squeezenet1_1: model, model_ema\."):
+        build(tiny(tmp_path, weights=str(checkpoint)), report=report)
+    archives = {}
+    for key in ("model", "model_ema"):
+        archives[key] = build(tiny(tmp_path, weights=str(checkpoint), weights_key=key), report=report)
+        assert archives[key].rebuilt, "another network is another input"
+    assert archives["model_ema"].description.weights.notes == (
+        f"Taken: {len(second)} tensors under model_ema.",
+        f"Ignored: model ({len(first)} tensors), epoch.",
+    )
+    assert not build(tiny(tmp_path, weights=str(checkpoint), weights_key="model_ema"), report=report).rebuilt
+
+
+def test_a_folder_brings_class_names_and_the_preparation_of_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    tiny(tmp_path)
+    shutil.move(tmp_path / "tiny.pth", folder / "pytorch_model.bin")
+    (folder / "config.json").write_text(json.dumps({"id2label": {"0": "oak", "1": "elm", "2": "fir"}}))
+    settings = {"size": {"shortest_edge": 240}, "crop_size": 224, "resample": 3, "image_mean": [0.5, 0.5, 0.5]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    options = BuildOptions("squeezenet1_1", weights=str(folder), model_name="tiny", output=tmp_path / "store")
+    built = build(options, report=report)
+    with zipfile.ZipFile(built.path) as mar:
+        assert list(json.loads(mar.read("index_to_name.json")).values()) == ["oak", "elm", "fir"]
+    prepared = built.description.preprocessing
+    assert (prepared.resize_size, prepared.crop_size, prepared.interpolation) == (240, 224, "bicubic")
+    assert built.description.normalization.mean == (0.5, 0.5, 0.5)
+    assert built.description.weights.source == "file pytorch_model.bin"
