@@ -84,6 +84,8 @@ def from_text(data: Encoded, where: str) -> Encoded:
 
     Raises InvalidRequest where what begins so goes on otherwise.
     """
+    if begins_like_picture(data):
+        return data
     if data.startswith(_UNDECODABLE):
         raise InvalidRequest(f"{where} was read as text, which destroys a picture: send the file's bytes as they are.")
     return decode_base64(data.removeprefix(codecs.BOM_UTF8), where) if begins_like_text(data) else data

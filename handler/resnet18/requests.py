@@ -180,6 +180,8 @@ def _choose(parts: Sequence[Part]) -> Part:
     """The part with the picture: a file before a field, among several the one that is known as a picture."""
     files = [part for part in parts if part.file_name is not None]
     chosen = [part for part in files if part.file_name or part.content]
+    if len(chosen) == 1:
+        return chosen[0]
     pool = chosen or [part for part in parts if part.file_name is None]
     only_sure = bool(files) and not chosen  # a page whose file input was left empty
     marked = [list(filter(is_picture, pool)) for is_picture in MARKS_OF_A_PICTURE[: 1 if only_sure else None]]
