@@ -15,9 +15,11 @@ import yaml
 from PIL import Image
 from ts.context import Context, RequestProcessor
 
+from marserve.handler.resnet18 import heif
 from marserve.handler.resnet18.errors import ConfigurationError
 from marserve.handler.resnet18.formats import readable_formats
 from marserve.handler.resnet18.handler import ClassificationHandler
+from tests.heic import heic, picture
 from tests.support import CAT
 
 JPEG = CAT.read_bytes()
@@ -132,6 +134,24 @@ def test_errors_have_their_status_and_the_one_shape(
     assert found == status
     assert answer == {"code": status, "type": kind, "message": answer["message"]}
     assert answer["message"].endswith(".")
+
+
+@pytest.mark.needs("heif")
+def test_a_heic_picture_is_answered_in_a_batch(resnet18: Served) -> None:
+    good, mate, bad = resnet18.ask(raw(heic([picture()])), raw(), raw(heic([picture()])[:-20]))
+    assert [good[0], mate[0], bad[0]] == [200, 200, 400]
+    assert good[1]["predictions"] != mate[1]["predictions"]
+
+
+def test_without_its_decoder_a_heic_picture_is_refused_with_what_to_install(
+    resnet18: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heif, "DECODERS", {})
+    heif.load_decoder.cache_clear()
+    (status, answer), (mate, _) = resnet18.ask(raw(heic([picture()])), raw())
+    heif.load_decoder.cache_clear()
+    assert (status, answer["type"], mate) == (415, "UnsupportedImage", 200)
+    assert 'pip install "marserve[heif]"' in answer["message"]
 
 
 def test_each_request_has_its_own_top_k_in_any_spelling_of_the_header(resnet18: Served) -> None:
