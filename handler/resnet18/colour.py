@@ -63,7 +63,7 @@ class Conversions:
             if digest in self._found:
                 self._found.move_to_end(digest)
                 return self._found[digest]
-        # Not under the lock: to find the conversion of a press takes up to a second.
+        # Not under the lock: to build the conversion of a press takes 50 ms.
         conversion = build_conversion(profile)
         with self._lock:
             self._found[digest] = conversion
