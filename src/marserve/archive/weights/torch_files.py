@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _MOST_PICKLE_BYTES = 1 << 26
 #: Containers and tensors within one checkpoint, aliases included; a Lightning run has some thousands.
 _MOST_ENTRIES = 1_000_000
+#: A module pickled as a whole has two for each of its own.
+_MOST_LEVELS = 200
 #: What torch.save begins with before PyTorch 1.6.
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 
@@ -216,7 +218,8 @@ _Step = tuple[str, Any, bool]
 def _walk(root: object) -> Iterator[tuple[tuple[str, ...], Inert, bool]]:
     """Each tensor within ``root``, nearest first: the names that lead to it, itself, whether a number is among them.
 
-    What has been passed is not passed again, so that cycles and aliases end.
+    What has been passed is not passed again, so that cycles and aliases end. What lies deeper than any program puts it
+    is left out.
     """
     ahead: deque[tuple[tuple[str, ...], Any, bool]] = deque([((), root, False)])
     passed = {id(root)}
@@ -230,7 +233,11 @@ def _walk(root: object) -> Iterator[tuple[tuple[str, ...], Inert, bool]]:
             there = (*place, name)
             if isinstance(child, Inert) and child.origin.startswith(_REBUILDERS):
                 yield there, child, numbered or by_number
-            elif isinstance(child, (dict, list, tuple, set, Inert)) and id(child) not in passed:
+            elif (
+                isinstance(child, (dict, list, tuple, set, Inert))
+                and id(child) not in passed
+                and len(there) < _MOST_LEVELS
+            ):
                 passed.add(id(child))
                 ahead.append((there, child, numbered or by_number))
 
