@@ -22,14 +22,14 @@ CAT = REPOSITORY / "examples" / "cat.jpg"
 DESKTOP = (1280, 860)
 PHONE = (390, 844)
 #: A palette, dithered, keeps each file under 250 KB.
-COLOURS = 160
+COLORS = 160
 
 
 def save(page: Page, name: str) -> None:
     page.mouse.move(0, 0)
     shot = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
     file = FOLDER / f"{name}.png"
-    shot.quantize(COLOURS, palette=shot.quantize(COLOURS), dither=Image.Dither.FLOYDSTEINBERG).save(file, optimize=True)
+    shot.quantize(COLORS, palette=shot.quantize(COLORS), dither=Image.Dither.FLOYDSTEINBERG).save(file, optimize=True)
     print(f"{file.relative_to(REPOSITORY)}: {file.stat().st_size // 1000} KB")
 
 

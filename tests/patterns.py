@@ -19,7 +19,7 @@ SIDE = 224
 
 
 def picture(class_id: int, number: int) -> bytes:
-    """A JPEG of that class in two colours, with stripes of some width, shifted, and noise; each number another one."""
+    """A JPEG of that class in two colors, with stripes of some width, shifted, and noise; each number another one."""
     random = np.random.default_rng((class_id, number))
     width, shift = random.integers(8, 24), random.integers(0, 48, 2)
     bands = [((np.arange(SIDE) + shift[axis]) // width) % 2 for axis in (0, 1)]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from .colour import make_profile
+from .color import make_profile
 from .errors import HOW_TO_READ_HEIC, InvalidImage, UnsupportedImage
 
 #: Modules with one interface, the preferred one first, and their distributions. The second is the first without GPL

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, PngImagePlugin
 
-from .colour import convert, find_conversion
+from .color import convert, find_conversion
 from .depth import Bands, load, narrow
 from .description import Preprocessing
 from .errors import ImageTooLarge, InvalidImage, UnsupportedImage

@@ -290,8 +290,8 @@ JSON = (
     refused("a gap in id2label", "config.json", _json({**CONFIG, "id2label": {"0": "cat", "2": "dog"}}),
             "index 1 is missing"),
     refused("no names in a config.json", "config.json", _json(CONFIG), "no class names were found.*id2label"),
-    refused("two lists that differ", "a.json", '{"colours": {"names": ["red"]}, "shapes": {"names": ["round"]}}',
-            '"colours.names", "shapes.names" hold different'),
+    refused("two lists that differ", "a.json", '{"colors": {"names": ["red"]}, "shapes": {"names": ["round"]}}',
+            '"colors.names", "shapes.names" hold different'),
     refused("nested without end", "a.json", "[" * 100_000 + "]" * 100_000, "nested|not valid JSON"),
     refused("half a character", "a.json", '["\\ud83d"]', r"U\+D83D"),
 )  # fmt: skip

@@ -183,7 +183,7 @@ def _weights(archive: Path) -> Weights:
 
 
 def render_status(status: Status) -> str:
-    """One screen, in colours where standard output is a terminal."""
+    """One screen, in colors where standard output is a terminal."""
     table = Table(*_COLUMNS, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for version in status.versions:
         left, right = _version_cells(version)

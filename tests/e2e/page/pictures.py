@@ -13,10 +13,10 @@ def payload(name: str, content: bytes, mime_type: str = "image/png") -> FilePayl
     return {"name": name, "mimeType": mime_type, "buffer": content}
 
 
-def picture(name: str, colour: tuple[int, int, int], size: tuple[int, int] = (320, 240)) -> FilePayload:
-    """A plain picture, small, and different from others by its colour."""
+def picture(name: str, color: tuple[int, int, int], size: tuple[int, int] = (320, 240)) -> FilePayload:
+    """A plain picture, small, and different from others by its color."""
     encoded = io.BytesIO()
-    Image.new("RGB", size, colour).save(encoded, "PNG")
+    Image.new("RGB", size, color).save(encoded, "PNG")
     return payload(name, encoded.getvalue())
 
 

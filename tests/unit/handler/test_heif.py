@@ -15,7 +15,7 @@ from marserve.handler.resnet18 import heif
 from marserve.handler.resnet18.description import Preprocessing
 from marserve.handler.resnet18.errors import ImageTooLarge, RequestError, UnsupportedImage
 from marserve.handler.resnet18.images import ImageDecoder, ImageLimits
-from tests.cases.colours import P3, rgb_profile
+from tests.cases.colors import P3, rgb_profile
 from tests.cases.heic import MAX_PIXELS, PLAIN, PROFILE, READABLE, REFUSED, Readable, Refused
 from tests.heic import EIGHT_BITS, GREY, SIDE, TEN_BITS, Coded, auxiliary, box, exif, grid, heic, picture
 from tests.unit.handler.pictures import samples

@@ -187,16 +187,16 @@ def _render_heatmap(strengths: Sequence[Sequence[float]]) -> bytes:
         .point(lambda level: level * 1 + 0.5)
         .convert("L")
     )
-    bands = [levels.point(table) for table in zip(*map(_colour, range(256)), strict=True)]
+    bands = [levels.point(table) for table in zip(*map(_color, range(256)), strict=True)]
     stream = io.BytesIO()
     Image.merge("RGBA", bands).save(stream, "PNG", compress_level=1)
     return stream.getvalue()
 
 
-def _colour(level: int) -> list[int]:
+def _color(level: int) -> list[int]:
     """Red, green, blue and opacity of a ``level`` of 0 to 255."""
     position = level / 255 * (len(STOPS) - 1)
     lower = min(int(position), len(STOPS) - 2)
     share = position - lower
-    colour = [round(a + (b - a) * share) for a, b in zip(STOPS[lower], STOPS[lower + 1], strict=True)]
-    return [*colour, round(MAX_ALPHA * level / 255)]
+    color = [round(a + (b - a) * share) for a, b in zip(STOPS[lower], STOPS[lower + 1], strict=True)]
+    return [*color, round(MAX_ALPHA * level / 255)]

@@ -1,10 +1,10 @@
-// The class activation map as colours.
+// The class activation map as colors.
 
 /** Pixels on a side: the size of the network's input, which the map covers. */
 const SIDE = 224;
 
-/** Matplotlib's "inferno" at five points: dark violet to pale yellow, even in lightness, safe for colour-blind eyes. */
-const COLOURS = [
+/** Matplotlib's "inferno" at five points: dark violet to pale yellow, even in lightness, safe for color-blind eyes. */
+const COLORS = [
   [0, 0, 4],
   [87, 16, 110],
   [188, 55, 84],
@@ -29,7 +29,7 @@ export function paintHeatmap(canvas, map) {
   const values = resample(wide, SIDE).flat();
   values.forEach((value, index) => {
     const strength = Math.min(1, Math.max(0, value));
-    pixels.data.set([...colour(strength), 255 * opacity(strength)], index * 4);
+    pixels.data.set([...color(strength), 255 * opacity(strength)], index * 4);
   });
   context.putImageData(pixels, 0, 0);
 }
@@ -57,10 +57,10 @@ function resample(rows, length) {
 }
 
 /** @param {number} strength 0 to 1 */
-function colour(strength) {
-  const position = strength * (COLOURS.length - 1);
-  const index = Math.min(COLOURS.length - 2, Math.floor(position));
-  const [from, to] = [COLOURS[index], COLOURS[index + 1]];
+function color(strength) {
+  const position = strength * (COLORS.length - 1);
+  const index = Math.min(COLORS.length - 2, Math.floor(position));
+  const [from, to] = [COLORS[index], COLORS[index + 1]];
   return from.map((channel, k) => channel + (to[k] - channel) * (position - index));
 }
 

@@ -164,7 +164,7 @@ export const TEXTS = {
     zh: "正在查找原因",
   },
   whyText: {
-    en: "The warmer the colour, the more that spot speaks for “{label}”. The network sees only what is inside the frame.",
+    en: "The warmer the color, the more that spot speaks for “{label}”. The network sees only what is inside the frame.",
     zh: "颜色越暖，那里就越支持“{label}”这个答案。网络只看得到框内的部分。",
   },
   whyStrength: {

@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image, features
 
-from marserve.handler.resnet18 import colour
+from marserve.handler.resnet18 import color
 from marserve.handler.resnet18.description import Preprocessing
 from marserve.handler.resnet18.images import ImageDecoder, ImageLimits
-from tests.cases.colours import ADOBE, COLOURS, LINEAR, P3, UNCHANGED, ColourCase, from_srgb, rgb_profile
+from tests.cases.colors import ADOBE, COLORS, LINEAR, P3, UNCHANGED, ColorCase, from_srgb, rgb_profile
 from tests.support import CAT
 from tests.unit.handler.pictures import SIDE, encode, picture
 from tests.unit.handler.test_images_fast import demonstration_classifier
@@ -24,12 +24,12 @@ LIMITS = ImageLimits(max_image_bytes=10_000_000, max_image_pixels=1_000_000)
 WHOLE = Preprocessing(resize_size=SIDE, crop_size=SIDE)
 
 
-def twin(case: ColourCase, image: Image.Image) -> Image.Image:
+def twin(case: ColorCase, image: Image.Image) -> Image.Image:
     return image.convert("L") if case.grey else image
 
 
-@pytest.mark.parametrize("case", COLOURS, ids=lambda case: case.name)
-def test_colors_are_those_that_the_profile_means(case: ColourCase) -> None:
+@pytest.mark.parametrize("case", COLORS, ids=lambda case: case.name)
+def test_colors_are_those_that_the_profile_means(case: ColorCase) -> None:
     expected = twin(case, picture(SIDE, SIDE))
     content = case.make(np.asarray(expected))
 
@@ -41,7 +41,7 @@ def test_colors_are_those_that_the_profile_means(case: ColourCase) -> None:
 
 
 @pytest.mark.parametrize("case", UNCHANGED, ids=lambda case: case.name)
-def test_what_means_srgb_or_nothing_changes_no_pixel(case: ColourCase) -> None:
+def test_what_means_srgb_or_nothing_changes_no_pixel(case: ColorCase) -> None:
     content = case.make(np.asarray(twin(case, picture(SIDE, SIDE))))
 
     decoded = ImageDecoder(WHOLE, LIMITS).decode(content).pixels
@@ -58,9 +58,9 @@ def test_the_network_gives_pictures_of_other_colors_the_label_of_their_twins() -
         with torch.inference_mode():
             return [int(one) for one in classifier(torch.from_numpy(pixels))[0].argmax(dim=1)]
 
-    twins = [twin(case, Image.open(CAT)) for case in COLOURS]
+    twins = [twin(case, Image.open(CAT)) for case in COLORS]
 
-    assert classify([case.make(np.asarray(one)) for case, one in zip(COLOURS, twins, strict=True)]) == classify(
+    assert classify([case.make(np.asarray(one)) for case, one in zip(COLORS, twins, strict=True)]) == classify(
         [encode(one, "PNG") for one in twins]
     )
 
@@ -77,10 +77,10 @@ def test_a_scaled_decode_is_converted_too() -> None:
 
 
 def test_one_conversion_serves_several_threads() -> None:
-    contents = [case.make(np.asarray(twin(case, picture(SIDE, SIDE)))) for case in COLOURS] * 8
+    contents = [case.make(np.asarray(twin(case, picture(SIDE, SIDE)))) for case in COLORS] * 8
     decoder = ImageDecoder(WHOLE, LIMITS)
     expected = [decoder.decode(content).pixels for content in contents]
-    colour.conversions.clear()
+    color.conversions.clear()
 
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda content: decoder.decode(content).pixels, contents))
@@ -89,20 +89,20 @@ def test_one_conversion_serves_several_threads() -> None:
 
 
 def test_a_profile_is_read_once_and_few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    built = mock.Mock(wraps=colour.build_conversion)
-    monkeypatch.setattr(colour, "build_conversion", built)
-    colour.conversions.clear()
+    built = mock.Mock(wraps=color.build_conversion)
+    monkeypatch.setattr(color, "build_conversion", built)
+    color.conversions.clear()
     decoder = ImageDecoder(WHOLE, LIMITS)
     pixels = np.asarray(picture(SIDE, SIDE))
 
-    for number in range(2 * colour.MAX_CONVERSIONS):
+    for number in range(2 * color.MAX_CONVERSIONS):
         profile = rgb_profile(P3) + bytes(number)
         content = encode(Image.fromarray(pixels), "PNG", icc_profile=profile)
         decoder.decode(content)
         decoder.decode(content)
 
-    assert built.call_count == 2 * colour.MAX_CONVERSIONS
-    assert len(colour.conversions) == colour.MAX_CONVERSIONS
+    assert built.call_count == 2 * color.MAX_CONVERSIONS
+    assert len(color.conversions) == color.MAX_CONVERSIONS
 
 
 def test_mutated_profiles_are_answered() -> None:
@@ -122,14 +122,14 @@ def test_without_littlecms_profiles_are_ignored_and_that_is_said_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(features, "check", lambda _: False)
-    colour.has_color_management.cache_clear()
-    case = next(case for case in COLOURS if case.name == "PNG Display P3")
+    color.has_color_management.cache_clear()
+    case = next(case for case in COLORS if case.name == "PNG Display P3")
     content = case.make(np.asarray(picture(SIDE, SIDE)))
     decoder = ImageDecoder(WHOLE, LIMITS)
 
     with caplog.at_level(logging.WARNING):
         first, second = decoder.decode(content).pixels, decoder.decode(content).pixels
-    colour.has_color_management.cache_clear()
+    color.has_color_management.cache_clear()
 
     assert np.array_equal(first, ImageDecoder(WHOLE, LIMITS, "exact").decode(content).pixels)
     assert np.array_equal(first, second)

@@ -129,7 +129,7 @@ def inks(grey: Pixels) -> Image.Image:
     return Image.merge("CMYK", [Image.fromarray(share)] * 4)
 
 
-class ColourCase(NamedTuple):
+class ColorCase(NamedTuple):
     name: str
     #: A file that shows the twin's pixels: (h, w) where it is ``grey``, else (h, w, 3).
     make: Callable[[Pixels], bytes]
@@ -150,44 +150,42 @@ def _saved(space: Space, file_format: str, **options: Any) -> Callable[[Pixels],
     )
 
 
-COLOURS = [
-    ColourCase("JPEG Display P3", _saved(P3, "JPEG", quality=98, subsampling=0), tolerance=2),
-    ColourCase("JPEG Adobe RGB", _saved(ADOBE, "JPEG", quality=98, subsampling=0), tolerance=2),
-    ColourCase("PNG Display P3", _saved(P3, "PNG")),
-    ColourCase("PNG Adobe RGB", _saved(ADOBE, "PNG")),
-    ColourCase("PNG ProPhoto", _saved(WIDE, "PNG"), tolerance=2),
-    ColourCase("PNG linear", _saved(LINEAR, "PNG"), tolerance=2),
-    ColourCase("WebP Display P3", _saved(P3, "WEBP", lossless=True)),
-    ColourCase("TIFF Display P3", _saved(P3, "TIFF")),
-    ColourCase("AVIF Display P3", _saved(P3, "AVIF", quality=98), tolerance=3),
-    ColourCase(
+COLORS = [
+    ColorCase("JPEG Display P3", _saved(P3, "JPEG", quality=98, subsampling=0), tolerance=2),
+    ColorCase("JPEG Adobe RGB", _saved(ADOBE, "JPEG", quality=98, subsampling=0), tolerance=2),
+    ColorCase("PNG Display P3", _saved(P3, "PNG")),
+    ColorCase("PNG Adobe RGB", _saved(ADOBE, "PNG")),
+    ColorCase("PNG ProPhoto", _saved(WIDE, "PNG"), tolerance=2),
+    ColorCase("PNG linear", _saved(LINEAR, "PNG"), tolerance=2),
+    ColorCase("WebP Display P3", _saved(P3, "WEBP", lossless=True)),
+    ColorCase("TIFF Display P3", _saved(P3, "TIFF")),
+    ColorCase("AVIF Display P3", _saved(P3, "AVIF", quality=98), tolerance=3),
+    ColorCase(
         "PNG 16 bits Display P3",
         lambda p: png(
             from_srgb(p, P3) * np.uint16(257),
             before=iccp(rgb_profile(P3)),
         ),
     ),
-    ColourCase(
+    ColorCase(
         "PNG grey of exponent 1",
         lambda p: encode(Image.fromarray(from_srgb(p, LINEAR)), "PNG", icc_profile=grey_profile(1.0)),
         grey=True,
         tolerance=2,
     ),
-    ColourCase(
+    ColorCase(
         "PNG grey with the profile of RGB",
         lambda p: encode(Image.fromarray(from_srgb(p, ADOBE)), "PNG", icc_profile=rgb_profile(ADOBE)),
         grey=True,
     ),
-    ColourCase("PNG linear by gAMA", lambda p: png(from_srgb(p, LINEAR), before=gama(1.0)), tolerance=2),
-    ColourCase(
-        "PNG linear grey by gAMA", lambda p: png(from_srgb(p, LINEAR), before=gama(1.0)), grey=True, tolerance=2
-    ),
-    ColourCase(
+    ColorCase("PNG linear by gAMA", lambda p: png(from_srgb(p, LINEAR), before=gama(1.0)), tolerance=2),
+    ColorCase("PNG linear grey by gAMA", lambda p: png(from_srgb(p, LINEAR), before=gama(1.0)), grey=True, tolerance=2),
+    ColorCase(
         "PNG Adobe RGB by gAMA and cHRM",
         lambda p: png(from_srgb(p, ADOBE), before=gama(256 / 563) + chrm(ADOBE_RGB)),
     ),
-    ColourCase("JPEG of a press", lambda p: encode(inks(p), "JPEG", quality=98, icc_profile=cmyk_profile()), True, 4),
-    ColourCase("TIFF of a press", lambda p: encode(inks(p), "TIFF", icc_profile=cmyk_profile()), True, 4),
+    ColorCase("JPEG of a press", lambda p: encode(inks(p), "JPEG", quality=98, icc_profile=cmyk_profile()), True, 4),
+    ColorCase("TIFF of a press", lambda p: encode(inks(p), "TIFF", icc_profile=cmyk_profile()), True, 4),
 ]
 
 
@@ -199,42 +197,42 @@ _P3_PROFILE = rgb_profile(P3)
 _TRC = [(name, curve(2.2)) for name in (b"rTRC", b"gTRC", b"bTRC")]
 #: What changes no pixel: it means sRGB, or is of no use.
 UNCHANGED = [
-    ColourCase("sRGB by LittleCMS", _with(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())),
-    ColourCase("sRGB by hand", _with(rgb_profile(Space(SRGB, None)))),
-    ColourCase("cut short", _with(_P3_PROFILE[:300])),
-    ColourCase("its header alone", _with(_P3_PROFILE[:128])),
-    ColourCase("one byte", _with(b"\0")),
-    ColourCase("noise", _with(np.random.default_rng(0).bytes(2000))),
-    ColourCase("noise behind a header", _with(_P3_PROFILE[:132] + np.random.default_rng(0).bytes(2000))),
-    ColourCase("no signature", _with(_P3_PROFILE.replace(b"acsp", b"acs "))),
-    ColourCase("no tags", _with(icc([]))),
-    ColourCase("curves without colorants", _with(icc(_TRC))),
-    ColourCase("a thousand million tags", _with(_P3_PROFILE[:128] + struct.pack(">I", 10**9) + _P3_PROFILE[132:])),
-    ColourCase("tags beyond the end", _with(_P3_PROFILE[:136] + b"\xff\xff\xff\xf0" + _P3_PROFILE[140:])),
-    ColourCase(
+    ColorCase("sRGB by LittleCMS", _with(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())),
+    ColorCase("sRGB by hand", _with(rgb_profile(Space(SRGB, None)))),
+    ColorCase("cut short", _with(_P3_PROFILE[:300])),
+    ColorCase("its header alone", _with(_P3_PROFILE[:128])),
+    ColorCase("one byte", _with(b"\0")),
+    ColorCase("noise", _with(np.random.default_rng(0).bytes(2000))),
+    ColorCase("noise behind a header", _with(_P3_PROFILE[:132] + np.random.default_rng(0).bytes(2000))),
+    ColorCase("no signature", _with(_P3_PROFILE.replace(b"acsp", b"acs "))),
+    ColorCase("no tags", _with(icc([]))),
+    ColorCase("curves without colorants", _with(icc(_TRC))),
+    ColorCase("a thousand million tags", _with(_P3_PROFILE[:128] + struct.pack(">I", 10**9) + _P3_PROFILE[132:])),
+    ColorCase("tags beyond the end", _with(_P3_PROFILE[:136] + b"\xff\xff\xff\xf0" + _P3_PROFILE[140:])),
+    ColorCase(
         "a curve of 4 thousand million points",
         _with(_P3_PROFILE.replace(b"curv\0\0\0\0\0\0\4\0", b"curv\0\0\0\0\xff\xff\xff\xff")),
     ),
-    ColourCase("steps without end", _with(icc([(b"D2B0", b"mpet" + bytes(60)), (b"kTRC", curve(1.0))]))),
-    ColourCase("huge", _with(_P3_PROFILE + bytes(4_000_000), "WEBP"), tolerance=3),
-    ColourCase("a link of devices", _with(_P3_PROFILE.replace(b"mntr", b"link"))),
-    ColourCase("names of colors", _with(_P3_PROFILE.replace(b"mntr", b"nmcl"))),
-    ColourCase("of greyscale on color", _with(grey_profile(1.0))),
-    ColourCase("of a press on color", _with(cmyk_profile())),
-    ColourCase("of a press on greyscale", _with(cmyk_profile()), grey=True),
-    ColourCase("Lab on color", _with(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes())),
-    ColourCase(
+    ColorCase("steps without end", _with(icc([(b"D2B0", b"mpet" + bytes(60)), (b"kTRC", curve(1.0))]))),
+    ColorCase("huge", _with(_P3_PROFILE + bytes(4_000_000), "WEBP"), tolerance=3),
+    ColorCase("a link of devices", _with(_P3_PROFILE.replace(b"mntr", b"link"))),
+    ColorCase("names of colors", _with(_P3_PROFILE.replace(b"mntr", b"nmcl"))),
+    ColorCase("of greyscale on color", _with(grey_profile(1.0))),
+    ColorCase("of a press on color", _with(cmyk_profile())),
+    ColorCase("of a press on greyscale", _with(cmyk_profile()), grey=True),
+    ColorCase("Lab on color", _with(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes())),
+    ColorCase(
         "of color on inks", lambda p: encode(Image.fromarray(p).convert("CMYK"), "TIFF", icc_profile=_P3_PROFILE)
     ),
-    ColourCase("a text that is called so", lambda p: png(p, before=png_chunk(b"tEXt", b"icc_profile\0P3"))),
-    ColourCase("gAMA of sRGB", lambda p: png(p, before=gama(0.45455))),
-    ColourCase("gAMA and cHRM of sRGB", lambda p: png(p, before=gama(0.45455) + chrm(SRGB))),
-    ColourCase("gAMA beside sRGB", lambda p: png(p, before=png_chunk(b"sRGB", b"\0") + gama(1.0))),
-    ColourCase("gAMA beside a profile", lambda p: png(p, before=gama(1.0) + iccp(rgb_profile(Space(SRGB, None))))),
-    ColourCase("gAMA of 0", lambda p: png(p, before=gama(0))),
-    ColourCase("gAMA of 40000", lambda p: png(p, before=gama(40_000))),
-    ColourCase("cHRM alone", lambda p: png(p, before=chrm(DISPLAY_P3))),
-    ColourCase("cHRM of nothing", lambda p: png(p, before=gama(1.0) + chrm([0] * 8))),
-    ColourCase("cHRM of one point", lambda p: png(p, before=gama(1.0) + chrm([0.3] * 8))),
-    ColourCase("texts that are called gamma", lambda p: png(p, before=png_chunk(b"tEXt", b"gamma\0001.0"))),
+    ColorCase("a text that is called so", lambda p: png(p, before=png_chunk(b"tEXt", b"icc_profile\0P3"))),
+    ColorCase("gAMA of sRGB", lambda p: png(p, before=gama(0.45455))),
+    ColorCase("gAMA and cHRM of sRGB", lambda p: png(p, before=gama(0.45455) + chrm(SRGB))),
+    ColorCase("gAMA beside sRGB", lambda p: png(p, before=png_chunk(b"sRGB", b"\0") + gama(1.0))),
+    ColorCase("gAMA beside a profile", lambda p: png(p, before=gama(1.0) + iccp(rgb_profile(Space(SRGB, None))))),
+    ColorCase("gAMA of 0", lambda p: png(p, before=gama(0))),
+    ColorCase("gAMA of 40000", lambda p: png(p, before=gama(40_000))),
+    ColorCase("cHRM alone", lambda p: png(p, before=chrm(DISPLAY_P3))),
+    ColorCase("cHRM of nothing", lambda p: png(p, before=gama(1.0) + chrm([0] * 8))),
+    ColorCase("cHRM of one point", lambda p: png(p, before=gama(1.0) + chrm([0.3] * 8))),
+    ColorCase("texts that are called gamma", lambda p: png(p, before=png_chunk(b"tEXt", b"gamma\0001.0"))),
 ]
