@@ -138,6 +138,7 @@ def test_a_clone_that_was_moved_goes_on(tmp_path: Path) -> None:
     assert f"start it with MARSERVE_WEB_PORT=5999 {moved}/scripts/serve" in done.stderr
 
 
+@pytest.mark.needs("git")
 def test_a_checkout_has_no_carriage_returns_whatever_git_is_set_to(clone: Path, tmp_path: Path) -> None:
     source, converted = tmp_path / "source", tmp_path / "converted"
     source.mkdir()
