@@ -8,7 +8,6 @@ from unittest import mock
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image, features
 
 from marserve.handler.resnet18 import color
@@ -16,8 +15,8 @@ from marserve.handler.resnet18.description import Preprocessing
 from marserve.handler.resnet18.images import ImageDecoder, ImageLimits
 from tests.cases.colors import ADOBE, COLORS, LINEAR, P3, UNCHANGED, ColorCase, from_srgb, rgb_profile
 from tests.support import CAT
+from tests.unit.handler.demonstration import first_classes
 from tests.unit.handler.pictures import SIDE, encode, picture
-from tests.unit.handler.test_images_fast import demonstration_classifier
 
 LIMITS = ImageLimits(max_image_bytes=10_000_000, max_image_pixels=1_000_000)
 #: Nothing is left to resize or cut off, so that what was decoded can be seen.
@@ -50,19 +49,10 @@ def test_what_means_srgb_or_nothing_changes_no_pixel(case: ColorCase) -> None:
 
 
 def test_the_network_gives_pictures_of_other_colors_the_label_of_their_twins() -> None:
-    decoder = ImageDecoder(Preprocessing(), LIMITS)
-    classifier = demonstration_classifier()
-
-    def classify(contents: list[bytes]) -> list[int]:
-        pixels = np.stack([decoder.decode(content).pixels for content in contents])
-        with torch.inference_mode():
-            return [int(one) for one in classifier(torch.from_numpy(pixels))[0].argmax(dim=1)]
-
     twins = [twin(case, Image.open(CAT)) for case in COLORS]
 
-    assert classify([case.make(np.asarray(one)) for case, one in zip(COLORS, twins, strict=True)]) == classify(
-        [encode(one, "PNG") for one in twins]
-    )
+    found = first_classes([case.make(np.asarray(one)) for case, one in zip(COLORS, twins, strict=True)])
+    assert np.array_equal(found, first_classes([encode(one, "PNG") for one in twins]))
 
 
 def test_a_scaled_decode_is_converted_too() -> None:

@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from marserve.handler.resnet18.description import Preprocessing
@@ -14,8 +13,8 @@ from marserve.handler.resnet18.errors import RequestError
 from marserve.handler.resnet18.images import ImageDecoder, ImageLimits
 from tests.cases.depths import DEPTHS, DepthCase, Pixels
 from tests.support import CAT
+from tests.unit.handler.demonstration import first_classes
 from tests.unit.handler.pictures import SIDE, encode, picture
-from tests.unit.handler.test_images_fast import demonstration_classifier
 
 LIMITS = ImageLimits(max_image_bytes=10_000_000, max_image_pixels=1_000_000)
 #: Nothing is left to resize or cut off, so that what was decoded can be seen.
@@ -44,16 +43,8 @@ def test_a_wide_picture_is_its_twin_or_refused(case: DepthCase, mode: Literal["f
 
 def test_the_network_gives_wide_pictures_the_label_of_their_twins() -> None:
     photograph = Image.open(CAT)
-    decoder = ImageDecoder(Preprocessing(), LIMITS)
-    classifier = demonstration_classifier()
-
-    def classify(contents: list[bytes]) -> list[int]:
-        pixels = np.stack([decoder.decode(content).pixels for content in contents])
-        with torch.inference_mode():
-            return [int(one) for one in classifier(torch.from_numpy(pixels))[0].argmax(dim=1)]
-
     pixels = {case.name: twin(case, photograph) for case in READABLE}
-    found = classify([case.make(pixels[case.name]) for case in READABLE])
-    expected = classify([encode(Image.fromarray(case.shows(pixels[case.name])), "PNG") for case in READABLE])
+    found = first_classes([case.make(pixels[case.name]) for case in READABLE])
+    expected = first_classes([encode(Image.fromarray(case.shows(pixels[case.name])), "PNG") for case in READABLE])
 
     assert dict(zip(pixels, found, strict=True)) == dict(zip(pixels, expected, strict=True))

