@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 from pathlib import Path
 
@@ -56,8 +57,12 @@ async def openapi_document(request: Request) -> JSONResponse:
 def _page(request: Request, template: str, root: str) -> HTMLResponse:
     """``template`` with the addresses of its files, which are below ``root``, where no proxy has named a prefix."""
     prefix = _prefix(request)
-    text = (TEMPLATES / template).read_text(encoding="utf-8")
-    return HTMLResponse(text.replace("{root}", html.escape(f"{prefix}/" if prefix else root)))
+    return HTMLResponse(_read(template).replace("{root}", html.escape(f"{prefix}/" if prefix else root)))
+
+
+@functools.cache
+def _read(template: str) -> str:
+    return (TEMPLATES / template).read_text(encoding="utf-8")
 
 
 def _prefix(request: Request) -> str:
