@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 
@@ -31,8 +32,12 @@ expect.set_options(timeout=TIMEOUT_MS)
 
 
 @pytest.fixture
-def web_url(served: Stack) -> str:
-    return served.web
+def web_url(request: pytest.FixtureRequest) -> str:
+    """The shared stack's, or a service that runs already, such as one of a worktree, in ``PAGE_URL``."""
+    if address := os.environ.get("PAGE_URL"):
+        return address.rstrip("/")
+    stack: Stack = request.getfixturevalue("served")
+    return stack.web
 
 
 # Not for the whole session: Playwright keeps an event loop running, which tests of asyncio code must not meet.
