@@ -1,4 +1,4 @@
-"""The README's curl commands work as they stand, and their answers there are what the service answers."""
+"""The curl commands of the README and the reference work as they stand, and are answered as these say."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from marserve.stack.ports import Ports
 from tests.e2e.serving import Stack, run
 from tests.support import REPOSITORY
 
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-#: A command and, where the README shows it, its answer.
-EXAMPLES = re.findall(r"```bash\n(curl .*?)```\n(?:\n```json\n(.*?)```)?", README, re.DOTALL)
+TEXT = "\n".join((REPOSITORY / name).read_text(encoding="utf-8") for name in ("README.md", "docs/reference.md"))
+PROGRAMS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+#: A command and, where they show it, its answer.
+EXAMPLES = re.findall(r"```bash\n(curl .*?)```\n(?:\n```json\n(.*?)```)?", TEXT, re.DOTALL)
 
 
 def asked_of(stack: Stack, command: str) -> Any:

@@ -1,4 +1,7 @@
-"""What the READMEs say is what there is, in both languages; tests/e2e/test_readme_commands.py runs their commands."""
+"""What the READMEs and references say is what there is, in both languages.
+
+tests/e2e/test_readme_commands.py runs their commands.
+"""
 
 from __future__ import annotations
 
@@ -14,57 +17,83 @@ from marserve.variables import variable
 from marserve.web.settings import WebSettings
 from tests.support import REPOSITORY
 
-ENGLISH = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-CHINESE = (REPOSITORY / "README.zh-CN.md").read_text(encoding="utf-8")
+#: Each exists in English and, as NAME.zh-CN.md, in Chinese.
+DOCUMENTS = ("README.md", "docs/reference.md")
 #: Set by ./scripts/serve itself, so not for users to set.
 SET_BY_SERVE = {"web_host", "web_port", "inference_url", "management_url", "key_file", "default_model"}
 
-
-def code_blocks(readme: str) -> list[str]:
-    return re.findall(r"```.*?```", readme, re.DOTALL)
+in_each_document = pytest.mark.parametrize("document", DOCUMENTS)
 
 
-def tables(readme: str) -> list[list[list[str]]]:
+def english(document: str) -> str:
+    return (REPOSITORY / document).read_text(encoding="utf-8")
+
+
+def chinese(document: str) -> str:
+    return (REPOSITORY / document.replace(".md", ".zh-CN.md")).read_text(encoding="utf-8")
+
+
+def code_blocks(text: str) -> list[str]:
+    """All but diagrams, whose words are translated."""
+    return [block for block in re.findall(r"```.*?```", text, re.DOTALL) if not block.startswith("```mermaid")]
+
+
+def tables(text: str) -> list[list[list[str]]]:
     """Each table's rows without its head, each row's cells."""
-    found = [table.splitlines()[2:] for table in re.findall(r"(?:^\|.*\n)+", readme, re.MULTILINE)]
+    found = [table.splitlines()[2:] for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)]
     return [[[cell.strip() for cell in line.strip("|").split(" |")] for line in table] for table in found]
 
 
-def defaults(readme: str) -> dict[str, str]:
-    """Name and default of every documented setting."""
-    return {row[0].strip("` "): row[1].strip() for table in tables(readme) for row in table if len(row) >= 3}
+def defaults(text: str) -> dict[str, str]:
+    """Name and default of every documented setting: of each table with such a column."""
+    rows = (row for table in tables(text) for row in table if len(row) >= 3)
+    return {row[0].strip("` "): row[1].strip() for row in rows if row[0].startswith("`")}
 
 
-def test_both_languages_show_the_same_commands_and_answers() -> None:
-    assert code_blocks(ENGLISH) == code_blocks(CHINESE)
+def links(text: str) -> list[str]:
+    """Where it leads to, the same for both languages."""
+    return [link.replace(".zh-CN.md", ".md") for link in re.findall(r"\]\(([^)]*)\)", text)]
 
 
-def test_both_languages_have_the_same_tables() -> None:
-    english, chinese = tables(ENGLISH), tables(CHINESE)
-    assert [len(table) for table in english] == [len(table) for table in chinese]
-    assert defaults(ENGLISH) == defaults(CHINESE)
+def linked() -> list[tuple[str, str]]:
+    """Each document, in both languages, with each link within the repository."""
+    names = [name for document in DOCUMENTS for name in (document, document.replace(".md", ".zh-CN.md"))]
+    return [(name, link) for name in names for link in re.findall(r"\]\(((?!https?:)[^)]+)\)", english(name))]
+
+
+@in_each_document
+def test_both_languages_show_the_same_commands_and_answers(document: str) -> None:
+    assert code_blocks(english(document)) == code_blocks(chinese(document))
+
+
+@in_each_document
+def test_both_languages_have_the_same_tables(document: str) -> None:
+    ours, theirs = tables(english(document)), tables(chinese(document))
+    assert [len(table) for table in ours] == [len(table) for table in theirs]
+    assert defaults(english(document)) == defaults(chinese(document))
     # Of the first cells, what is code; words are translated.
-    code = [[re.findall(r"`[^`]*`|\d{3}", row[0]) for row in table] for table in english]
-    assert code == [[re.findall(r"`[^`]*`|\d{3}", row[0]) for row in table] for table in chinese]
+    code = [[re.findall(r"`[^`]*`|\d{3}", row[0]) for row in table] for table in ours]
+    assert code == [[re.findall(r"`[^`]*`|\d{3}", row[0]) for row in table] for table in theirs]
 
 
-def test_both_languages_have_the_same_chapters_and_links() -> None:
-    assert ENGLISH.count("\n## ") == CHINESE.count("\n## ")
-    links = re.compile(r"\]\((?!README)([^)]*)\)")
-    assert sorted(links.findall(ENGLISH)) == sorted(links.findall(CHINESE))
+@in_each_document
+def test_both_languages_have_the_same_chapters_and_links(document: str) -> None:
+    assert english(document).count("\n## ") == chinese(document).count("\n## ")
+    assert sorted(links(english(document))) == sorted(links(chinese(document)))
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\(([^)h][^)]*)\)", ENGLISH + CHINESE))
-def test_every_link_leads_somewhere(link: str) -> None:
+@pytest.mark.parametrize(("document", "link"), linked())
+def test_every_link_leads_somewhere(document: str, link: str) -> None:
     path, _, anchor = link.partition("#")
-    assert (REPOSITORY / path).exists()
+    target = (REPOSITORY / document).parent / path if path else REPOSITORY / document
+    assert target.exists()
     if anchor:
-        headings = re.findall(r"^#+ (.+)$", (REPOSITORY / path).read_text(encoding="utf-8"), re.MULTILINE)
+        headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
         assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_every_setting_of_the_web_service_is_documented_with_its_default() -> None:
-    documented = defaults(ENGLISH)
+    documented = defaults(english("docs/reference.md"))
     for name, field in WebSettings.model_fields.items():
         if name not in SET_BY_SERVE:
             default = "" if field.default in (None, ()) else str(field.default)
@@ -73,7 +102,9 @@ def test_every_setting_of_the_web_service_is_documented_with_its_default() -> No
 
 
 def test_every_port_is_documented_with_its_default() -> None:
-    documented = {name: default for name, default in defaults(ENGLISH).items() if name.endswith("_PORT")}
+    documented = {
+        name: default for name, default in defaults(english("docs/reference.md")).items() if name.endswith("_PORT")
+    }
     ports = Ports()
     expected = {variable(field.name): str(getattr(ports, field.name)) for field in fields(ports)}
     assert documented == expected
@@ -84,7 +115,9 @@ def test_every_setting_of_the_archive_is_documented_with_its_value() -> None:
     handler = config.pop("handler")
     expected = {name: str(value) for name, value in config.items()}
     expected |= {f"handler.{name}": str(value) for name, value in handler.items()}
-    documented = {name: default for name, default in defaults(ENGLISH).items() if not name.isupper()}
+    documented = {
+        name: default for name, default in defaults(english("docs/reference.md")).items() if not name.isupper()
+    }
     assert documented == expected
     assert config.keys() < ModelConfig.model_fields.keys()
     assert handler.keys() == HandlerSettings.model_fields.keys()
