@@ -45,7 +45,7 @@ def create_app(settings: WebSettings) -> FastAPI:
             yield
 
     app = FastAPI(
-        title="Marserve: image classification",
+        title=f"{settings.name}: image classification",
         version=__version__,
         lifespan=lifespan,
         redirect_slashes=False,  # RequestObservation takes them away: a redirect loses bodies, and HTTPS behind a proxy
@@ -53,6 +53,8 @@ def create_app(settings: WebSettings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,  # routes/pages.py has it, with the address that it was fetched from
     )
+    #: For the pages, which need no other service.
+    app.state.name = settings.name
     #: Set, from a signal handler, when the process is about to end.
     app.state.stopping = Event()
     for routes in (pictures, health, inference_protocol, pages):

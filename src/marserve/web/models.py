@@ -26,6 +26,7 @@ def weights_of(architecture: str | None, trained: bool | None) -> Weights:
 class ArchiveDescription:
     architecture: str | None = None
     class_count: int | None = None
+    #: What the workers compute in; "auto" until they have said what that means on their machine.
     precision: str | None = None
     trained: bool | None = None
     #: What its workers read, such as JPEG.
@@ -39,11 +40,12 @@ class ArchiveDescription:
         weights = content.get("weights")
         trained = weights.get("trained") if isinstance(weights, dict) else None
         running = content.get("running")
-        formats = running.get("picture_formats") if isinstance(running, dict) else None
+        running = running if isinstance(running, dict) else {}
+        formats = running.get("picture_formats")
         return cls(
             architecture=_of_type(content.get("architecture"), str),
             class_count=_of_type(content.get("class_count"), int),
-            precision=_of_type(content.get("precision"), str),
+            precision=_of_type(running.get("precision", content.get("precision")), str),
             trained=_of_type(trained, bool),
             picture_formats=tuple(map(str, formats)) if isinstance(formats, list) else (),
             inputs_sha256=_of_type(content.get("inputs_sha256"), str),

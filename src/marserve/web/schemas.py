@@ -87,7 +87,7 @@ class ListedModel(BaseModel):
     architecture: str | None
     class_count: int | None
     weights: Weights
-    precision: str | None
+    precision: str | None = Field(description="What its workers compute in.", examples=["bf16"])
     picture_formats: list[str] = Field(
         description="What it reads; HEIC where its decoder is installed. Empty: it does not say.",
         examples=[["JPEG", "PNG"]],
@@ -105,6 +105,7 @@ class ListedLimits(BaseModel):
 class ModelList(BaseModel):
     """The answer of /models."""
 
+    name: str = Field(description="What the service is called.", examples=["Marserve"])
     default: str | None
     models: list[ListedModel]
     limits: ListedLimits

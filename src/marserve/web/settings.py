@@ -15,6 +15,8 @@ from marserve.variables import variable
 
 #: A shorter API key could be guessed.
 MIN_API_KEY_LENGTH = 16
+#: Characters of the service's name: it stands in one line beside the model chooser of the page.
+MAX_NAME_LENGTH = 40
 #: Bytes of a request of the Open Inference Protocol that are taken however small MAX_IMAGE_BYTES is.
 DEFAULT_BODY_BYTES = 32_000_000
 #: Bytes of a request besides its picture: a form's boundaries and other fields, JSON around base64.
@@ -34,6 +36,13 @@ def _http_url(value: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("not an http:// or https:// address")
     return value.rstrip("/")
+
+
+def _name(value: str) -> str:
+    name = value.strip()
+    if not name.isprintable():
+        raise ValueError("a name is one line of visible characters")
+    return name
 
 
 def _redis_url(value: str) -> str:
@@ -65,6 +74,7 @@ def _api_key(value: str) -> str:
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Name = Annotated[str, AfterValidator(_name), Field(min_length=1, max_length=MAX_NAME_LENGTH)]
 ApiKey = Annotated[str, AfterValidator(_api_key)]
 Proxy = Annotated[str, AfterValidator(_proxy)]
 Origin = Annotated[str, AfterValidator(_origin)]
@@ -90,6 +100,9 @@ class WebSettings(BaseModel):
     key_file: Path | None = None
     #: The model that answers where a caller names none; if it is untrained, the demonstration model where there is one.
     default_model: str = "resnet18"
+
+    #: What the service is called: in the page's title and head, in /docs and in /models.
+    name: Name = "Marserve"
 
     #: Seconds to answer in, from the moment the whole request has arrived; then the answer is 504.
     request_deadline_s: Seconds = 10.0

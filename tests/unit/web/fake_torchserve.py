@@ -17,8 +17,8 @@ Behaviour = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
 TRAINED = {
     "architecture": "resnet18",
     "class_count": 10,
-    "running": {"picture_formats": ["JPEG", "HEIC"]},
-    "precision": "f32",
+    "running": {"picture_formats": ["JPEG", "HEIC"], "precision": "bf16"},
+    "precision": "auto",
     "weights": {"source": "a test", "sha256": None, "trained": True},
     "inputs_sha256": "a" * 64,
 }

@@ -182,6 +182,7 @@ async def test_models_lists_versions_and_limits(start_service: StartService, tor
     torchserve.default_versions["resnet18"] = "2.0"
     service = await start_service(max_image_bytes=1234)
     assert (await service.get("/models")).json == {
+        "name": "Marserve",
         "default": "resnet18",
         "models": [
             {
@@ -192,7 +193,7 @@ async def test_models_lists_versions_and_limits(start_service: StartService, tor
                 "class_count": 10,
                 "picture_formats": ["JPEG", "HEIC"],
                 "weights": "trained",
-                "precision": "f32",
+                "precision": "bf16",
                 "ready": True,
             }
         ],

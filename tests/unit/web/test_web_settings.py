@@ -48,6 +48,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         ("MARSERVE_CACHE_MAX_ENTRIES", "0", 0),
         ("MARSERVE_CACHE_MAX_BYTES", "1", 1),
         ("MARSERVE_CACHE_TTL_S", "60", 60),
+        ("MARSERVE_NAME", " What <is> it? 图 ", "What <is> it? 图"),
         ("MARSERVE_DRAIN_S", "5", 5),
         ("MARSERVE_LOG_LEVEL", "DEBUG", "DEBUG"),
         ("MARSERVE_WEB_PORT", "", 5000),
@@ -77,6 +78,9 @@ def test_variable_sets_its_setting(name: str, value: str, expected: object) -> N
         ("MARSERVE_CACHE_URL", "memcached://cache"),
         ("MARSERVE_CACHE_TTL_S", "0"),
         ("MARSERVE_LOG_LEVEL", "loud"),
+        ("MARSERVE_NAME", "two\nlines"),
+        ("MARSERVE_NAME", "x" * 41),
+        ("MARSERVE_NAME", " "),
     ],
 )
 def test_impossible_value_is_named_with_a_valid_one(name: str, value: str) -> None:

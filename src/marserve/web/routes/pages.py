@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
+import re
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
@@ -18,6 +19,8 @@ router = APIRouter(include_in_schema=False)
 
 WEB = Path(__file__).resolve().parent.parent
 TEMPLATES = WEB / "templates"
+#: Where a template has a value.
+PLACES = re.compile(r"\{(root|name)\}")
 
 
 @router.api_route("/", methods=GET)
@@ -55,9 +58,13 @@ async def openapi_document(request: Request) -> JSONResponse:
 
 
 def _page(request: Request, template: str, root: str) -> HTMLResponse:
-    """``template`` with the addresses of its files, which are below ``root``, where no proxy has named a prefix."""
+    """``template`` with the service's name, and the addresses of its files, which are below ``root`` where no proxy has
+    named a prefix.
+    """
     prefix = _prefix(request)
-    return HTMLResponse(_read(template).replace("{root}", html.escape(f"{prefix}/" if prefix else root)))
+    values = {"root": f"{prefix}/" if prefix else root, "name": request.app.state.name}
+    # At once: a value may look like another one's place.
+    return HTMLResponse(PLACES.sub(lambda place: html.escape(values[place[1]]), _read(template)))
 
 
 @functools.cache

@@ -67,7 +67,9 @@ async def models(request: Request) -> Response:
     limits = ListedLimits(
         max_image_bytes=services.settings.max_image_bytes, max_image_pixels=services.settings.max_image_pixels
     )
-    content = ModelList(default=default.name if default else None, models=listed, limits=limits)
+    content = ModelList(
+        name=services.settings.name, default=default.name if default else None, models=listed, limits=limits
+    )
     return _json(content.model_dump_json())
 
 

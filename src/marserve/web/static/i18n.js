@@ -65,7 +65,8 @@ export function t(key, values = {}) {
 /** Write the current language into every element that names its text in `data-text` (or `data-label`). */
 export function translatePage() {
   document.documentElement.lang = TAGS[current];
-  document.title = t("documentTitle");
+  const name = document.querySelector('meta[name="application-name"]')?.getAttribute("content") ?? "Marserve";
+  document.title = t("documentTitle", { name });
   for (const node of document.querySelectorAll("[data-text]")) node.textContent = t(node.getAttribute("data-text") ?? "");
   for (const node of document.querySelectorAll("[data-label]")) {
     node.setAttribute("aria-label", t(node.getAttribute("data-label") ?? ""));

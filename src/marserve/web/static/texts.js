@@ -8,8 +8,8 @@ export const TEXTS = {
     zh: "图片里是什么？",
   },
   documentTitle: {
-    en: "What is in the picture? · ResNet18",
-    zh: "图片里是什么？ · ResNet18",
+    en: "What is in the picture? · {name}",
+    zh: "图片里是什么？ · {name}",
   },
   lead: {
     en: "Give it a photograph. A neural network tells you in a blink what it sees, out of {count} kinds of things that it knows.",
