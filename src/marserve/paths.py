@@ -11,8 +11,10 @@ PACKAGE = Path(__file__).resolve().parent
 #: What goes into an archive; a link in a clone, files in an installed package.
 HANDLER = PACKAGE / "handler"
 CONFIG = PACKAGE / "config"
-#: The picture that shows that a model really answers.
-EXAMPLE_PICTURE = PACKAGE / "examples" / "cat.jpg"
+#: Pictures to try a model with, and ``list.json``, which describes those that the page offers.
+EXAMPLES = PACKAGE / "examples"
+#: The one that shows that a model really answers.
+EXAMPLE_PICTURE = EXAMPLES / "cat.jpg"
 
 
 def _clone() -> Path | None:

@@ -17,6 +17,8 @@ READ = (
     "/openapi.json",
     "/labels/zh.json",
     "/example.jpg",
+    "/examples/tiger.jpg",
+    "/examples/list.json",
     "/static/main.js",
     "/v2",
     "/v2/health/live",

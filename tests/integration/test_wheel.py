@@ -89,13 +89,14 @@ def test_the_wheel_carries_what_serving_needs_and_nothing_of_the_clones_own(whee
     for folder, target in (
         ("handler", "marserve/handler"),
         ("config", "marserve/config"),
+        ("examples", "marserve/examples"),
         ("src/marserve", "marserve"),
     ):
         files = [file.relative_to(REPOSITORY / folder) for file in (REPOSITORY / folder).rglob("*") if file.is_file()]
         expected = {f"{target}/{file.as_posix()}" for file in files if "__pycache__" not in file.parts}
         assert expected <= names
         assert len(expected) > 3
-    assert {"marserve/examples/cat.jpg", "marserve/web/templates/index.html", "marserve/py.typed"} <= names
+    assert {"marserve/web/templates/index.html", "marserve/py.typed"} <= names
     assert {name.partition("/")[0] for name in names} == {"marserve", f"marserve-{__version__}.dist-info"}
     assert not [name for name in names if name.endswith(".pyc")]
 

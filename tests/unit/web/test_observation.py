@@ -59,6 +59,8 @@ async def test_pages_have_no_script_or_style_of_their_own(service: Service, path
         ("/static/icon.svg", "image/svg+xml"),
         ("/labels/zh.json", "application/json"),
         ("/example.jpg", "image/jpeg"),
+        ("/examples/tiger.jpg", "image/jpeg"),
+        ("/examples/list.json", "application/json"),
         ("/docs", "text/html"),
         ("/docs/start.js", "text/javascript"),
         ("/docs/assets/swagger-ui-bundle.js", "text/javascript"),

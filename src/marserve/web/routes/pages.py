@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse
 from starlette.staticfiles import StaticFiles
 
-from marserve.paths import CONFIG, EXAMPLE_PICTURE
+from marserve.paths import CONFIG, EXAMPLE_PICTURE, EXAMPLES
 from marserve.web.openapi import build_document
 from marserve.web.routes import GET
 
@@ -79,5 +79,6 @@ def _prefix(request: Request) -> str:
 
 def mount_files(app: FastAPI) -> None:
     app.mount("/static", StaticFiles(directory=WEB / "static"), name="static")
+    app.mount("/examples", StaticFiles(directory=EXAMPLES), name="examples")
     # Swagger UI as a Python package ships it: /docs works without the internet.
     app.mount("/docs/assets", StaticFiles(packages=[("fastapi_offline", "static")]), name="documentation")
