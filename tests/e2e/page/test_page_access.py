@@ -53,6 +53,30 @@ def test_axe_finds_nothing_serious(open_page: OpenPage, locale: str, dark: bool)
     assert violations(page) == []
 
 
+PAPER = {"light": "rgb(246, 245, 242)", "dark": "rgb(20, 21, 23)"}
+
+
+@pytest.mark.parametrize(("own", "other"), [("light", "dark"), ("dark", "light")])
+def test_light_and_dark_can_be_chosen_and_are_remembered(open_page: OpenPage, own: str, other: str) -> None:
+    page = open_page(dark=own == "dark")
+    root = page.locator("html")
+    switch = page.get_by_role("button", name="Colors:")
+    expect(root).to_have_css("background-color", PAPER[own])
+    switch.click()
+    expect(switch).to_have_accessible_name(f"Colors: {other}")
+    expect(root).to_have_css("background-color", PAPER[other])
+    page.reload()
+    expect(switch).to_have_accessible_name(f"Colors: {other}")
+    expect(root).to_have_css("background-color", PAPER[other])
+    switch.click()
+    expect(switch).to_have_accessible_name(f"Colors: {own}")
+    expect(root).to_have_css("background-color", PAPER[own])
+    switch.click()
+    expect(switch).to_have_accessible_name("Colors: as the system")
+    page.emulate_media(color_scheme="light" if other == "light" else "dark")
+    expect(root).to_have_css("background-color", PAPER[other])
+
+
 def tab_to(page: Page, name: str) -> None:
     """Press Tab until the control of this name has the focus."""
     target = page.get_by_role("button", name=name).or_(page.get_by_role("slider", name=name))

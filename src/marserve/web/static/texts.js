@@ -19,6 +19,18 @@ export const TEXTS = {
     en: "Language",
     zh: "语言",
   },
+  "theme.system": {
+    en: "Colors: as the system",
+    zh: "配色：跟随系统",
+  },
+  "theme.light": {
+    en: "Colors: light",
+    zh: "配色：浅色",
+  },
+  "theme.dark": {
+    en: "Colors: dark",
+    zh: "配色：深色",
+  },
   dropHere: {
     en: "Drop pictures here",
     zh: "把图片拖到这里",
