@@ -11,8 +11,9 @@ import ipaddress
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from marserve.paths import absolute
 
@@ -25,18 +26,41 @@ class UsageError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """Options have one spelling, and a near miss is answered with it."""
+    """Options have one spelling, and a near miss is answered with it.
+
+    Two of argparse's own methods are replaced: what it says of a wrong choice is Python, and its usage is longer than
+    most of its complaints.
+    """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(formatter_class=_HelpFormatter, allow_abbrev=False, **settings)
 
     def read(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse ``arguments``; wrong ones end the process with status 2 and say what is right."""
+        # First, since argparse would rather miss the required option that was mistyped.
+        for word in takewhile(lambda word: word != "--", arguments):
+            option = word.partition("=")[0]
+            if option.startswith("--") and option not in self._option_string_actions:
+                self.error(f"there is no option {option}{did_you_mean(option, self._option_string_actions)}")
         options, unknown = self.parse_known_args(arguments)
         if unknown:
-            near = did_you_mean(unknown[0].partition("=")[0], self._option_string_actions)
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{near}")
+            wrong = unknown[0]
+            self.error(f"there is no option {wrong}" if wrong[0] == "-" else f"{wrong!r} is one argument too many")
         return options
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with status 2, the usage without what may be left out, and ``message``."""
+        usage = self.formatter_class(prog=f"{self.prog} [OPTION ...]")
+        needed = [action for action in self._actions if action.required or not action.option_strings]
+        usage.add_usage(None, needed, [])
+        explained = f"{usage.format_help().rstrip()}   (--help lists all)\n"
+        self.exit(2, f"{explained}{self.prog}: {message.removeprefix('argument ')}\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = [str(choice) for choice in action.choices]
+            known = did_you_mean(str(value), choices) or f"; there are: {', '.join(choices)}"
+            raise argparse.ArgumentError(action, f"there is no {value!r}{known}")
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -49,8 +73,11 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """The end of a complaint about ``word``: the one of ``words`` that was probably meant, if any."""
-    near = difflib.get_close_matches(word, words, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    # Dashes and capitals would make everything alike, or nothing.
+    bare = {other.lstrip("-").lower(): other for other in words}
+    meant = word.lstrip("-").lower()
+    near = difflib.get_close_matches(meant, bare, n=1) or [other for other in bare if meant and other.startswith(meant)]
+    return f"; did you mean {bare[near[0]]}?" if near else ""
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
@@ -100,9 +127,9 @@ def bounds(text: str) -> tuple[int, int]:
 
 def file(text: str) -> Path:
     """A file that is there, as an absolute path."""
-    path = absolute(text)
-    if not path.is_file():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a file")
+    path = file_or_folder(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder, and a file is needed")
     return path
 
 
@@ -110,19 +137,28 @@ def folder(text: str) -> Path:
     """A folder that is there, as an absolute path."""
     path = absolute(text)
     if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
+        raise argparse.ArgumentTypeError(
+            f"{text} is a file, and a folder is needed" if path.exists() else f"folder {text} does not exist"
+        )
     return path
 
 
 def file_or_folder(text: str) -> Path:
     """What is there, as an absolute path."""
     path = absolute(text)
-    return path if path.is_dir() else file(text)
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"{text} does not exist")
+    return path
 
 
 def weights(text: str) -> Path | str:
     """A file or a folder that is there, or ``untrained``."""
-    return text if text == UNTRAINED else file_or_folder(text)
+    if text == UNTRAINED:
+        return text
+    try:
+        return file_or_folder(text)
+    except argparse.ArgumentTypeError as exc:
+        raise argparse.ArgumentTypeError(f"{exc}{did_you_mean(text, [UNTRAINED])}") from exc
 
 
 def address(text: str) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.errors import HOW_TO_READ_HEIC
+from marserve.paths import door
 
 #: What is taken from a folder; a file that is named itself is taken whatever it is called.
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
@@ -76,8 +78,7 @@ def find_pictures(names: Iterable[str], *, heic: bool) -> FoundPictures:
                 found.setdefault(key, path)
                 taken += 1
         if not taken:
-            advice = describe_skipped(Counter(passed_over.values())) or "name a picture, a folder or a pattern"
-            raise NoPictureFoundError(f"{name}: no picture found; {advice}.")
+            raise NoPictureFoundError(_nothing(name, Counter(passed_over.values())))
         skipped |= passed_over
     pictures = [_picture(path) for path in found.values()]
     return FoundPictures(pictures, Counter(suffix for key, suffix in skipped.items() if key not in found))
@@ -93,6 +94,18 @@ def describe_skipped(skipped: Counter[str]) -> str:
     ]
     total = sum(skipped.values())
     return f"{total} {'file' if total == 1 else 'files'} skipped: {', '.join(kinds)}" if kinds else ""
+
+
+def _nothing(name: str, passed_over: Counter[str]) -> str:
+    if skipped := describe_skipped(passed_over):
+        return f"{name}: no picture found; {skipped}."
+    if os.path.isdir(name):  # noqa: PTH112
+        return f"{name}: no picture found; the folder holds no file."
+    if re.match(r"https?://", name):
+        return f"{name}: pictures are not fetched from addresses; pipe it: curl -sL {name} | {door('classify -')}"
+    if glob.has_magic(name):
+        return f"{name}: nothing has such a name."
+    return f"{name} does not exist."
 
 
 def _candidates(path: str) -> tuple[Iterable[str], bool]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from marserve.pictures import NoPictureFoundError, describe_skipped, find_pictures
+from tests.support import REPOSITORY
 
 FILES = ["b/2.PNG", "b/c/3.webp", "b/.hidden/4.jpg", "b/notes.txt", "a.jpg", "odd[1].jpg", "b/.5.jpg"]
 
@@ -40,10 +42,21 @@ def test_names_become_pictures_each_once(folder: Path, names: list[str], found: 
     assert all(picture.size == 7 for picture in pictures)
 
 
-@pytest.mark.parametrize("name", ["absent.jpg", "x/*.jpg", "empty"])
-def test_a_name_that_leads_nowhere_is_an_error_that_names_it(folder: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("absent.jpg", "absent.jpg does not exist."),
+        ("/nope", "/nope does not exist."),
+        ("x/*.jpg", "x/*.jpg: nothing has such a name."),
+        ("empty", "empty: no picture found; the folder holds no file."),
+        ("https://example.org/a.jpg", "curl -sL https://example.org/a.jpg | ./scripts/marserve classify -"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_an_error_that_names_it(folder: Path, name: str, reason: str) -> None:
     (folder / "empty").mkdir()
-    with pytest.raises(NoPictureFoundError, match=r"no picture found"):
+    with pytest.raises(
+        NoPictureFoundError, match=f"{re.escape(reason.replace('./scripts', str(REPOSITORY / 'scripts')))}$"
+    ):
         find_pictures(["a.jpg", name], heic=False)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from marserve.arguments import add_archive_options
+from marserve.arguments import UsageError, add_archive_options, did_you_mean
 from marserve.errors import MarserveError
 from marserve.paths import expanded
 from marserve.setup.environment import ensure
@@ -34,9 +34,10 @@ exit status: 0 built, or up to date; 1 it failed, and nothing was written; 2 wro
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--arch", dest="architecture", default="resnet18",
+        "--arch", dest="architecture", metavar="NAME", default="resnet18",
         help="any torchvision classification architecture, or efficientnet_lite0 (default: resnet18)",
     )  # fmt: skip
+    parser.add_argument("--list-archs", action="store_true", help="list the architectures that --arch takes, and end")
     add_archive_options(parser)
     parser.add_argument(
         "--accept-accuracy-loss", action="store_true",
@@ -56,14 +57,25 @@ def run(options: argparse.Namespace) -> int:
         ensure("int8")
     from marserve.archive.build import build
     from marserve.archive.package import BuildOptions
+    from marserve.archive.weights.locate import architectures
     from marserve.handler.resnet18.errors import ConfigurationError
 
+    if options.list_archs:
+        print("\n".join(architectures()))
+        return 0
+    if options.architecture not in architectures():
+        near = did_you_mean(options.architecture, architectures()) or "; --list-archs lists all"
+        raise UsageError(f"--arch: there is no {options.architecture!r}{near}")
     given = {name: value for name, value in vars(options).items() if value is not None}
-    force, as_json = given.pop("force"), given.pop("json")
+    force, as_json, _ = given.pop("force"), given.pop("json"), given.pop("list_archs")
     if "weights" in given:
         given["weights"] = str(given["weights"])
     try:
-        built = build(BuildOptions(**given), force=force, report=complain)
+        build_options = BuildOptions(**given)
+    except ConfigurationError as exc:
+        raise UsageError(str(exc)) from exc
+    try:
+        built = build(build_options, force=force, report=complain)
     except ConfigurationError as exc:
         raise MarserveError(str(exc)) from exc
     if as_json:

@@ -14,9 +14,8 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
-from marserve.arguments import share, whole
+from marserve.arguments import file, share, whole
 from marserve.cli.operating import EXIT_STATUS, MOST_WORKERS, add_common, add_pictures, begin, pictures, print_result
 from marserve.paths import command
 
@@ -32,9 +31,9 @@ EPILOG = f"""examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model")
+    parser.add_argument("model", metavar="MODEL")
     parser.add_argument(
-        "--archive", type=Path, required=True, metavar="FILE", help="a .mar whose version is not served yet"
+        "--archive", type=file, required=True, metavar="FILE", help="a .mar whose version is not served yet"
     )
     add_pictures(parser, "to warm it up and to compare with")
     parser.add_argument(

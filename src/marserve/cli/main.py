@@ -64,6 +64,11 @@ def _main(given: list[str]) -> int:
         print(f"marserve {__version__}")
         return 0
     name, *rest = given
+    if name == "help":
+        return _main([*rest[:1], "--help"])
+    if name.startswith("-"):
+        complain(as_here(f"marserve: {name} comes after a command: marserve COMMAND {name} ..."))
+        return 2
     if name not in COMMANDS:
         near = did_you_mean(name, COMMANDS) or f"; there are: {', '.join(COMMANDS)}"
         complain(f"marserve: there is no command {name!r}{near}")

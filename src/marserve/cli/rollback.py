@@ -16,7 +16,7 @@ EPILOG = EXIT_STATUS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model")
+    parser.add_argument("model", metavar="MODEL")
     add_pictures(parser, "to warm it up")
     add_common(parser, changes=True)
 

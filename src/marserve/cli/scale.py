@@ -21,7 +21,7 @@ EPILOG = f"""examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model")
+    parser.add_argument("model", metavar="MODEL")
     parser.add_argument("--workers", type=whole(0, MOST_WORKERS), required=True, metavar="N")
     parser.add_argument("--version", metavar="V", help="of this version (default: the default one)")
     parser.add_argument("--force", action="store_true", help="even if cores or memory do not suffice")

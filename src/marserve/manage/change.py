@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
+from marserve.arguments import did_you_mean
 from marserve.client.errors import Refused
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
@@ -66,8 +67,9 @@ class Change:
         except Refused as exc:
             if exc.status != 404:
                 raise
-            names = ", ".join(self.management.list_models())
-            raise MarserveError(f"There is no model {model}; there are: {names}.") from exc
+            names = self.management.list_models()
+            near = did_you_mean(model, names) or f"; there are: {', '.join(names)}."
+            raise MarserveError(f"There is no model {model}{near}") from exc
 
     def on_failure(self, doing: str, undo: Callable[[], object]) -> None:
         """Have ``undo`` called when a later step fails or is interrupted; ``doing`` says what it does.

@@ -11,9 +11,10 @@ import pytest
 
 from marserve import __version__, paths
 from marserve.cli import main as main_module
-from marserve.cli.main import COMMANDS
+from marserve.cli.main import COMMANDS, read
 from marserve.errors import MarserveError
 from marserve.paths import as_here, command
+from tests.cases.commands import MISUSES, Misuse
 from tests.support import REPOSITORY
 
 
@@ -49,8 +50,8 @@ def test_there_is_one_version() -> None:
     [
         (["statsu"], "no command 'statsu'; did you mean status?"),
         (["xyzzy"], "no command 'xyzzy'; there are: serve, stop"),
-        (["logs", "--line", "5"], "logs: error: unrecognized arguments: --line 5; did you mean --lines?"),
-        (["stop", "now"], "unrecognized arguments: now"),
+        (["--port", "5001", "status"], "--port comes after a command: "),
+        (["logs", "--line", "5"], "marserve logs: there is no option --line; did you mean --lines?"),
     ],
 )
 def test_a_near_miss_is_answered_with_what_was_meant(arguments: list[str], complaint: str) -> None:
@@ -58,6 +59,26 @@ def test_a_near_miss_is_answered_with_what_was_meant(arguments: list[str], compl
     assert (done.returncode, done.stdout) == (2, "")
     assert complaint in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("misuse", MISUSES, ids=lambda misuse: misuse.words)
+def test_wrong_words_are_refused_with_the_usage_of_their_command_and_what_is_right(
+    misuse: Misuse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    name, *arguments = misuse.words.split()
+    with pytest.raises(SystemExit) as ended:
+        read(name, arguments)
+    assert ended.value.code == 2
+    usage, *_, complaint = capsys.readouterr().err.splitlines()
+    assert usage.startswith(f"usage: {as_here(f'marserve {name}')} [OPTION ...]")
+    assert complaint.startswith(f"{as_here(f'marserve {name}')}: ")
+    assert complaint.endswith(misuse.complaint)
+
+
+@pytest.mark.parametrize("words", [("help", "stop"), ("stop", "-h")])
+def test_help_is_found_before_and_after_a_command(words: tuple[str, ...]) -> None:
+    assert bare_python(*words).stdout == bare_python("stop", "--help").stdout
 
 
 def test_a_reader_that_has_had_enough_is_no_failure_to_explain() -> None:

@@ -23,6 +23,7 @@ from marserve.system.machine import Machine
 from marserve.torchserve.metrics import Rates
 from marserve.torchserve.worker_process import WorkerReport
 from marserve.web.models import Weights
+from tests.support import CAT
 from tests.unit.cgroup_trees import SYSTEMS, cpu_quota, make_tree, memory_limit
 from tests.unit.manage.fake_stack import FakeStack
 
@@ -44,8 +45,8 @@ def a_status(
         (["scale", "resnet18", "--workers", "-1"], "'-1' is not a number from 0 to 999"),
         (["scale", "resnet18", "--workers", "two"], "'two' is not a number"),
         (["deploy", "resnet18"], "--archive"),
-        (["deploy", "resnet18", "--archive", "x", "--workers", "0"], "'0' is not a number from 1 to 999"),
-        (["deploy", "resnet18", "--archive", "x", "--min-agreement", "90"], "'90' is not a number from 0 to 1"),
+        (["deploy", "resnet18", "--archive", str(CAT), "--workers", "0"], "'0' is not a number from 1 to 999"),
+        (["deploy", "resnet18", "--archive", str(CAT), "--min-agreement", "90"], "'90' is not a number from 0 to 1"),
         (["status", "--interval", "nan"], "'nan' is not a number"),
         (["status", "--port", "0"], "'0' is not a number from 1 to 65535"),
         (["status", "--wat"], "--wat"),

@@ -40,6 +40,13 @@ _WHOLE_SHA256 = {"resnet18-f37072fd.pth": "f37072fd47e89c5e827621c5baffa7500819f
 _PREFERRED = ("IMAGENET1K_V1", "IMAGENET1K_SWAG_LINEAR_V1")
 
 
+def architectures() -> list[str]:
+    """All that an archive can be built of, by name."""
+    import torchvision
+
+    return [*torchvision.models.list_models(module=torchvision.models), EFFICIENTNET_LITE0]
+
+
 def official_weights(architecture: str) -> WeightsEnum:
     """torchvision's entry for the official weights of ``architecture``, with their URL and their transforms."""
     import torchvision
