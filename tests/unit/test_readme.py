@@ -51,8 +51,8 @@ def defaults(text: str) -> dict[str, str]:
 
 
 def links(text: str) -> list[str]:
-    """Where it leads to, the same for both languages."""
-    return [link.replace(".zh-CN.md", ".md") for link in re.findall(r"\]\(([^)]*)\)", text)]
+    """Where it leads to, without chapters: their names are translated."""
+    return [link.partition("#")[0].replace(".zh-CN.md", ".md") for link in re.findall(r"\]\(([^)]*)\)", text)]
 
 
 def linked() -> list[tuple[str, str]]:
