@@ -11,6 +11,7 @@ from typing import Any
 from marserve.handler.resnet18.encodings import decode_base64, from_text, read_json
 from marserve.handler.resnet18.errors import InvalidParameter, InvalidRequest
 from marserve.handler.resnet18.requests import MAX_TOP_K
+from marserve.web.models import KnownModel
 from marserve.web.schemas import HandlerAnswer
 
 INPUT = "image"
@@ -147,11 +148,13 @@ def needed_top_k(request: InferenceRequest, class_count: int) -> int:
 
 
 def encode_response(
-    request: InferenceRequest, answers: Sequence[HandlerAnswer], *, model: str, version: str, class_count: int
+    request: InferenceRequest, answers: Sequence[HandlerAnswer], *, served: KnownModel, class_count: int
 ) -> tuple[bytes, int | None]:
-    """The body of the response to ``request``, and the length of its JSON where tensors follow it."""
+    """The body of the response to ``request`` by ``served``, and the length of its JSON where tensors follow it."""
     tensors = [_tensor(output, request.top_k, answers, class_count) for output in request.outputs]
-    content: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": []}
+    content: dict[str, Any] = {"model_name": served.name, "model_version": served.version, "outputs": []}
+    if served.weights == "untrained":
+        content["parameters"] = {"weights": "untrained"}
     if request.id is not None:
         content["id"] = request.id
     binary = []

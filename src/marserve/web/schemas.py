@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from marserve.web.models import Weights
 
@@ -59,6 +60,9 @@ class LabelledConfidence(BaseModel):
 
     label: str = Field(examples=["tabby"])
     confidence: float = Field(ge=0, le=100, description="Percent, two decimals.", examples=[83.12])
+    weights: Literal["untrained"] | SkipJsonSchema[None] = Field(
+        None, description="Only where the weights are random, so that the label means nothing."
+    )
 
 
 class ClassifiedPicture(BaseModel):

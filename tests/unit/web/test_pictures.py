@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from PIL import Image
 
-from tests.unit.web.fake_torchserve import DEMONSTRATION, UNTRAINED, FakeTorchServe, predictions_for
+from tests.unit.web.fake_torchserve import DEMONSTRATION, TRAINED, UNTRAINED, FakeTorchServe, predictions_for
 from tests.unit.web.service import Service, StartService, form
 
 pytestmark = pytest.mark.anyio
@@ -199,3 +202,96 @@ async def test_models_lists_versions_and_limits(start_service: StartService, tor
         ],
         "limits": {"max_image_bytes": 1234, "max_image_pixels": 50_000_000},
     }
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "says"),
+    [
+        ("/predict", "topk=5", "topk is not a parameter here; did you mean top_k? There are: lang, model, top_k."),
+        ("/classify", "top-k=5", "top-k is not a parameter here; did you mean top_k? There are: lang, model, top_k."),
+        ("/predict", "TOP_K=5&model=resnet18", "TOP_K is not a parameter here; did you mean top_k? There are: "),
+        ("/explain", "fromat=png", "did you mean format? There are: format, lang, model, top_k."),
+        ("/predict", "format=png", "format is not a parameter here. There are: lang, model, top_k."),
+        ("/predict", "api_key=secret", "api_key is not a parameter here. There are: lang, model, top_k."),
+        ("/predict", "=5", " is not a parameter here. There are: "),
+        ("/predict", "x" * 500, "x" * 40 + " is not a parameter here"),
+        ("/predict", "top_k=1&top_k=5", "top_k is given 2 times: give it once."),
+        ("/models", "name=resnet18", "name is not a parameter here. There are none."),
+    ],
+)
+async def test_unknown_parameter_is_refused_by_name(
+    service: Service, torchserve: FakeTorchServe, path: str, query: str, says: str
+) -> None:
+    reply = await service.ask("GET" if path == "/models" else "POST", f"{path}?{query}", data=PICTURE)
+    assert (reply.status, reply.json["type"]) == (400, "InvalidParameter")
+    assert says in reply.json["message"]
+    assert "secret" not in reply.json["message"]
+    assert torchserve.pictures == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/static/main.js", "/example.jpg", "/docs", "/openapi.json", "/metrics", "/healthz", "/v2/health/ready"],
+)
+async def test_unknown_parameter_gets_around_caches_elsewhere(service: Service, path: str) -> None:
+    assert (await service.get(f"{path}?v=2")).status == 200
+
+
+async def test_random_labels_are_called_untrained_in_every_answer(
+    start_service: StartService, torchserve: FakeTorchServe
+) -> None:
+    torchserve.archives = {("resnet18", "1.0"): UNTRAINED}
+    service = await start_service()
+    reply = await service.post("/predict?top_k=2", PICTURE)
+    assert [entry["weights"] for entry in reply.json] == ["untrained", "untrained"]
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": ["aGVsbG8="]}
+    inferred = await service.post("/v2/models/resnet18/infer", json.dumps({"inputs": [tensor]}).encode())
+    assert inferred.json["parameters"] == {"weights": "untrained"}
+
+
+@pytest.mark.parametrize("description", [TRAINED, DEMONSTRATION])
+async def test_answer_of_a_trained_model_says_nothing_of_weights(
+    start_service: StartService, torchserve: FakeTorchServe, description: dict[str, object]
+) -> None:
+    torchserve.archives = {("resnet18", "1.0"): description}
+    service = await start_service()
+    label = predictions_for(PICTURE, 1)[0]["label"]
+    assert (await service.post("/predict?top_k=1", PICTURE)).body == (
+        f'[{{"label":"{label}","confidence":50.0}}]'.encode()
+    )
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": ["aGVsbG8="]}
+    inferred = await service.post("/v2/models/resnet18/infer", json.dumps({"inputs": [tensor]}).encode())
+    assert "parameters" not in inferred.json
+
+
+async def test_chinese_names_are_for_who_wants_them(service: Service, torchserve: FakeTorchServe) -> None:
+    """English is the contract, whatever a browser prefers; a label of one's own has no Chinese name here."""
+
+    async def answer(*_: Any) -> web.Response:
+        await asyncio.sleep(0.1)  # so that identical pictures wait for one answer
+        cat = {"class_id": 281, "wnid": "n02123045", "label": "tabby", "probability": 0.75}
+        own = {"class_id": 1, "wnid": None, "label": "our cat", "probability": 0.25}
+        crop = {"left": 0.0, "top": 0.0, "right": 1.0, "bottom": 1.0}
+        explanation = {"class_id": 281, "map": [[0.5]], "crop": crop}
+        return web.json_response({"predictions": [cat, own], "explanation": explanation})
+
+    torchserve.behaviour = answer
+    chinese = {"Accept-Language": "zh-CN"}
+    for path in ("/predict", "/classify", "/explain"):
+        for _ in range(2):  # from the model, then from the cache
+            replies = await asyncio.gather(
+                *[
+                    service.post(path + query, PICTURE, headers=headers)
+                    for query, headers in [("?lang=zh", {}), ("", chinese), ("?lang=en", chinese)]
+                ]
+            )
+            answers = [reply.json if path == "/predict" else reply.json["predictions"] for reply in replies]
+            assert [[entry["label"] for entry in answer] for answer in answers] == [
+                ["虎斑猫", "our cat"],
+                ["tabby", "our cat"],
+                ["tabby", "our cat"],
+            ]
+            if path != "/predict":
+                assert {answer[0]["wnid"] for answer in answers} == {"n02123045"}
+    assert len(torchserve.pictures) == 3  # one for each address: the language is not a part of what is cached
+    assert (await service.post("/predict?lang=fr", PICTURE)).json["type"] == "InvalidParameter"

@@ -130,9 +130,7 @@ async def infer(request: Request, model: ModelInPath, version: VersionInPath | N
         services.guard.charge(request.state.caller, len(inference.pictures) - 1)  # the first one is paid for
         top_k = needed_top_k(inference, class_count)
         answers = await _classify_all(request, services, inference, served, top_k)
-    content, header_length = encode_response(
-        inference, answers, model=served.name, version=served.version, class_count=class_count
-    )
+    content, header_length = encode_response(inference, answers, served=served, class_count=class_count)
     request.state.log.update(model=served.name, version=served.version, pictures=len(inference.pictures))
     if header_length is None:
         return Response(content, media_type="application/json")

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
+import functools
 import io
+import json
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
+from marserve.handler.resnet18.errors import InvalidParameter
 from marserve.handler.resnet18.requests import MAX_TOP_K
+from marserve.paths import CONFIG
 from marserve.web.bodies import read_picture
 from marserve.web.classifier import Classified
 from marserve.web.openapi import BINARY, PICTURE_BODY, WITH_KEY, WITH_WORK
@@ -33,8 +40,13 @@ ModelName = Annotated[
     str | None,
     Query(max_length=200, description="A name from /models; not given: the default model.", examples=["resnet18"]),
 ]
+Language = Annotated[
+    Literal["en", "zh"], Query(description="zh: ImageNet's classes in Chinese; other labels stay as they are.")
+]
 LABELLED_CONFIDENCES = TypeAdapter(list[LabelledConfidence])
 
+#: Characters of an unknown parameter's name in an error.
+MAX_SHOWN_NAME = 40
 #: Pixels of each side of a heat map: what the network saw.
 HEATMAP_SIDE = 224
 #: Opacity (0 to 255) where the map is 1; where it is 0 the picture is transparent.
@@ -46,6 +58,7 @@ STOPS = ((40, 60, 220), (30, 190, 220), (250, 220, 60), (230, 40, 30))
 @router.api_route("/models", methods=GET, response_model=ModelList, responses=WITH_KEY, dependencies=READ)
 async def models(request: Request) -> Response:
     """The models that are served, and which one answers where none is named."""
+    _check_parameters(request)
     services = services_of(request)
     served = services.catalogue.models
     default = services.catalogue.default()
@@ -81,14 +94,16 @@ async def models(request: Request) -> Response:
     openapi_extra=PICTURE_BODY,
     dependencies=WORK,
 )
-async def predict(request: Request, top_k: TopK = 3, model: ModelName = None) -> Response:
+async def predict(request: Request, top_k: TopK = 3, model: ModelName = None, lang: Language = "en") -> Response:
     """The most probable classes, each with its confidence in percent."""
-    classified = await _classify(request, top_k=top_k, model=model)
+    classified = await _classify(request, top_k=top_k, model=model, lang=lang)
+    # Said where the labels are random, and left out elsewhere: programs know this list as it always was.
+    weights = classified.model.weights if classified.model.weights == "untrained" else None
     content = [
-        LabelledConfidence(label=predicted.label, confidence=round(predicted.probability * 100, 2))
+        LabelledConfidence(label=predicted.label, confidence=round(predicted.probability * 100, 2), weights=weights)
         for predicted in classified.answer.predictions
     ]
-    return _json(LABELLED_CONFIDENCES.dump_json(content), _headers(classified))
+    return _json(LABELLED_CONFIDENCES.dump_json(content, exclude_none=True), _headers(classified))
 
 
 @router.api_route(
@@ -99,10 +114,10 @@ async def predict(request: Request, top_k: TopK = 3, model: ModelName = None) ->
     openapi_extra=PICTURE_BODY,
     dependencies=WORK,
 )
-async def classify(request: Request, top_k: TopK = 5, model: ModelName = None) -> Response:
+async def classify(request: Request, top_k: TopK = 5, model: ModelName = None, lang: Language = "en") -> Response:
     """The most probable classes with everything that is known about them and the model."""
     started = time.perf_counter()
-    classified = await _classify(request, top_k=top_k, model=model)
+    classified = await _classify(request, top_k=top_k, model=model, lang=lang)
     return _json(ClassifiedPicture(**_describe(classified, started)).model_dump_json(), _headers(classified))
 
 
@@ -118,6 +133,7 @@ async def explain(
     request: Request,
     top_k: TopK = 5,
     model: ModelName = None,
+    lang: Language = "en",
     format: Annotated[  # noqa: A002 - the parameter's public name
         Literal["json", "png"],
         Query(description="png: the map alone, to lay over the crop that X-Explanation-Crop names."),
@@ -125,7 +141,7 @@ async def explain(
 ) -> Response:
     """As /classify, with the class activation map: where in the picture the most probable class was seen."""
     started = time.perf_counter()
-    classified = await _classify(request, top_k=top_k, model=model, explain=True)
+    classified = await _classify(request, top_k=top_k, model=model, lang=lang, explain=True)
     explanation = classified.answer.explanation
     assert explanation is not None  # noqa: S101 - the classifier has checked it
     if format == "json":
@@ -137,7 +153,8 @@ async def explain(
     return Response(picture, headers={**_headers(classified), "X-Explanation-Crop": crop}, media_type="image/png")
 
 
-async def _classify(request: Request, *, top_k: int, model: str | None, explain: bool = False) -> Classified:
+async def _classify(request: Request, *, top_k: int, model: str | None, lang: str, explain: bool = False) -> Classified:
+    _check_parameters(request)
     services = services_of(request)
     with services.admission.admit():
         picture, top_k = await read_picture(request, services.settings, top_k)
@@ -150,7 +167,44 @@ async def _classify(request: Request, *, top_k: int, model: str | None, explain:
         cache=classified.cache,
         picture_bytes=len(picture),
     )
-    return classified
+    return _in_chinese(classified) if lang == "zh" else classified
+
+
+def _in_chinese(classified: Classified) -> Classified:
+    """With other labels, in an answer of its own: others may be waiting for the same one."""
+    names = _chinese_names()
+    predictions = [
+        predicted.model_copy(update={"label": names.get(predicted.wnid, predicted.label)})
+        for predicted in classified.answer.predictions
+    ]
+    return replace(classified, answer=classified.answer.model_copy(update={"predictions": predictions}))
+
+
+def _check_parameters(request: Request) -> None:
+    """Raise InvalidParameter for a parameter that the address does not have, such as ``topk``, or that is given twice.
+
+    Only here, where the answer would quietly be another one than was meant. Elsewhere such parameters are ignored:
+    with files and pages ``?v=2`` gets around caches, a monitor that is refused is blind, and clients of /v2 write
+    parameters for gateways in between.
+    """
+    if not request.scope["query_string"]:
+        return
+    known = sorted(field.alias for field in request.scope["route"].dependant.query_params)
+    for name, count in Counter(name for name, _ in request.query_params.multi_items()).items():
+        if count > 1:
+            raise InvalidParameter(f"{name[:MAX_SHOWN_NAME]} is given {count} times: give it once.")
+        if name not in known:
+            near = difflib.get_close_matches(name.lower().replace("-", "_"), known, 1)
+            meant = f"; did you mean {near[0]}?" if near else "."
+            there_are = f"There are: {', '.join(known)}." if known else "There are none."
+            raise InvalidParameter(f"{name[:MAX_SHOWN_NAME]} is not a parameter here{meant} {there_are}")
+
+
+@functools.cache
+def _chinese_names() -> Mapping[str | None, str]:
+    """ImageNet's classes by WordNet id."""
+    names: dict[str | None, str] = json.loads((CONFIG / "labels.zh.json").read_text(encoding="utf-8"))
+    return names
 
 
 def _describe(classified: Classified, started: float) -> dict[str, Any]:
