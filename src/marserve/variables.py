@@ -18,7 +18,7 @@ OLD_NAMES = (
     "CACHE_URL", "CACHE_MAX_ENTRIES", "CACHE_MAX_BYTES", "CACHE_TTL_S", "DRAIN_S", "LOG_LEVEL", "CLASSIFY_API_KEY",
 )  # fmt: skip
 #: A relative path in these means the directory that the command is started in, wherever its processes run.
-PATHS = ("MARSERVE_HOME", "MARSERVE_API_KEYS_FILE", "MARSERVE_KEY_FILE")
+PATHS = ("MARSERVE_HOME", "MARSERVE_API_KEYS_FILE", "MARSERVE_KEY_FILE", "MARSERVE_FEEDBACK_DIR")
 
 
 def variable(setting: str) -> str:

@@ -40,6 +40,7 @@ COMMANDS = {
     "token": "print a token for TorchServe's own APIs",
     "build": "build an archive: weights and labels in, a checked .mar out",
     "classify": "classify pictures: files, folders and patterns",
+    "feedback": "reports of wrong answers: count, export, delete",
     "completion": "print what makes a shell complete these commands",
     "setup": "in a clone: install the packages of one group into .venv",
 }

@@ -17,12 +17,13 @@ from marserve.web.cache import create_cache
 from marserve.web.catalogue import Catalogue
 from marserve.web.classifier import Classifier
 from marserve.web.errors import handle_errors
+from marserve.web.feedback import Feedback
 from marserve.web.metrics import WebMetrics, WorkerMetrics
 from marserve.web.middleware import RequestObservation, SecurityHeaders
 from marserve.web.protection import Admission, Guard, RateLimit
 from marserve.web.proxies import TrustedProxies
 from marserve.web.readiness import Readiness
-from marserve.web.routes import Services, health, inference_protocol, pages, pictures
+from marserve.web.routes import Services, feedback, health, inference_protocol, pages, pictures
 from marserve.web.settings import WebSettings
 from marserve.web.upstream.connection import KeyFileTokens, UpstreamConnection
 from marserve.web.upstream.inference import Inference
@@ -57,7 +58,7 @@ def create_app(settings: WebSettings) -> FastAPI:
     app.state.name = settings.name
     #: Set, from a signal handler, when the process is about to end.
     app.state.stopping = Event()
-    for routes in (pictures, health, inference_protocol, pages):
+    for routes in (pictures, feedback, health, inference_protocol, pages):
         app.include_router(routes.router)
     pages.mount_files(app)
     handle_errors(app)
@@ -117,6 +118,7 @@ async def _run_services(settings: WebSettings, metrics: WebMetrics, stopping: Ev
                 deadline_s=settings.request_deadline_s,
                 max_image_pixels=settings.max_image_pixels,
             ),
+            feedback=Feedback(settings.feedback_dir, settings.feedback_max_bytes) if settings.feedback_dir else None,
         )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import anyio
 from multipart import MultipartError, MultipartSegment, PushMultipartParser  # type: ignore[import-untyped]
@@ -18,7 +19,13 @@ from marserve.handler.resnet18.encodings import (
     decode_transfer,
     read_json,
 )
-from marserve.handler.resnet18.errors import ImageTooLarge, InvalidImage, InvalidRequest, RequestError
+from marserve.handler.resnet18.errors import (
+    ImageTooLarge,
+    InvalidImage,
+    InvalidParameter,
+    InvalidRequest,
+    RequestError,
+)
 from marserve.handler.resnet18.requests import (
     FORM_BEGINS,
     FORM_URLENCODED,
@@ -47,9 +54,19 @@ BOUNDARY = re.compile(r'(?i);\s*boundary\s*=\s*(?:"([^"\r\n]*)"|([^;\r\n]*))')
 FILE_NAME = re.compile(r"(?i);\s*filename(?:\*\d+)?\*?\s*=")
 
 
-async def read_picture(request: Request, settings: WebSettings, top_k: int) -> tuple[bytes, int]:
-    """The one picture in ``request``, in any form, and how many classes are wanted: ``top_k``, unless a form or JSON
-    says another number. What the bytes are is for the handler to judge.
+class Sent(NamedTuple):
+    """What a request carries."""
+
+    picture: bytes
+    #: How many classes are wanted.
+    top_k: int
+    #: What a form or JSON says besides, of the names that were looked for.
+    fields: Mapping[str, str]
+
+
+async def read_picture(request: Request, settings: WebSettings, top_k: int, names: Collection[str] = ()) -> Sent:
+    """The one picture in ``request``, in any form, with ``top_k`` unless a form or JSON says another number, and with
+    those fields of a form or JSON that are called one of ``names``. What the bytes are is for the handler to judge.
 
     Raises InvalidRequest, InvalidParameter, InvalidImage, or an error of ``stream_body``.
     """
@@ -62,7 +79,8 @@ async def read_picture(request: Request, settings: WebSettings, top_k: int) -> t
         deadline_s=settings.upload_deadline_s,
         limit=limit,
     )
-    found = _parse([chunk async for chunk in chunks], content_type, media_type, top_k)
+    fields = _Fields(names)
+    found = _parse([chunk async for chunk in chunks], content_type, media_type, top_k, fields)
     picture = found.pictures[0]
     if isinstance(picture, RequestError):
         raise picture
@@ -70,10 +88,47 @@ async def read_picture(request: Request, settings: WebSettings, top_k: int) -> t
         raise InvalidImage("The picture is empty: it has no bytes.")
     if len(picture) > settings.max_image_bytes:
         raise ImageTooLarge(limit)
-    return bytes(picture), found.top_k
+    return Sent(bytes(picture), found.top_k, fields.found)
 
 
-def _parse(chunks: list[bytes], content_type: str, media_type: str, top_k: int) -> PictureRequest:
+class _Fields:
+    """What a body says besides its picture."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = names
+        self.found: dict[str, str] = {}
+
+    def take_parts(self, parts: Iterable[Part]) -> list[Part]:
+        """The other parts of a form. Raises InvalidParameter."""
+        others = []
+        for part in parts:
+            if part.name in self._names and part.file_name is None:
+                self._add(part.name, part.content)
+            else:
+                others.append(part)
+        return others
+
+    def take_keys(self, content: object) -> object:
+        """JSON without these keys. Raises InvalidParameter."""
+        if not isinstance(content, dict):
+            return content
+        for name in content.keys() & set(self._names):
+            self._add(name, content[name])
+        return {key: value for key, value in content.items() if key not in self._names}
+
+    def _add(self, name: str, value: object) -> None:
+        if isinstance(value, bytes | bytearray):
+            try:
+                value = value.decode()
+            except UnicodeDecodeError as exc:
+                raise InvalidParameter(f"{name} must be text in UTF-8.") from exc
+        if isinstance(value, bool) or not isinstance(value, str | int | None):
+            raise InvalidParameter(f"{name} must be text or a number.")
+        if value not in (None, ""):  # as a page sends a field that was left empty
+            self.found[name] = str(value)
+
+
+def _parse(chunks: list[bytes], content_type: str, media_type: str, top_k: int, fields: _Fields) -> PictureRequest:
     if not chunks:
         raise InvalidRequest(f"There is no picture: {HOW_TO_SEND}.")
     is_form = media_type.startswith("multipart/")
@@ -88,17 +143,17 @@ def _parse(chunks: list[bytes], content_type: str, media_type: str, top_k: int) 
         boundary = (named[1] or named[2] or "").strip().encode("latin-1") if named else b""
         if begins and not (boundary and begins[1].startswith(boundary)):
             boundary = begins[1]
-        return parse_form(_split_form(chunks, boundary), top_k)
+        return parse_form(fields.take_parts(_split_form(chunks, boundary)), top_k)
     body = b"".join(chunks)
     declared_json = is_json(media_type)
     if begins_like_json(body, declared=declared_json):
-        return parse_json(_of_one_picture(read_json(body)), top_k, max_images=1)
+        return parse_json(fields.take_keys(_of_one_picture(read_json(body))), top_k, max_images=1)
     # curl's --data-binary sends a file as it is, but -d without zero bytes and line ends.
     is_whole = (begins_like_picture(body) and b"\0" in body) or begins_like_text(body)
     if media_type == FORM_URLENCODED and not is_whole:
-        fields = [field.partition(b"=") for field in body.replace(b"+", b" ").split(b"&", MAX_FORM_PARTS)]
-        parts = [Part(decode_percent(name).decode("latin-1"), decode_percent(value)) for name, _, value in fields]
-        return parse_urlencoded(parts, top_k)
+        pairs = [field.partition(b"=") for field in body.replace(b"+", b" ").split(b"&", MAX_FORM_PARTS)]
+        parts = [Part(decode_percent(name).decode("latin-1"), decode_percent(value)) for name, _, value in pairs]
+        return parse_urlencoded(fields.take_parts(parts), top_k)
     return parse_body(body, top_k, max_images=1, declared_json=declared_json)
 
 

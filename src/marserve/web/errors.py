@@ -7,6 +7,9 @@ below are what only this service can say. Their names are sent to callers as the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -48,6 +51,12 @@ class NotFound(WebError):
 
 
 class UnknownModel(WebError):
+    status = 404
+
+
+class FeedbackOff(WebError):
+    """Reports of wrong answers are kept only where the operator has named a folder for them."""
+
     status = 404
 
 
@@ -104,6 +113,12 @@ class DeadlineExceeded(WebError):
     retry_after_s = RETRY_RESTART_S
 
 
+class StorageFull(WebError):
+    """There is no room for a report."""
+
+    status = 507
+
+
 class HandlerRefused(WebError):
     """What the model's handler has to say about this picture, passed on as it is."""
 
@@ -136,9 +151,7 @@ async def _answer(request: Request, error: Exception) -> Response:
         request.state.log["error"] = error.kind
         return error_response(error)
     if isinstance(error, RequestValidationError):
-        # The value itself is left out: it would be repeated into pages and logs.
-        problems = [f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors()]
-        return error_response(InvalidParameter("; ".join(problems) + "."))
+        return error_response(InvalidParameter(problems_of(error.errors())))
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
     headers = dict(error.headers or {})
     if error.status_code == 405:
@@ -149,6 +162,11 @@ async def _answer(request: Request, error: Exception) -> Response:
         message = f"There is nothing at this address; {_advise(request)}/docs lists what there is."
         return error_response(NotFound(message), headers)
     return error_response(InvalidRequest("The request cannot be understood; see /docs."), headers)
+
+
+def problems_of(problems: Sequence[Any]) -> str:
+    """What pydantic found wrong. The value itself is left out: it would be repeated into pages and logs."""
+    return "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in problems) + "."
 
 
 def _answer_method(request: Request, allowed: str) -> Response:

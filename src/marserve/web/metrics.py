@@ -41,6 +41,9 @@ class WebMetrics:
         self.upstream_errors = counter(
             "web_upstream_errors", "TorchServe's failures, by kind; refused pictures are none.", ["kind"]
         )
+        self.feedback = counter(
+            "web_feedback", "Reports of wrong answers: kept, or refused for want of room.", ["outcome"]
+        )
         self.ready = gauge("web_ready", "1 while /readyz says ready.")
         self.model_ready = gauge(
             "web_model_ready", "1 while the model has a READY worker and answers.", ["model", "version"]

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from marserve.handler.resnet18.errors import (
     ImageTooLarge,
@@ -121,6 +122,20 @@ PICTURE_BODY: dict[str, Any] = {
         },
     }
 }
+
+
+def with_fields(body: dict[str, Any], fields: type[BaseModel]) -> dict[str, Any]:
+    """``body``, whose form and JSON may have these fields besides the picture."""
+    body = copy.deepcopy(body)
+    properties = fields.model_json_schema()["properties"]
+    for media_type in ("multipart/form-data", "application/json"):
+        schema = body["requestBody"]["content"][media_type]["schema"]
+        schema["properties"].pop("top_k")
+        schema["properties"].update(properties)
+    example = {name: field.examples[0] for name, field in fields.model_fields.items() if field.examples}
+    kept = {name: example[name] for name in ("label", "model")}
+    body["requestBody"]["content"]["application/json"]["example"] = {"image": EXAMPLE_PICTURE, **kept}
+    return body
 
 
 def build_document(app: FastAPI, base: str) -> dict[str, Any]:

@@ -99,6 +99,54 @@ class ListedModel(BaseModel):
     ready: bool
 
 
+class NamedClass(BaseModel):
+    """One class of a model."""
+
+    class_id: int = Field(examples=[281])
+    wnid: str | None = Field(description="WordNet id, for ImageNet's classes.", examples=["n02123045"])
+    label: str = Field(examples=["tabby"])
+
+
+class ClassList(BaseModel):
+    """The answer of /models/{model}/classes."""
+
+    model: str
+    version: str
+    classes: list[NamedClass]
+
+
+class FeedbackFields(BaseModel):
+    """What is said of a wrong answer: of ``class_id``, ``label`` and ``other`` exactly one."""
+
+    class_id: int | None = Field(None, ge=0, description="The right class, by its number.", examples=[281])
+    label: str | None = Field(
+        None, max_length=1000, description="The right class, by its label or WordNet id.", examples=["tabby"]
+    )
+    other: str | None = Field(
+        None, max_length=200, description="What it is, where it is none of the model's classes.", examples=["a fox"]
+    )
+    model: str | None = Field(
+        None,
+        max_length=200,
+        description="The model that answered; not given: the default model.",
+        examples=["resnet18"],
+    )
+    predicted_class_id: int | None = Field(
+        None, ge=0, description="The class that was answered; not given: what the model answers now.", examples=[282]
+    )
+    note: str | None = Field(None, max_length=1000, description="Anything else that the operator should know.")
+
+
+class KeptReport(BaseModel):
+    """The answer of /feedback."""
+
+    id: str = Field(description="By which the operator finds and deletes the report.")
+    model: str
+    version: str
+    predicted: NamedClass
+    right: NamedClass | None
+
+
 class ListedLimits(BaseModel):
     """What a client can check before it sends anything."""
 
@@ -113,6 +161,7 @@ class ModelList(BaseModel):
     default: str | None
     models: list[ListedModel]
     limits: ListedLimits
+    feedback: bool = Field(description="Whether /feedback takes reports of wrong answers.")
 
 
 class HealthReport(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -70,6 +71,16 @@ def _proxy(value: str) -> str:
 def _api_key(value: str) -> str:
     if len(value) < MIN_API_KEY_LENGTH or not value.isascii() or not value.isprintable() or " " in value:
         raise ValueError(f"a key has {MIN_API_KEY_LENGTH} or more printable ASCII characters and no space")
+    return value
+
+
+def _writable_folder(value: Path) -> Path:
+    """It need not be there yet, and nothing is made here: checking the settings changes nothing."""
+    nearest = next(path for path in (value.absolute(), *value.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise ValueError("a part of it is a file")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ValueError("nothing may be written there")
     return value
 
 
@@ -141,6 +152,11 @@ class WebSettings(BaseModel):
     #: Seconds that a result is kept.
     cache_ttl_s: Positive = 3600
 
+    #: Folder in which reports of wrong answers are kept, with their pictures; not set: none are taken.
+    feedback_dir: Annotated[Path, AfterValidator(_writable_folder)] | None = None
+    #: Bytes of everything in that folder; beyond it a report is refused with 507.
+    feedback_max_bytes: Positive = 1_000_000_000
+
     #: Seconds from SIGTERM, when /readyz turns 503, until no more connections are accepted: time for a load balancer.
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
     #: What is logged.
@@ -181,6 +197,7 @@ EXAMPLES = {
     "cors_origins": "https://example.org",
     "cache_url": "redis://127.0.0.1:6379/0",
     "max_body_bytes": 32_000_000,
+    "feedback_dir": "/var/lib/marserve/feedback",
 }
 
 

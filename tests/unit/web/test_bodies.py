@@ -49,7 +49,7 @@ async def read_or_refuse(body: bytes, content_type: bytes, chunk_size: int = 10*
 
     request = Request({"type": "http", "headers": [(b"content-type", content_type)]}, receive)
     try:
-        return await read_picture(request, WebSettings(), top_k=3)
+        return (await read_picture(request, WebSettings(), top_k=3))[:2]
     except RequestError as error:
         return error
 

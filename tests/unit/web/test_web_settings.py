@@ -49,6 +49,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         ("MARSERVE_CACHE_MAX_BYTES", "1", 1),
         ("MARSERVE_CACHE_TTL_S", "60", 60),
         ("MARSERVE_NAME", " What <is> it? 图 ", "What <is> it? 图"),
+        ("MARSERVE_FEEDBACK_DIR", "/tmp/not/there/yet", Path("/tmp/not/there/yet")),  # noqa: S108
+        ("MARSERVE_FEEDBACK_MAX_BYTES", "1000", 1000),
         ("MARSERVE_DRAIN_S", "5", 5),
         ("MARSERVE_LOG_LEVEL", "DEBUG", "DEBUG"),
         ("MARSERVE_WEB_PORT", "", 5000),
@@ -77,6 +79,9 @@ def test_variable_sets_its_setting(name: str, value: str, expected: object) -> N
         ("MARSERVE_CORS_ORIGINS", "https://example.org/"),
         ("MARSERVE_CACHE_URL", "memcached://cache"),
         ("MARSERVE_CACHE_TTL_S", "0"),
+        ("MARSERVE_FEEDBACK_DIR", "/dev/null"),
+        ("MARSERVE_FEEDBACK_DIR", "/dev/null/reports"),
+        ("MARSERVE_FEEDBACK_MAX_BYTES", "1GB"),
         ("MARSERVE_LOG_LEVEL", "loud"),
         ("MARSERVE_NAME", "two\nlines"),
         ("MARSERVE_NAME", "x" * 41),

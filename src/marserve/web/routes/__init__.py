@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from marserve.web.catalogue import Catalogue
 from marserve.web.classifier import Classifier
+from marserve.web.feedback import Feedback
 from marserve.web.metrics import WebMetrics
 from marserve.web.protection import Admission, Guard
 from marserve.web.readiness import Readiness
@@ -23,6 +24,8 @@ class Services:
     catalogue: Catalogue
     readiness: Readiness
     classifier: Classifier
+    #: None: reports of wrong answers are not taken.
+    feedback: Feedback | None
 
 
 def services_of(request: Request) -> Services:

@@ -81,7 +81,11 @@ async def models(request: Request) -> Response:
         max_image_bytes=services.settings.max_image_bytes, max_image_pixels=services.settings.max_image_pixels
     )
     content = ModelList(
-        name=services.settings.name, default=default.name if default else None, models=listed, limits=limits
+        name=services.settings.name,
+        default=default.name if default else None,
+        models=listed,
+        limits=limits,
+        feedback=services.feedback is not None,
     )
     return _json(content.model_dump_json())
 
@@ -157,15 +161,15 @@ async def _classify(request: Request, *, top_k: int, model: str | None, lang: st
     _check_parameters(request)
     services = services_of(request)
     with services.admission.admit():
-        picture, top_k = await read_picture(request, services.settings, top_k)
+        sent = await read_picture(request, services.settings, top_k)
         classified = await services.classifier.classify(
-            picture, top_k=top_k, model=model, explain=explain, request_id=request.state.request_id
+            sent.picture, top_k=sent.top_k, model=model, explain=explain, request_id=request.state.request_id
         )
     request.state.log.update(
         model=classified.model.name,
         version=classified.model.version,
         cache=classified.cache,
-        picture_bytes=len(picture),
+        picture_bytes=len(sent.picture),
     )
     return _in_chinese(classified) if lang == "zh" else classified
 
