@@ -51,6 +51,9 @@ def test_axe_finds_nothing_serious(open_page: OpenPage, locale: str, dark: bool)
     page.locator("#camera").click()
     page.locator("#camera-shutter:enabled").wait_for()
     assert violations(page) == []
+    page.get_by_role("switch").check()
+    page.locator("#live-answer .class-name").first.wait_for()
+    assert violations(page) == []
 
 
 PAPER = {"light": "rgb(246, 245, 242)", "dark": "rgb(20, 21, 23)"}

@@ -1,7 +1,8 @@
 // A photograph with the camera: in a dialog where the browser lends the camera to pages, else by the phone's camera app.
 
 import { byId } from "./dom.js";
-import { language, t } from "./i18n.js";
+import { language, onLanguageChange, t } from "./i18n.js";
+import { Live } from "./live.js";
 import { toJpeg } from "./shrink.js";
 
 /** The text for each way in which `getUserMedia` refuses; anything else is a mistake in this page. */
@@ -14,11 +15,14 @@ const REFUSALS = new Map([
   ["AbortError", "cameraBusy"],
 ]);
 
-/** @param {(photo: File) => void} add */
-export function watchCamera(add) {
+/**
+ * @param {(photo: File) => void} add
+ * @param {() => string | undefined} [model] the name of the model that answers live
+ */
+export function watchCamera(add, model = () => undefined) {
   const button = byId("camera");
   if ("mediaDevices" in navigator) {
-    const camera = new CameraDialog(add);
+    const camera = new CameraDialog(add, model);
     button.addEventListener("click", () => camera.open());
   } else if (matchMedia("(pointer: coarse)").matches) {
     const input = /** @type {HTMLInputElement} */ (byId("capture-input"));
@@ -38,19 +42,41 @@ class CameraDialog {
   #shutter = /** @type {HTMLButtonElement} */ (byId("camera-shutter"));
   #turn = byId("camera-turn");
   #state = byId("camera-state");
+  #liveSwitch = /** @type {HTMLInputElement} */ (byId("camera-live"));
   #facing = "environment";
   #add;
+  #live;
 
-  /** @param {(photo: File) => void} add */
-  constructor(add) {
+  /**
+   * @param {(photo: File) => void} add
+   * @param {() => string | undefined} model
+   */
+  constructor(add, model) {
     this.#add = add;
+    this.#live = new Live(this.#video, model, (text, isOver) => {
+      if (this.#state.textContent !== text) this.#state.textContent = text; // a screen reader would say it again
+      if (isOver) this.#endLive();
+    });
     this.#shutter.addEventListener("click", () => this.#take());
     this.#turn.addEventListener("click", () => {
       this.#facing = this.#facing === "user" ? "environment" : "user";
       this.#start();
     });
+    this.#liveSwitch.addEventListener("change", () => {
+      this.#say("");
+      if (this.#liveSwitch.checked) this.#live.start();
+      else this.#endLive();
+      this.#label();
+    });
+    byId("camera-retry").addEventListener("click", () => this.#start());
+    byId("camera-choose").addEventListener("click", () => {
+      this.#dialog.close();
+      byId("choose").click();
+    });
     byId("camera-close").addEventListener("click", () => this.#dialog.close());
     this.#dialog.addEventListener("close", () => this.#stop());
+    onLanguageChange(() => this.#label());
+    this.#label();
   }
 
   open() {
@@ -60,6 +86,7 @@ class CameraDialog {
 
   async #start() {
     this.#stop();
+    this.#dialog.dataset.camera = "starting";
     this.#say("cameraStarting");
     /** @type {MediaStream} */
     let stream;
@@ -70,7 +97,9 @@ class CameraDialog {
     } catch (error) {
       const refusal = error instanceof DOMException && REFUSALS.get(error.name);
       if (!refusal) throw error;
+      this.#dialog.dataset.camera = "refused";
       this.#say(refusal);
+      byId("camera-choose").focus();
       return;
     }
     if (!this.#dialog.open) {
@@ -78,7 +107,10 @@ class CameraDialog {
       return;
     }
     this.#video.srcObject = stream;
+    // As in a mirror, for whoever looks at herself.
+    this.#video.classList.toggle("mirrored", stream.getVideoTracks()[0]?.getSettings().facingMode === "user");
     await this.#video.play();
+    this.#dialog.dataset.camera = "on";
     this.#say("");
     this.#shutter.disabled = false;
     this.#shutter.focus();
@@ -98,9 +130,20 @@ class CameraDialog {
   }
 
   #stop() {
+    this.#endLive();
     this.#shutter.disabled = true;
     if (this.#video.srcObject instanceof MediaStream) release(this.#video.srcObject);
     this.#video.srcObject = null;
+  }
+
+  #endLive() {
+    this.#live.stop();
+    this.#liveSwitch.checked = false;
+    this.#label();
+  }
+
+  #label() {
+    byId("camera-shutter-text").textContent = t(this.#liveSwitch.checked ? "cameraKeep" : "cameraShutter");
   }
 
   /** @param {string} key of texts.js, or nothing */

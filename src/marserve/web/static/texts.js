@@ -231,6 +231,30 @@ export const TEXTS = {
     en: "Take the photo",
     zh: "拍照",
   },
+  cameraKeep: {
+    en: "Keep this picture",
+    zh: "保留这张图片",
+  },
+  cameraLive: {
+    en: "Live",
+    zh: "实时识别",
+  },
+  cameraChoose: {
+    en: "Choose a picture",
+    zh: "选择图片",
+  },
+  liveHint: {
+    en: "As long as this is on, the camera's picture goes to the service. None is stored.",
+    zh: "开启期间，摄像头画面会发送到服务端识别，不会被保存。",
+  },
+  liveRate: {
+    en: "{count} a second",
+    zh: "每秒 {count} 次",
+  },
+  liveIdle: {
+    en: "Live was switched off after three minutes without a touch.",
+    zh: "三分钟无操作，实时识别已自动关闭。",
+  },
   cameraTurn: {
     en: "Other camera",
     zh: "切换摄像头",
@@ -244,12 +268,12 @@ export const TEXTS = {
     zh: "正在打开摄像头",
   },
   cameraRefused: {
-    en: "The browser does not allow this page to use the camera. Allow it in the address bar, or choose a picture instead.",
-    zh: "浏览器不允许本页面使用摄像头。请在地址栏中允许，或者改为选择图片。",
+    en: "The browser does not allow this page to use the camera. Allow it in the address bar and try again, or choose a picture instead.",
+    zh: "浏览器不允许本页面使用摄像头。请在地址栏中允许后重试，或改为选择图片。",
   },
   cameraMissing: {
     en: "No camera was found. Choose a picture instead.",
-    zh: "没有找到摄像头。请改为选择图片。",
+    zh: "未找到摄像头。可以改为选择图片。",
   },
   cameraBusy: {
     en: "The camera cannot be used now; perhaps another program is using it.",
