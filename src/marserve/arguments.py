@@ -10,12 +10,12 @@ import difflib
 import ipaddress
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 
-from marserve.paths import absolute
+from marserve.paths import absolute, expanded
 
 #: In place of a weights file.
 UNTRAINED = "untrained"
@@ -48,6 +48,31 @@ class Parser(argparse.ArgumentParser):
             self.error(f"there is no option {wrong}" if wrong[0] == "-" else f"{wrong!r} is one argument too many")
         return options
 
+    def take_defaults(self, given: Mapping[str, Any], base: Path) -> None:
+        """Options of a file, by their names with or without dashes; its paths are relative to ``base``.
+
+        Raises ValueError for what is no such option or no value of it, with the option's name.
+        """
+        for name, value in given.items():
+            option = f"--{name.replace('_', '-')}"
+            action = self._option_string_actions.get(option)
+            if action is None or name in ("help", "config"):
+                known = [option.lstrip("-").replace("-", "_") for option in self._option_string_actions]
+                raise ValueError(f"there is no option {name}{did_you_mean(name, known)}")
+            if isinstance(value, bool) is not (action.nargs == 0):
+                raise ValueError(f"{name} is true or false" if action.nargs == 0 else f"{name} has a value")
+            values = value if isinstance(value, list) else [value]
+            if len(values) != 1 and action.nargs not in ("+", "*"):
+                raise ValueError(f"{name} has one value")
+            if action.nargs != 0:
+                words = [_from(base, str(one)) if action.type in PATH_TYPES else str(one) for one in values]
+                try:
+                    value = self._get_values(action, words)  # argparse's own, as of the command line
+                except argparse.ArgumentError as exc:
+                    raise ValueError(f"{name}: {exc.message}") from exc
+            self.set_defaults(**{action.dest: value})
+            action.required = False
+
     def error(self, message: str) -> NoReturn:
         """End the process with status 2, the usage without what may be left out, and ``message``."""
         usage = self.formatter_class(prog=f"{self.prog} [OPTION ...]")
@@ -71,12 +96,15 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return "\n\n".join(block if "\n " in block else textwrap.fill(block, width) for block in blocks)
 
 
-def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """The end of a complaint about ``word``: the one of ``words`` that was probably meant, if any."""
+def did_you_mean(word: str, words: Iterable[str], *, least: float = 0.6) -> str:
+    """The end of a complaint about ``word``: the one of ``words`` that was probably meant, if any is like it by
+    ``least``, 0 to 1."""
     # Dashes and capitals would make everything alike, or nothing.
     bare = {other.lstrip("-").lower(): other for other in words}
     meant = word.lstrip("-").lower()
-    near = difflib.get_close_matches(meant, bare, n=1) or [other for other in bare if meant and other.startswith(meant)]
+    near = difflib.get_close_matches(meant, bare, n=1, cutoff=least) or [
+        other for other in bare if meant and other.startswith(meant)
+    ]
     return f"; did you mean {bare[near[0]]}?" if near else ""
 
 
@@ -159,6 +187,14 @@ def weights(text: str) -> Path | str:
         return file_or_folder(text)
     except argparse.ArgumentTypeError as exc:
         raise argparse.ArgumentTypeError(f"{exc}{did_you_mean(text, [UNTRAINED])}") from exc
+
+
+#: Of options that name a place.
+PATH_TYPES = (file, folder, file_or_folder, weights, expanded)
+
+
+def _from(base: Path, text: str) -> str:
+    return text if text == UNTRAINED else str(base / expanded(text))
 
 
 def address(text: str) -> str:

@@ -44,6 +44,8 @@ def expanded(text: str) -> Path:
 CLONE = _clone()
 #: Where state and built archives go: MARSERVE_HOME, else the clone, else the directory that the command is started in.
 HOME = absolute(os.environ.get("MARSERVE_HOME") or str(CLONE or working_directory()))
+#: The variables whose values come from a file, so that what is said to be typed leaves them out.
+FROM_FILE: set[str] = set()
 #: What running stacks and set-up leave behind; ignored by git.
 RUN = HOME / ".run"
 MODEL_STORE = HOME / "model_store"
@@ -60,10 +62,16 @@ def door(text: str) -> str:
 
 def command(text: str) -> str:
     """As ``door``, and for the stack that MARSERVE_WEB_PORT names, so that it works when it is pasted."""
-    port, name = os.environ.get("MARSERVE_WEB_PORT", ""), text.split()[0]
-    if port in ("", "5000") or name == "build":
-        return door(text)
-    return f"MARSERVE_WEB_PORT={port} {door(text)}" if name == "serve" else f"{door(text)} --port {port}"
+    home, config, port = (os.environ.get(f"MARSERVE_{name}") for name in ("HOME", "CONFIG", "WEB_PORT"))
+    name, line = text.split()[0], door(text)
+    if port not in (None, "", "5000") and name != "build":
+        if name != "serve":
+            line = f"{line} --port {port}"
+        elif "MARSERVE_WEB_PORT" not in FROM_FILE:
+            line = f"MARSERVE_WEB_PORT={port} {line}"
+    if config and "MARSERVE_CONFIG" not in FROM_FILE:
+        line = f"MARSERVE_CONFIG={shlex.quote(config)} {line}"
+    return f"MARSERVE_HOME={shlex.quote(home)} {line}" if home else line
 
 
 def as_here(text: str) -> str:

@@ -13,10 +13,11 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 
 from marserve import __version__
-from marserve.arguments import Parser, UsageError, did_you_mean
+from marserve.arguments import Parser, UsageError, did_you_mean, file
 from marserve.cli.operating import web_port
 from marserve.errors import MarserveError
 from marserve.paths import CLONE, as_here
@@ -24,7 +25,7 @@ from marserve.running import run_command
 from marserve.setup.environment import continue_in_environment
 from marserve.stack.run_directory import check_started
 from marserve.terminal import complain
-from marserve.variables import prepare_environment, variable
+from marserve.variables import FILE_NAME, ConfigFile, ConfigFileError, NoTomlError, prepare_environment, variable
 
 #: Each command, which is a module of this package, and what it does.
 COMMANDS = {
@@ -44,6 +45,10 @@ COMMANDS = {
     "completion": "print what makes a shell complete these commands",
     "setup": "in a clone: install the packages of one group into .venv",
 }
+PRECEDENCE = (
+    f"values come from the command line, else from environment variables (MARSERVE_...), else from {FILE_NAME}, whose "
+    "table of a command has its options"
+)
 #: What puts right an environment that has lost something, or was made for another machine.
 AGAIN = f" Remove {CLONE}/.venv, and the next command installs it anew."
 EXIT_STATUS = "exit status: 0 done; 1 it failed, and why is on standard error; 2 wrong arguments"
@@ -74,8 +79,30 @@ def _main(given: list[str]) -> int:
         near = did_you_mean(name, COMMANDS) or f"; there are: {', '.join(COMMANDS)}"
         complain(f"marserve: there is no command {name!r}{near}")
         return 2
-    prepare_environment()
-    return _run(name, rest)
+    try:
+        config = prepare_environment(config=_config_option(name, rest), commands=COMMANDS)
+    except NoTomlError:
+        if (group := _module(name).NEEDS) is None:
+            raise
+        continue_in_environment(group, name, rest)  # there it can be read
+        raise
+    return _run(name, rest, config)
+
+
+def _config_option(name: str, arguments: Sequence[str]) -> Path | None:
+    """The file that --config names: what it says must be known before the other options are read."""
+    parser = Parser(prog=as_here(f"marserve {name}"), add_help=False)
+    _add_config(parser)
+    chosen: Path | None = parser.parse_known_args(arguments)[0].config
+    return chosen
+
+
+def _add_config(parser: Parser) -> None:
+    parser.add_argument(
+        "--config", metavar="FILE", type=file,
+        help=f"settings and options (default: variable MARSERVE_CONFIG, else {FILE_NAME} here, in MARSERVE_HOME, or in "
+        "the clone)",
+    )  # fmt: skip
 
 
 def parser_of(name: str) -> Parser:
@@ -84,10 +111,12 @@ def parser_of(name: str) -> Parser:
     epilog = getattr(command, "EPILOG", "")
     if "exit status" not in epilog:
         epilog = f"{epilog}\n\n{EXIT_STATUS}"
+    epilog = f"{epilog}\n\n{PRECEDENCE}"
     parser = Parser(
         prog=as_here(f"marserve {name}"), description=as_here(command.__doc__ or ""), epilog=as_here(epilog)
     )
     command.add_arguments(parser)
+    _add_config(parser)
     return parser
 
 
@@ -95,18 +124,27 @@ def _module(name: str) -> ModuleType:
     return importlib.import_module(f"marserve.cli.{name}")
 
 
-def read(name: str, arguments: Sequence[str]) -> argparse.Namespace:
-    """The options of command ``name``; wrong arguments end the process with status 2 and say what is right."""
+def read(name: str, arguments: Sequence[str], config: ConfigFile | None = None) -> argparse.Namespace:
+    """The options of command ``name``; wrong arguments end the process with status 2 and say what is right.
+
+    Raises ConfigFileError for wrong ones in ``config``.
+    """
     parser = parser_of(name)
+    if config is not None:
+        try:
+            parser.take_defaults(config.commands.get(name, {}), config.path.parent)
+        except ValueError as exc:
+            raise ConfigFileError(f"{config.path}: [{name}]: {exc}") from exc
     options = parser.read(arguments)
+    del options.config  # it was read before
     if check := getattr(_module(name), "check", None):
         with _usage_errors(parser):
             check(options)
     return options
 
 
-def _run(name: str, arguments: Sequence[str]) -> int:
-    options = read(name, arguments)
+def _run(name: str, arguments: Sequence[str], config: ConfigFile | None = None) -> int:
+    options = read(name, arguments, config)
     if port := getattr(options, "port", None):
         os.environ[variable("web_port")] = str(port)  # so that what is said names this stack
     command = _module(name)

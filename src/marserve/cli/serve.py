@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from marserve.arguments import UNTRAINED, UsageError, add_archive_options, address, bounds, file, positive, whole
 from marserve.autoscale.rules import Rules
 from marserve.errors import MarserveError
-from marserve.paths import door
+from marserve.paths import FROM_FILE, door
 from marserve.stack.options import Options
 from marserve.stack.ports import Ports, PortsTakenError
 from marserve.variables import given_variables
@@ -90,7 +90,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         return serve(stack_options(options), Ports.from_environment())
     except PortsTakenError as exc:
-        line = same_command(sys.argv[2:], given_variables() | exc.others)
+        typed = {name: value for name, value in given_variables().items() if name not in FROM_FILE}
+        if "--config" in sys.argv:
+            typed.pop("MARSERVE_CONFIG", None)
+        line = same_command(sys.argv[2:], typed | exc.others)
         raise MarserveError(f"{exc}\nStop what listens there, or choose other ports:\n  {line}") from exc
 
 

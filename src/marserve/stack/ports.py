@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 
 from marserve.errors import MarserveError
 from marserve.system.loopback import free_ports, is_free
-from marserve.variables import variable
+from marserve.variables import origin, variable
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,15 @@ class Ports:
         for field in fields(cls):
             name, number = variable(field.name), getattr(ports, field.name)
             if number in names:
-                raise MarserveError(f"{names[number]} and {name} are both {number}: give each its own port.")
+                raise PortError(f"{names[number]} and {name} are both {number}: give each its own port.")
             names[number] = name
         return ports
+
+
+class PortError(MarserveError):
+    """A variable that is no port of its own."""
+
+    exit_status = 2
 
 
 class PortsTakenError(MarserveError):
@@ -62,5 +68,5 @@ def with_free_grpc_ports(ports: Ports, environ: Mapping[str, str] = os.environ) 
 def _port(name: str, environ: Mapping[str, str], default: object) -> int:
     text = environ.get(name, str(default))
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
-        raise MarserveError(f"{name}={text} is not a port: give a number from 1 to 65535.")
+        raise PortError(f"{origin(name)}={text} is not a port: give a number from 1 to 65535.")
     return int(text)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from marserve.errors import MarserveError
-from marserve.variables import variable
+from marserve.variables import origin, variable
 
 #: A shorter API key could be guessed.
 MIN_API_KEY_LENGTH = 16
@@ -26,6 +26,8 @@ OVERHEAD_BYTES = 500_000
 
 class WebSettingsError(MarserveError):
     """A setting that stops start-up; the message names it, its value and a valid one."""
+
+    exit_status = 2
 
 
 def _split(value: object) -> object:
@@ -190,7 +192,15 @@ class WebSettings(BaseModel):
 
 
 #: What to say where pydantic's words speak of its own.
-REASONS = {"int_parsing": "not a whole number", "float_parsing": "not a number"}
+REASONS = {
+    "int_parsing": "not a whole number",
+    "float_parsing": "not a number",
+    "finite_number": "not a number",
+    "greater_than": "not above {gt}",
+    "greater_than_equal": "less than {ge}",
+    "less_than_equal": "more than {le}",
+    "literal_error": "none of {expected}",
+}
 #: A valid value of each setting that has none by default.
 EXAMPLES = {
     "trusted_proxies": "10.0.0.0/8",
@@ -220,10 +230,12 @@ def _explain(failure: ValidationError, given: Mapping[str, str]) -> str:
     problems = []
     for error in failure.errors():
         name = str(error["loc"][0])
-        reason = REASONS.get(error["type"]) or error["msg"].removeprefix("Value error, ").lower()
+        reason = error["msg"].removeprefix("Value error, ").lower()
+        if error["type"] in REASONS:
+            reason = REASONS[error["type"]].format_map(error.get("ctx", {})).replace("'", "")
         if name == "api_keys":  # a key does not belong in a log
             problems.append(f"MARSERVE_API_KEYS or MARSERVE_API_KEYS_FILE: {reason}")
             continue
         example = EXAMPLES.get(name, WebSettings.model_fields[name].default)
-        problems.append(f"{variable(name)} = {given[name]!r} (a valid value is {str(example)!r}): {reason}")
+        problems.append(f"{origin(variable(name))} = {given[name]!r} (a valid value is {str(example)!r}): {reason}")
     return "; ".join(problems)

@@ -68,6 +68,6 @@ def test_what_is_imported_is_declared(folder: str) -> None:
         (file.relative_to(REPOSITORY).as_posix(), name)
         for file, name in imports(REPOSITORY / folder)
         if name not in sys.stdlib_module_names | OURS
-        and not declared & {canonicalize_name(provider) for provider in providers.get(name, ())}
+        and not declared & {canonicalize_name(provider) for provider in providers.get(name, (name,))}
     }
     assert not undeclared
