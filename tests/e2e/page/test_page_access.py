@@ -102,7 +102,7 @@ def test_everything_can_be_done_with_the_keyboard(page: Page) -> None:
     tab_to(page, "Why?")
     page.keyboard.press("Enter")
     page.locator(".overlay").wait_for()
-    tab_to(page, "Strength of the map")
+    tab_to(page, "Opacity of the map")
     page.keyboard.press("Home")
     expect(page.locator(".heatmap")).to_have_css("opacity", "0")
     page.keyboard.press("Shift+Tab")
@@ -127,9 +127,9 @@ def test_answers_and_failures_are_announced(page: Page) -> None:
     page.set_input_files("#file-input", CAT)
     label = page.locator(".class-name").first.inner_text()
     log = page.get_by_role("log")
-    expect(log).to_contain_text(f"cat.jpg: {label}, {page.locator('.share').first.inner_text()}")
+    expect(log).to_contain_text(f"cat.jpg: {label}, confidence {page.locator('.share').first.inner_text()}")
     page.set_input_files("#file-input", payload("notes.txt", b"text", "text/plain"))
-    expect(log).to_contain_text("notes.txt: The service cannot read this kind of file.")
+    expect(log).to_contain_text("notes.txt: This file format is not supported.")
 
 
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])

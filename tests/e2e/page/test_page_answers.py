@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
+from tests.e2e.page.browsing import OpenPage
 from tests.e2e.page.pictures import pictures
 from tests.support import CAT
 
@@ -72,7 +73,7 @@ def test_the_map_is_opaque_where_it_is_strong_and_clear_where_it_is_weak(answere
 
 def test_the_slider_sets_the_strength_of_the_map_and_the_button_hides_it(answered: Page) -> None:
     answered.get_by_role("button", name="Why?").click()
-    slider = answered.get_by_role("slider", name="Strength of the map")
+    slider = answered.get_by_role("slider", name="Opacity of the map")
     slider.fill("30")
     expect(answered.locator(".heatmap")).to_have_css("opacity", "0.3")
     answered.get_by_role("button", name="Hide the map").click()
@@ -83,7 +84,7 @@ def test_the_slider_sets_the_strength_of_the_map_and_the_button_hides_it(answere
 def test_a_repeated_picture_is_answered_from_the_cache(answered: Page) -> None:
     answered.set_input_files("#file-input", CAT)
     expect(answered.locator("[data-phase=done]")).to_have_count(2)
-    expect(answered.locator(".card").first.locator(".meta")).to_contain_text("remembered")
+    expect(answered.locator(".card").first.locator(".meta")).to_contain_text("cached")
 
 
 def test_choosing_another_model_asks_it_about_every_picture(page: Page) -> None:
@@ -96,11 +97,29 @@ def test_choosing_another_model_asks_it_about_every_picture(page: Page) -> None:
 
 def test_the_banner_says_in_plain_words_what_kind_of_model_answers(page: Page) -> None:
     banner = page.get_by_role("note")
-    expect(banner).to_contain_text("A stand-in is answering.")
+    expect(banner).to_contain_text("The demonstration model is answering.")
+    expect(banner).to_contain_text(
+        "resnet18 has no trained weights, so a small trained model, efficientnet_lite0, answers"
+    )
     page.get_by_label("Model").select_option("resnet18")
-    expect(banner).to_contain_text("These answers are guesses at random.")
+    expect(banner).to_contain_text("These answers are random.")
+    expect(banner).to_contain_text("resnet18 has no trained weights, so its answers mean nothing.")
     page.set_input_files("#file-input", CAT)
     expect(page.locator(".verdict")).to_have_text("A random guess")
+
+
+def test_the_banner_speaks_of_no_model_that_is_not_served(open_page: OpenPage) -> None:
+    page = open_page()
+
+    def without_untrained(route: Route) -> None:
+        listed = route.fetch().json()
+        listed["models"] = [model for model in listed["models"] if model["weights"] != "untrained"]
+        route.fulfill(json=listed)
+
+    page.route("**/models", without_untrained)
+    page.reload()
+    expect(page.get_by_role("note")).to_contain_text("efficientnet_lite0 is a small trained model")
+    expect(page.get_by_role("note")).not_to_contain_text(re.compile("resnet", re.IGNORECASE))
 
 
 def test_a_card_can_be_removed_and_all_can_be_cleared(page: Page) -> None:

@@ -22,7 +22,7 @@ TRY_AGAIN = "Try again"
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        (payload("notes.txt", b"not a picture at all", "text/plain"), "cannot read this kind of file"),
+        (payload("notes.txt", b"not a picture at all", "text/plain"), "file format is not supported"),
         (payload("cut.jpg", CAT.read_bytes()[:9000], "image/jpeg"), "damaged or incomplete"),
         (payload("nothing.png", b""), "damaged or incomplete"),
         (payload("phone.heic", OVERLAY, "image/heic"), "Export the photo as JPEG"),
@@ -61,17 +61,17 @@ def refuse(status: int, error_type: str) -> Callable[[Route], None]:
     ("answer", "message"),
     [
         (refuse(503, "Overloaded"), "The service is busy just now."),
-        (refuse(429, "RateLimited"), "a lot of pictures in a short time"),
-        (refuse(503, "ModelUnavailable"), "The model is just being started."),
+        (refuse(429, "RateLimited"), "Too many pictures in a short time"),
+        (refuse(503, "ModelUnavailable"), "The model is starting."),
         (refuse(504, "DeadlineExceeded"), "The answer took too long."),
         (refuse(408, "UploadTimeout"), "The picture took too long to arrive."),
-        (refuse(502, "InferenceFailed"), "Something went wrong in the service."),
-        (refuse(404, "UnknownModel"), "does not offer this model any more"),
+        (refuse(502, "InferenceFailed"), "The service failed."),
+        (refuse(404, "UnknownModel"), "no longer offers this model"),
         (
             lambda route: route.fulfill(status=502, body="<html>Bad Gateway</html>"),
-            "Something went wrong in the service.",
+            "The service failed.",
         ),
-        (lambda route: route.fulfill(status=200, body="<html>Log in</html>"), "Something went wrong in the service."),
+        (lambda route: route.fulfill(status=200, body="<html>Log in</html>"), "The service failed."),
         (lambda route: route.abort("connectionrefused"), "The service cannot be reached."),
     ],
     ids=["busy", "rate", "starting", "deadline", "upload", "engine", "model", "proxy", "portal", "down"],
@@ -90,7 +90,7 @@ def test_a_failure_of_the_service_is_told_and_trying_again_answers(
 def test_a_fault_of_the_service_names_the_request_for_its_operator(page: Page) -> None:
     page.route("**/classify?*", refuse(502, "InferenceFailed"))
     page.set_input_files("#file-input", CAT)
-    expect(page.locator(".meta")).to_have_text("Reference: 7f3a")
+    expect(page.locator(".meta")).to_have_text("Request ID: 7f3a")
 
 
 def test_a_service_that_asks_for_a_key_is_given_one(page: Page) -> None:
@@ -102,7 +102,7 @@ def test_a_service_that_asks_for_a_key_is_given_one(page: Page) -> None:
 
     page.route("**/classify?*", guard)
     page.set_input_files("#file-input", CAT)
-    expect(page.locator(".failure")).to_contain_text("The service asks for a key.")
+    expect(page.locator(".failure")).to_contain_text("This service requires an API key.")
     page.get_by_label("API key").fill("open-sesame-12345")
     page.keyboard.press("Enter")
     expect(page.locator("[data-phase=done]")).to_have_count(1)
@@ -143,5 +143,5 @@ def test_the_page_works_without_the_list_of_models(open_page: OpenPage) -> None:
     expect(page.get_by_role("note")).to_be_hidden()
     page.set_input_files("#file-input", CAT)
     expect(page.locator("[data-phase=done]")).to_have_count(1)
-    expect(page.get_by_role("note")).to_contain_text("A stand-in is answering.")
+    expect(page.get_by_role("note")).to_contain_text("The demonstration model is answering.")
     expect(page.get_by_label("Model")).to_be_visible()

@@ -14,7 +14,7 @@ from tests.support import CAT, REPOSITORY
 pytestmark = pytest.mark.needs("chromium")
 
 CHINESE_LABELS = json.loads((REPOSITORY / "config" / "labels.zh.json").read_text(encoding="utf-8"))
-TITLES = {"en": "What is in the picture?", "zh": "图片里是什么？"}
+TITLES = {"en": "What is in the picture?", "zh": "图里有什么？"}
 HAN = re.compile(r"[\u4e00-\u9fff]")
 
 

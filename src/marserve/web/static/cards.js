@@ -159,7 +159,7 @@ export class Card {
 
   /** @param {Answer} answer */
   #meta({ model, cache, time_ms, weights }) {
-    const time = t(cache === "hit" ? "timeRemembered" : "time", { time: duration(time_ms) });
+    const time = cache === "hit" ? t("cached") : t("time", { time: duration(time_ms) });
     return `${weights === "demonstration" ? t("modelDemonstration", { name: model }) : model} · ${time}`;
   }
 

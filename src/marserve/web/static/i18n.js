@@ -83,6 +83,11 @@ export function percent(probability) {
   return probability > 0 && probability < 0.001 ? `<${format.format(0.001)}` : format.format(probability);
 }
 
+/** @param {string[]} names one after the other, such as "a and b" */
+export function list(names) {
+  return new Intl.ListFormat(TAGS[current]).format(names);
+}
+
 /** @param {number} count */
 export function integer(count) {
   return new Intl.NumberFormat(TAGS[current]).format(count);

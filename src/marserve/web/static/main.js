@@ -64,7 +64,7 @@ async function answer(card, signal) {
     await labels;
     if (signal.aborted) return;
     card.show({ phase: "done", answer });
-    models.noteAnswer(answer.weights);
+    models.noteAnswer(answer);
     const [first] = answer.predictions;
     announce("announceAnswer", card, { label: className(first), percent: percent(first.probability) });
   } catch (error) {

@@ -2,27 +2,29 @@
 
 import { listModels, ServiceError } from "./api.js";
 import { byId, element } from "./dom.js";
-import { integer, t } from "./i18n.js";
+import { integer, list, t } from "./i18n.js";
 
-/** @import { Model, Weights } from "./api.js" */
+/** @import { Answer, Model, Weights } from "./api.js" */
+/** @import { Key } from "./texts.js" */
 
 /** The service's own defaults, for as long as it has not said otherwise. */
 const DEFAULT_MAX_IMAGE_BYTES = 16_000_000;
 const DEFAULT_CLASS_COUNT = 1000;
 
-/** The banner of each kind of weights that needs one. */
-const BANNERS = new Map([
-  ["untrained", "bannerUntrained"],
-  ["demonstration", "bannerDemonstration"],
-]);
+/** The banner's title for each kind of weights that needs one. */
+const BANNER_TITLES = /** @type {Partial<Record<Weights, Key>>} */ ({
+  untrained: "bannerUntrainedTitle",
+  demonstration: "bannerDemonstrationTitle",
+});
 
 export class Models {
   #chooser = byId("model-chooser");
   #select = /** @type {HTMLSelectElement} */ (byId("model"));
   /** @type {Model[]} */
   #models = [];
-  /** @type {Weights | undefined} */
-  #weights;
+  /** What is known of the model that answers. */
+  /** @type {{name: string, weights: Weights} | undefined} */
+  #answering;
 
   /** In bytes: what the service accepts. */
   maxImageBytes = DEFAULT_MAX_IMAGE_BYTES;
@@ -30,7 +32,7 @@ export class Models {
   /** @param {() => void} onChoice called when a person chose another model */
   constructor(onChoice) {
     this.#select.addEventListener("change", () => {
-      this.#weights = this.#current()?.weights;
+      this.#answering = this.#current();
       this.update();
       onChoice();
     });
@@ -49,7 +51,7 @@ export class Models {
       this.#models = listed.models;
       this.maxImageBytes = listed.limits?.max_image_bytes ?? DEFAULT_MAX_IMAGE_BYTES;
       this.#fillChooser(this.chosen ?? listed.default);
-      this.#weights = this.#current()?.weights;
+      this.#answering = this.#current();
       this.update();
     } catch (error) {
       // The page works without the list, and asks again after the next picture.
@@ -59,10 +61,10 @@ export class Models {
 
   /**
    * An answer tells about its model too, which is all there is to know while the list could not be had.
-   * @param {Weights} weights
+   * @param {Answer} answer
    */
-  noteAnswer(weights) {
-    this.#weights = weights;
+  noteAnswer({ model, weights }) {
+    this.#answering = { name: model, weights };
     this.update();
   }
 
@@ -75,12 +77,20 @@ export class Models {
     byId("lead").textContent = t("lead", { count: integer(this.#current()?.class_count ?? DEFAULT_CLASS_COUNT) });
     const readsHeic = this.#current()?.picture_formats?.includes("HEIC");
     byId("formats").textContent = t(readsHeic ? "formatsWithHeic" : "formats");
-    const banner = this.#weights && BANNERS.get(this.#weights);
-    byId("banner").hidden = !banner;
-    if (banner) {
-      byId("banner-title").textContent = t(`${banner}Title`);
-      byId("banner-text").textContent = t(banner);
+    const title = this.#answering && BANNER_TITLES[this.#answering.weights];
+    byId("banner").hidden = !title;
+    if (this.#answering && title) {
+      byId("banner-title").textContent = t(title);
+      byId("banner-text").textContent = this.#bannerText(this.#answering);
     }
+  }
+
+  /** @param {{name: string, weights: Weights}} answering untrained, or the demonstration */
+  #bannerText({ name, weights }) {
+    if (weights === "untrained") return t("bannerUntrained", { name });
+    const untrained = this.#models.filter((model) => model.weights === "untrained").map((model) => model.name);
+    if (untrained.length === 0) return t("bannerDemonstration", { name });
+    return t("bannerDemonstrationInstead", { name, untrained: list(untrained) });
   }
 
   #current() {

@@ -5,15 +5,15 @@
 export const TEXTS = {
   title: {
     en: "What is in the picture?",
-    zh: "图片里是什么？",
+    zh: "图里有什么？",
   },
   documentTitle: {
     en: "What is in the picture? · {name}",
-    zh: "图片里是什么？ · {name}",
+    zh: "图里有什么？ · {name}",
   },
   lead: {
-    en: "Give it a photograph. A neural network tells you in a blink what it sees, out of {count} kinds of things that it knows.",
-    zh: "给它一张照片，神经网络转眼就告诉你看到了什么。它认得 {count} 种事物。",
+    en: "Add a photograph, and a neural network tells you what is in it. It knows {count} kinds of things.",
+    zh: "上传一张照片，神经网络立刻告诉你照片里是什么。可识别 {count} 类事物。",
   },
   languageChoice: {
     en: "Language",
@@ -37,11 +37,11 @@ export const TEXTS = {
   },
   pickHere: {
     en: "Pick a picture",
-    zh: "选一张图片",
+    zh: "选择图片",
   },
   pasteHint: {
     en: "or paste one with {keys}",
-    zh: "或者按 {keys} 粘贴",
+    zh: "或按 {keys} 粘贴",
   },
   letGo: {
     en: "Let go to add",
@@ -53,7 +53,7 @@ export const TEXTS = {
   },
   camera: {
     en: "Take a photo",
-    zh: "拍一张",
+    zh: "拍照",
   },
   example: {
     en: "Try it with this cat",
@@ -84,20 +84,24 @@ export const TEXTS = {
     zh: "{name}（未就绪）",
   },
   bannerUntrainedTitle: {
-    en: "These answers are guesses at random.",
-    zh: "现在的答案是随机猜的。",
+    en: "These answers are random.",
+    zh: "当前结果是随机的。",
   },
   bannerUntrained: {
-    en: "This model was started without trained weights, so it has not learned anything yet. Everything else works, but do not believe what it says.",
-    zh: "这个模型启动时没有训练好的权重，还什么都没学过。其他功能一切正常，只是请不要相信它的答案。",
+    en: "{name} has no trained weights, so its answers mean nothing. Everything else works as usual.",
+    zh: "模型 {name} 尚未训练，以下结果是随机的，请勿采信。其他功能不受影响。",
   },
   bannerDemonstrationTitle: {
-    en: "A stand-in is answering.",
-    zh: "现在由演示模型作答。",
+    en: "The demonstration model is answering.",
+    zh: "当前使用演示模型。",
   },
   bannerDemonstration: {
-    en: "This server has no trained weights for ResNet18, so a small trained model, EfficientNet-Lite0, shows how the service works. Its answers are real.",
-    zh: "这台服务器没有 ResNet18 的训练权重，所以由一个训练好的小模型 EfficientNet-Lite0 代为演示。它的答案是真实的。",
+    en: "{name} is a small trained model to try this service with. Its answers are real.",
+    zh: "{name} 是供试用的小模型，已训练好，识别结果真实有效。",
+  },
+  bannerDemonstrationInstead: {
+    en: "{untrained} has no trained weights, so a small trained model, {name}, answers instead. Its answers are real.",
+    zh: "没有找到 {untrained} 的预训练权重，暂由小模型 {name} 代替；识别结果真实有效。",
   },
   results: {
     en: "Results",
@@ -128,20 +132,20 @@ export const TEXTS = {
     zh: "浏览器无法显示这个文件。",
   },
   waiting: {
-    en: "Waiting its turn",
+    en: "Waiting",
     zh: "排队中",
   },
   working: {
-    en: "Looking",
-    zh: "正在看",
+    en: "Classifying",
+    zh: "识别中",
   },
   shrunk: {
     en: "Made smaller here before sending ({from} to {to}), since the service takes at most {limit}.",
     zh: "发送前已在浏览器中缩小（{from} → {to}），因为服务最多接收 {limit}。",
   },
   verdictSure: {
-    en: "This looks like",
-    zh: "看起来是",
+    en: "Very likely",
+    zh: "识别为",
   },
   verdictLikely: {
     en: "Probably",
@@ -149,11 +153,11 @@ export const TEXTS = {
   },
   verdictUnsure: {
     en: "Hard to say. The best guess is",
-    zh: "不太好说，最可能是",
+    zh: "把握不大，最可能是",
   },
   verdictUntrained: {
     en: "A random guess",
-    zh: "随机猜测",
+    zh: "随机结果",
   },
   more: {
     en: "Show more",
@@ -172,52 +176,52 @@ export const TEXTS = {
     zh: "隐藏热力图",
   },
   whyLoading: {
-    en: "Finding out why",
-    zh: "正在查找原因",
+    en: "Drawing the map",
+    zh: "正在生成热力图",
   },
   whyText: {
-    en: "The warmer the color, the more that spot speaks for “{label}”. The network sees only what is inside the frame.",
-    zh: "颜色越暖，那里就越支持“{label}”这个答案。网络只看得到框内的部分。",
+    en: "The warmer the color, the more that area counts towards “{label}”. The network sees only what is inside the frame.",
+    zh: "颜色越暖的区域，对判断为“{label}”的贡献越大。模型只分析框内部分。",
   },
   whyStrength: {
-    en: "Strength of the map",
-    zh: "热力图强度",
+    en: "Opacity of the map",
+    zh: "热力图不透明度",
   },
   whyFailed: {
     en: "There is no map for this answer. {reason}",
-    zh: "这个答案没有热力图。{reason}",
+    zh: "无法生成热力图。{reason}",
   },
   time: {
     en: "answered in {time}",
     zh: "用时 {time}",
   },
-  timeRemembered: {
-    en: "remembered, answered in {time}",
-    zh: "来自缓存，用时 {time}",
+  cached: {
+    en: "cached",
+    zh: "缓存结果",
   },
   retry: {
     en: "Try again",
     zh: "重试",
   },
   reference: {
-    en: "Reference: {id}",
-    zh: "参考编号：{id}",
+    en: "Request ID: {id}",
+    zh: "请求编号：{id}",
   },
   announceAnswer: {
-    en: "{name}: {label}, {percent}",
-    zh: "{name}：{label}，{percent}",
+    en: "{name}: {label}, confidence {percent}",
+    zh: "{name}：{label}，置信度 {percent}",
   },
   announceFailure: {
     en: "{name}: {reason}",
     zh: "{name}：{reason}",
   },
   noPictureThere: {
-    en: "There was no picture in that. Save the picture first, then choose it here.",
-    zh: "里面没有图片。请先把图片保存下来，再在这里选择。",
+    en: "What was pasted or dropped is not a picture file. Save the picture first, then choose it here.",
+    zh: "剪贴板或拖入的内容不是图片文件。请先保存图片，再在这里选择。",
   },
   foldersSkipped: {
     en: "Folders cannot be dropped here. Open the folder, select its pictures and drop those.",
-    zh: "这里不能拖入文件夹。请打开文件夹，选中里面的图片再拖进来。",
+    zh: "这里不能拖入文件夹。请打开文件夹，选中其中的图片再拖进来。",
   },
   tooManyPictures: {
     en: "The first {taken} of {given} pictures were taken; add the others afterwards.",
@@ -225,11 +229,11 @@ export const TEXTS = {
   },
   cameraTitle: {
     en: "Take a photo",
-    zh: "拍一张",
+    zh: "拍照",
   },
   cameraShutter: {
     en: "Take the photo",
-    zh: "拍照",
+    zh: "拍摄",
   },
   cameraKeep: {
     en: "Keep this picture",
@@ -273,7 +277,7 @@ export const TEXTS = {
   },
   cameraMissing: {
     en: "No camera was found. Choose a picture instead.",
-    zh: "未找到摄像头。可以改为选择图片。",
+    zh: "没有找到摄像头，请改为选择图片。",
   },
   cameraBusy: {
     en: "The camera cannot be used now; perhaps another program is using it.",
@@ -284,8 +288,8 @@ export const TEXTS = {
     zh: "照片 {time}.jpg",
   },
   keyTitle: {
-    en: "This service asks for a key.",
-    zh: "这个服务需要密钥。",
+    en: "This service requires an API key.",
+    zh: "此服务需要 API 密钥。",
   },
   keyLabel: {
     en: "API key",
@@ -297,11 +301,11 @@ export const TEXTS = {
   },
   apiTitle: {
     en: "Use it from a program",
-    zh: "在程序里使用",
+    zh: "在程序中调用",
   },
   apiText: {
-    en: "One request, one answer: the most likely labels with their confidence in percent.",
-    zh: "一次请求，一个回答：最可能的类别及其置信度（百分比）。",
+    en: "Send a picture, get the most likely labels with their confidence in percent.",
+    zh: "发送一次请求，即可得到最可能的类别及置信度（百分比）。",
   },
   copy: {
     en: "Copy",
@@ -316,63 +320,63 @@ export const TEXTS = {
     zh: "全部接口与示例",
   },
   "error.noPicture": {
-    en: "The service found no picture in this file.",
-    zh: "服务在这个文件里没有找到图片。",
+    en: "There is no picture in this file.",
+    zh: "文件中没有可识别的图片。",
   },
   "error.damaged": {
     en: "This picture is damaged or incomplete. Open it in a picture viewer, save it again and try that copy.",
-    zh: "这张图片已损坏或不完整。请用看图软件打开，另存一份，再试那一份。",
+    zh: "图片已损坏或不完整。请用看图软件打开并另存，然后重试。",
   },
   "error.tooLarge": {
     en: "This picture is too large for the service. Make it smaller and try that copy: 1,000 pixels a side are plenty.",
-    zh: "这张图片太大了。请缩小后再试：边长 1000 像素就足够了。",
+    zh: "图片太大。请缩小后再试：边长 1000 像素就足够了。",
   },
   "error.unsupported": {
-    en: "The service cannot read this kind of file. It reads JPEG, PNG, WebP, AVIF, GIF, BMP and TIFF pictures.",
-    zh: "服务读不了这种文件。它能读 JPEG、PNG、WebP、AVIF、GIF、BMP 和 TIFF 图片。",
+    en: "This file format is not supported. Supported are JPEG, PNG, WebP, AVIF, GIF, BMP and TIFF pictures.",
+    zh: "不支持此文件格式。支持的格式有 JPEG、PNG、WebP、AVIF、GIF、BMP 和 TIFF。",
   },
   "error.heic": {
-    en: "The service cannot read this HEIC photo. Export the photo as JPEG, or set the iPhone to Settings › Camera › Formats › Most Compatible.",
-    zh: "服务读不了这张 HEIC 照片。请导出为 JPEG，或在 iPhone 上选择 设置 › 相机 › 格式 › 兼容性最佳。",
+    en: "HEIC photos are not supported here. Export the photo as JPEG, or set the iPhone to Settings › Camera › Formats › Most Compatible.",
+    zh: "不支持 HEIC 照片。请导出为 JPEG，或在 iPhone 上选择 设置 › 相机 › 格式 › 兼容性最佳。",
   },
   "error.failed": {
-    en: "Something went wrong in the service. Trying again may help.",
-    zh: "服务出了点问题，再试一次也许就好。",
+    en: "The service failed. Try again.",
+    zh: "服务出错，请重试。",
   },
   "error.busy": {
     en: "The service is busy just now. Try again in a moment.",
     zh: "服务正忙，请稍后再试。",
   },
   "error.starting": {
-    en: "The model is just being started. Try again in a few seconds.",
+    en: "The model is starting. Try again in a few seconds.",
     zh: "模型正在启动，请过几秒再试。",
   },
   "error.slowUpload": {
     en: "The picture took too long to arrive. The connection may be slow: try again, or send a smaller one.",
-    zh: "图片上传超时，网络可能较慢。请重试，或换一张小一些的图片。",
+    zh: "图片上传超时，网络可能较慢。请重试，或换一张较小的图片。",
   },
   "error.tooMany": {
-    en: "That was a lot of pictures in a short time. Wait a little, then try again.",
-    zh: "短时间内图片太多了。请稍等片刻再试。",
+    en: "Too many pictures in a short time. Wait a little, then try again.",
+    zh: "请求过于频繁，请稍后再试。",
   },
   "error.deadline": {
     en: "The answer took too long. The service may be busy: try again in a moment.",
-    zh: "等待回答超时。服务可能正忙，请稍后再试。",
+    zh: "等待结果超时，服务可能正忙。请稍后再试。",
   },
   "error.unreachable": {
     en: "The service cannot be reached. It may be restarting: try again in a moment.",
-    zh: "连接不上服务，它可能正在重启。请稍后再试。",
+    zh: "无法连接服务，它可能正在重启。请稍后再试。",
   },
   "error.offline": {
     en: "You are offline. Connect to the network, then try again.",
-    zh: "你已离线。请连上网络后再试。",
+    zh: "网络已断开，请联网后重试。",
   },
   "error.keyNeeded": {
-    en: "The service asks for a key. Enter it above, then try again.",
-    zh: "服务需要密钥。请在上方输入，然后重试。",
+    en: "This service requires an API key. Enter it above, then try again.",
+    zh: "此服务需要 API 密钥，请在上方输入后重试。",
   },
   "error.notServed": {
-    en: "The service does not offer this model any more. Choose another one or try again.",
-    zh: "服务已不再提供这个模型。请选择别的模型，或者重试。",
+    en: "The service no longer offers this model. Choose another one or try again.",
+    zh: "该模型已停止提供服务，请选择其他模型或重试。",
   },
 };
