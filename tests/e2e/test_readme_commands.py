@@ -14,7 +14,8 @@ from marserve.stack.ports import Ports
 from tests.e2e.serving import Stack, run
 from tests.support import REPOSITORY
 
-TEXT = "\n".join((REPOSITORY / name).read_text(encoding="utf-8") for name in ("README.md", "docs/reference.md"))
+DOCUMENTS = ("README.md", "README.zh-CN.md", "docs/reference.md")
+TEXT = "\n".join((REPOSITORY / name).read_text(encoding="utf-8") for name in DOCUMENTS)
 PROGRAMS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 #: A command and, where they show it, its answer.
 EXAMPLES = re.findall(r"```bash\n(curl .*?)```\n(?:\n```json\n(.*?)```)?", TEXT, re.DOTALL)
@@ -43,14 +44,14 @@ def test_there_are_examples_with_answers() -> None:
 
 
 @pytest.mark.needs("curl")
-@pytest.mark.parametrize(("command", "shown"), EXAMPLES)
+@pytest.mark.parametrize(("command", "shown"), sorted(set(EXAMPLES)))
 def test_a_command_answers_what_the_readme_shows(served: Stack, command: str, shown: str) -> None:
     answer = asked_of(served, command)
     if shown:
         assert without_numbers(answer) == without_numbers(json.loads(shown))
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", sorted(set(PROGRAMS)))
 def test_the_readmes_python_prints_the_label(served: Stack, program: str) -> None:
     program = program.replace(f"127.0.0.1:{Ports.web_port}", f"127.0.0.1:{served.ports.web_port}")
     done = run([sys.executable, "-c", program], served.environment)
