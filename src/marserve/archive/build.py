@@ -10,6 +10,7 @@ import zipfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import cast
 
 import yaml
 from pydantic import ValidationError
@@ -58,7 +59,16 @@ def build(options: BuildOptions, *, force: bool = False, report: Report) -> Buil
     Raises ConfigurationError for inputs that do not fit together, ArchiveError where the result fails its check.
     """
     with tempfile.TemporaryDirectory(prefix="archive-") as scratch:
-        return _build(options, force, report, Path(scratch))
+        return cast("BuiltArchive", _build(options, force, report, Path(scratch), check=False))
+
+
+def check_build(options: BuildOptions, *, force: bool = False, report: Report) -> BuiltArchive | WeightsOrigin:
+    """The archive at hand where ``build`` would keep it, else the weights of the one that it would make.
+
+    Nothing is written or downloaded. Raises ConfigurationError.
+    """
+    with tempfile.TemporaryDirectory(prefix="archive-") as scratch:
+        return _build(options, force, report, Path(scratch), check=True)
 
 
 def read_description(archive: Path) -> Description | None:
@@ -70,7 +80,9 @@ def read_description(archive: Path) -> Description | None:
         return None
 
 
-def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) -> BuiltArchive:
+def _build(
+    options: BuildOptions, force: bool, report: Report, scratch: Path, *, check: bool
+) -> BuiltArchive | WeightsOrigin:
     current = read_description(options.archive)
     model_config = read_model_config(options)
     labels_file = options.labels
@@ -85,7 +97,7 @@ def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) ->
     lacks_pictures = precision == "int8" and calibration is None
     if lacks_pictures and (current is None or current.precision != precision):
         raise _no_pictures(options)  # before weights are downloaded
-    weights = locate_weights(options.architecture, options.weights, report=report)
+    weights = locate_weights(options.architecture, options.weights, report=report, download=not check)
     if options.weights is None and not weights.trained and current is not None:
         weights = _keep_published_weights(options, current, scratch, report) or weights
     int8_inputs = quantization_inputs(calibration, current) if precision == "int8" else None
@@ -96,6 +108,9 @@ def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) ->
         return BuiltArchive(options.archive, False, current)
     if lacks_pictures:
         raise _no_pictures(options)
+    origin = WeightsOrigin(source=weights.source, sha256=weights.sha256, trained=weights.trained)
+    if check:
+        return origin
 
     report(f"Building {options.archive.name}: {options.architecture} with weights from {weights.source} ...")
     notes: list[str] = []
@@ -131,9 +146,7 @@ def _build(options: BuildOptions, force: bool, report: Report, scratch: Path) ->
         class_count=class_count,
         precision=precision,
         quantization=quantization,
-        weights=WeightsOrigin(
-            source=weights.source, sha256=weights.sha256, trained=weights.trained, notes=tuple(notes)
-        ),
+        weights=origin.model_copy(update={"notes": tuple(notes)}),
         preprocessing=preprocessing,
         normalization=normalization,
         head=head,

@@ -32,6 +32,10 @@ class Rules:
     #: Seconds that new workers have to become ready before decisions go on without them.
     start_s: float = 30.0
 
+    def __str__(self) -> str:
+        wait = f"waiting {self.target_wait_s * 1000:g} ms at most"
+        return f"{self.minimum}..{self.maximum}, {wait}, quiet for {self.down_after_s:g} s"
+
     def __post_init__(self) -> None:
         if not 1 <= self.minimum <= self.maximum:
             raise ValueError(f"{self.minimum}..{self.maximum} workers: give 1 or more, and no less at the end.")

@@ -49,13 +49,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", default="1.0", help="version that TorchServe shows (default: 1.0)")
     parser.add_argument("--output", metavar="DIR", type=expanded, help="where the archive goes (default: model_store/)")
     parser.add_argument("--force", action="store_true", help="build even if the archive is up to date")
+    parser.add_argument("--check", action="store_true", help="say whether it would be built, and build nothing")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.calibration is not None:  # without pictures int8 is only found up to date, which needs nothing more
+    if (
+        options.calibration is not None and not options.check
+    ):  # without pictures int8 is only found up to date, which needs nothing more
         ensure("int8")
-    from marserve.archive.build import build
+    from marserve.archive.build import BuiltArchive, build, check_build
     from marserve.archive.package import BuildOptions
     from marserve.archive.weights.locate import architectures
     from marserve.handler.resnet18.errors import ConfigurationError
@@ -67,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
         near = did_you_mean(options.architecture, architectures()) or "; --list-archs lists all"
         raise UsageError(f"--arch: there is no {options.architecture!r}{near}")
     given = {name: value for name, value in vars(options).items() if value is not None}
-    force, as_json, _ = given.pop("force"), given.pop("json"), given.pop("list_archs")
+    force, check, as_json, _ = (given.pop(name) for name in ("force", "check", "json", "list_archs"))
     if "weights" in given:
         given["weights"] = str(given["weights"])
     try:
@@ -75,13 +78,15 @@ def run(options: argparse.Namespace) -> int:
     except ConfigurationError as exc:
         raise UsageError(str(exc)) from exc
     try:
-        built = build(build_options, force=force, report=complain)
+        built = (check_build if check else build)(build_options, force=force, report=complain)
     except ConfigurationError as exc:
         raise MarserveError(str(exc)) from exc
-    if as_json:
-        description = built.description.model_dump()
-        print(json.dumps({"path": str(built.path), "rebuilt": built.rebuilt, "description": description}))
+    path = build_options.archive
+    if isinstance(built, BuiltArchive):
+        rebuilt, description = built.rebuilt, built.description.model_dump()
+        text = f"{path} ({path.stat().st_size / 1e6:.0f} MB): {'built and checked' if rebuilt else 'up to date'}"
     else:
-        size = built.path.stat().st_size / 1e6
-        print(f"{built.path} ({size:.0f} MB): {'built and checked' if built.rebuilt else 'up to date'}")
+        rebuilt, text = True, f"{path}: would be built, weights: {built.source}"
+        description = {"model": options.model_name, "version": options.version, "weights": built.model_dump()}
+    print(json.dumps({"path": str(path), "rebuilt": rebuilt, "description": description}) if as_json else text)
     return 0

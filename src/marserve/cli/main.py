@@ -22,7 +22,7 @@ from marserve.cli.operating import web_port
 from marserve.errors import MarserveError
 from marserve.paths import CLONE, as_here
 from marserve.running import run_command
-from marserve.setup.environment import continue_in_environment
+from marserve.setup.environment import continue_in_environment, is_installed
 from marserve.stack.run_directory import check_started
 from marserve.terminal import complain
 from marserve.variables import FILE_NAME, ConfigFile, ConfigFileError, NoTomlError, prepare_environment, variable
@@ -152,7 +152,8 @@ def _run(name: str, arguments: Sequence[str], config: ConfigFile | None = None) 
         # Set-up takes long. The logs of a stack that has ended are still to be read.
         if CLONE is not None and "port" in options and name != "logs":
             check_started(web_port(options))
-        continue_in_environment(command.NEEDS, name, arguments)
+        if not getattr(options, "check", False) or is_installed(command.NEEDS):
+            continue_in_environment(command.NEEDS, name, arguments)
     with _usage_errors(parser_of(name)):
         try:
             return int(command.run(options))

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from marserve.arguments import UNTRAINED, UsageError, add_archive_options, address, bounds, file, positive, whole
 from marserve.autoscale.rules import Rules
 from marserve.errors import MarserveError
-from marserve.paths import FROM_FILE, door
+from marserve.paths import FROM_FILE, command, door
 from marserve.stack.options import Options
 from marserve.stack.ports import Ports, PortsTakenError
+from marserve.stack.preflight import check_start
 from marserve.variables import given_variables
 
 NEEDS = "serve"
@@ -43,6 +44,10 @@ arguments"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--check", action="store_true",
+        help="say what a start would do and what is in its way, and start, build and install nothing",
+    )  # fmt: skip
     parser.add_argument("--detach", action="store_true", help="return when it answers, and leave it running")
     add_archive_options(parser)
     parser.add_argument(
@@ -85,16 +90,26 @@ def check(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from marserve.stack.lifecycle import serve
+    if options.check:
+        return check_start(stack_options(options), Ports.from_environment())
+    from marserve.stack.lifecycle import StartedOtherwiseError, serve
 
     try:
         return serve(stack_options(options), Ports.from_environment())
+    except StartedOtherwiseError as exc:
+        scale = command(f"scale MODEL --workers {exc.workers}")
+        scaled = f"\nor, for one model at once:\n  {scale}" if exc.workers else ""
+        again = f"{command('stop')} && {same_command(sys.argv[2:], _typed())}"
+        raise MarserveError(f"{exc}\nTo apply it:\n  {again}{scaled}") from exc
     except PortsTakenError as exc:
-        typed = {name: value for name, value in given_variables().items() if name not in FROM_FILE}
-        if "--config" in sys.argv:
-            typed.pop("MARSERVE_CONFIG", None)
-        line = same_command(sys.argv[2:], typed | exc.others)
+        line = same_command(sys.argv[2:], _typed() | exc.others)
         raise MarserveError(f"{exc}\nStop what listens there, or choose other ports:\n  {line}") from exc
+
+
+def _typed() -> dict[str, str]:
+    """The variables that the person gave, and not a file that is named on the command line."""
+    left_out = {*FROM_FILE, *(("MARSERVE_CONFIG",) if "--config" in sys.argv else ())}
+    return {name: value for name, value in given_variables().items() if name not in left_out}
 
 
 def same_command(arguments: Sequence[str], variables: Mapping[str, str]) -> str:
@@ -110,6 +125,7 @@ def same_command(arguments: Sequence[str], variables: Mapping[str, str]) -> str:
 def stack_options(options: argparse.Namespace) -> Options:
     """``options`` as the stack takes them. Raises UsageError where they do not fit together."""
     given = {name: value for name, value in vars(options).items() if not name.startswith("autoscale")}
+    del given["check"]
     given["archives"] = tuple(options.archives)
     chosen = Options(autoscale=_rules(options), **given)
     if chosen.archives and {chosen.weights, chosen.labels, chosen.precision} != {None}:

@@ -56,6 +56,13 @@ def ensure(group: str) -> Path:
     return environment.python
 
 
+def is_installed(group: str) -> bool:
+    """Whether the packages of ``group`` are there already."""
+    if CLONE is None:
+        return find_spec(MODULE_OF[group]) is not None
+    return Environment(CLONE).is_ready(group, clone_lock(CLONE))
+
+
 def continue_in_environment(group: str, command: str, arguments: Sequence[str]) -> None:
     """Begin ``command`` again with the Python that has ``group``, unless this is it."""
     python = ensure(group)
@@ -80,13 +87,14 @@ class Environment:
     def ensure(self, group: str) -> None:
         """Install ``group`` where it is missing or what the clone needs has changed."""
         lock = clone_lock(self._clone)
-        if self._is_ready(group, lock):
+        if self.is_ready(group, lock):
             return
         with locked(self._lock, on_wait=lambda: complain("Waiting for another set-up of .venv to finish ...")):
-            if not self._is_ready(group, lock):
+            if not self.is_ready(group, lock):
                 self._install(group, lock)
 
-    def _is_ready(self, group: str, lock: str) -> bool:
+    def is_ready(self, group: str, lock: str) -> bool:
+        """Whether ``group`` is installed as ``lock`` has it."""
         return is_current(self._directory, group, lock) and not self._unfinished.exists() and self._runs()
 
     def _runs(self) -> bool:

@@ -43,16 +43,18 @@ class Archive:
     trained: bool
 
 
-def archives_to_serve(options: Options) -> list[Archive]:
+def archives_to_serve(options: Options, *, check: bool = False) -> list[Archive]:
     """Those that were named, else ResNet18, and the demonstration model where its weights could not be had.
 
-    The first is the one that answers where no model is named, unless it is untrained. Raises MarserveError.
+    The first is the one that answers where no model is named, unless it is untrained. With ``check`` nothing is built
+    or installed. Raises MarserveError.
     """
     if options.archives:
         return _read_archives(options.archives)
-    if options.precision == INT8:
+    if options.precision == INT8 and not check:
         ensure("int8")
     precision = _arguments(options, "precision", "calibration")
+    precision += ["--check"] if check else []
     archives = [_build(["--model-name", MODEL, *_arguments(options, "weights", "weights_key", "labels"), *precision])]
     if not archives[0].trained and options.weights in (None, UNTRAINED):
         archives.append(_build(["--arch", EFFICIENTNET_LITE0, "--model-name", EFFICIENTNET_LITE0, *precision]))
@@ -110,10 +112,11 @@ def _build(arguments: Sequence[str]) -> Archive:
     with child([sys.executable, "-m", "marserve", "build", "--json", *arguments], stdout=subprocess.PIPE) as process:
         output = process.stdout.read() if process.stdout else ""
     if process.returncode:
-        raise MarserveError("The archive could not be built; the reason stands above.")
+        raise MarserveError("The archive cannot be built; the reason stands above.")
     built = json.loads(output)
     archive = _described(Path(built["path"]), built["description"])
-    say(f"Archive {archive.path.name}: {'built' if built['rebuilt'] else 'up to date'}, weights: {archive.weights}")
+    done = ("would be built" if "--check" in arguments else "built") if built["rebuilt"] else "up to date"
+    say(f"Archive {archive.path.name}: {done}, weights: {archive.weights}")
     return archive
 
 

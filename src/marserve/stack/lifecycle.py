@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shlex
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
 from marserve.autoscale.rules import Assignment
-from marserve.errors import StopRequestedError
+from marserve.errors import MarserveError, StopRequestedError
 from marserve.paths import CLONE, EXAMPLE_PICTURE, command, working_directory
 from marserve.setup.java import find_java
 from marserve.stack.archives import archives_to_serve, configured_threads, publish
 from marserve.stack.options import Concurrency, Options, concurrency
-from marserve.stack.ports import Ports, check_free, with_free_grpc_ports
+from marserve.stack.ports import SERVICES, Ports, check_free, with_free_grpc_ports
 from marserve.stack.run_directory import RunDirectory, StackModel, State
 from marserve.stack.services import AutoscalerService, Service, WebService
 from marserve.stack.torchserve import TorchServe, read_configuration
@@ -29,7 +31,7 @@ from marserve.system.machine import read_machine
 from marserve.system.processes import ignore_stop_signals
 from marserve.system.waiting import wait_until
 from marserve.terminal import complain, say
-from marserve.variables import given_variables
+from marserve.variables import given_variables, variable
 from marserve.web.settings import WebSettings
 
 #: Seconds for a ``serve`` that is asked to end, since it first ends what it has started.
@@ -43,15 +45,13 @@ Running = list[tuple[Service, "subprocess.Popen[bytes]"]]
 def serve(options: Options, ports: Ports) -> int:
     """Start the stack of ``ports.web_port`` and, unless detached, stay until it is stopped. Answers the exit status."""
     run_directory = RunDirectory(ports.web_port)
-    choices = given_variables() | options.given()
+    choices = chosen(options)
     waiting = f"Another command is at work on web port {ports.web_port}; waiting for it ..."
     with locked(run_directory.lock, on_wait=lambda: say(waiting), timeout_s=LOCK_S):
         earlier = State.read(run_directory.state)
         if earlier is not None and is_running(earlier):
+            check_same(earlier, choices)
             say(f"Already running on web port {ports.web_port}; nothing was changed.")
-            if ignored := sorted({name for name, _ in choices.items() - earlier.choices.items()}):
-                again = f"{command('stop')}, then the same command again"
-                complain(f"Without effect, since it was started otherwise: {', '.join(ignored)}. To apply: {again}.")
             say("\n".join(addresses(earlier, run_directory)))
             return 0
         _clear(earlier, run_directory)
@@ -60,6 +60,41 @@ def serve(options: Options, ports: Ports) -> int:
         say("\n".join(["Ready.", *addresses(state, run_directory)]))
         return 0
     return _stay(state, running, run_directory)
+
+
+class StartedOtherwiseError(MarserveError):
+    """The stack runs, and what was asked for now would have no effect on it."""
+
+    def __init__(self, web_port: int, differing: Mapping[str, tuple[str, str | None]]) -> None:
+        super().__init__(
+            "\n".join(
+                [
+                    f"Already running on web port {web_port}, started otherwise; nothing was changed:",
+                    *(f"  {name}: {now}; it has {was or 'the default'}" for name, (now, was) in differing.items()),
+                ]
+            )
+        )
+        #: What would apply it to the workers of a running stack; None where only a new start does.
+        self.workers = differing["--workers"][0] if list(differing) == ["--workers"] else None
+
+
+def chosen(options: Options) -> dict[str, str]:
+    """Options and variables that make a stack what it is; of API keys a digest, which tells others from the same."""
+    variables = given_variables()
+    for name in ("home", "config", "classify_api_key"):
+        variables.pop(variable(name), None)
+    keys = os.environ.get(variable("api_keys"))
+    if keys:
+        variables[variable("api_keys")] = f"keys with digest {hashlib.sha256(keys.encode()).hexdigest()[:8]}"
+    return variables | options.given()
+
+
+def check_same(state: State, choices: Mapping[str, str]) -> None:
+    """Raise StartedOtherwiseError where one of ``choices`` is not what the running stack was started with."""
+    differing = sorted(name for name, value in choices.items() if state.choices.get(name) != value)
+    if differing:
+        were = {name: (choices[name], state.choices.get(name)) for name in differing}
+        raise StartedOtherwiseError(state.ports.web_port, were)
 
 
 def is_running(state: State) -> bool:
@@ -89,7 +124,7 @@ def _start(
     machine = read_machine()
     configured = read_configuration(WebSettings.from_environment(os.environ), machine.memory_bytes)
     # The gRPC ports are dealt with apart: they give way when taken.
-    check_free(ports, ["inference_port", "management_port", "metrics_port", "web_port"])
+    check_free(ports, SERVICES)
     temp = run_directory.prepare()
     state = State(ports, str(temp), processes.record("serve", os.getpid()), host=options.host, choices=choices)
     try:

@@ -10,6 +10,9 @@ from marserve.errors import MarserveError
 from marserve.system.loopback import free_ports, is_free
 from marserve.variables import origin, variable
 
+#: Those that must be free; gRPC's give way when taken.
+SERVICES = ("inference_port", "management_port", "metrics_port", "web_port")
+
 
 @dataclass(frozen=True)
 class Ports:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from pathlib import Path
 
@@ -45,3 +46,13 @@ def test_wrong_choices_are_refused_before_anything_is_built(arguments: list[str]
 def test_the_architectures_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert build.run(read("build", ["--list-archs"])) == 0
     assert {"resnet18", "efficientnet_lite0", "vit_b_16"} <= set(capsys.readouterr().out.split())
+
+
+def test_a_check_builds_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["--check", "--weights", "untrained", "--output", str(tmp_path)]
+    assert build.run(read("build", line)) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/resnet18.mar: would be built, weights: untrained (seed 18)\n"
+    assert build.run(read("build", [*line, "--json"])) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["rebuilt"], told["description"]["weights"]["trained"]) == (True, False)
+    assert list(tmp_path.iterdir()) == []

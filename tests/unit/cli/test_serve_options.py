@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import shlex
+import socket
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from marserve.cli import main as main_module
 from marserve.cli.main import read
 from marserve.cli.serve import run, stack_options
 from marserve.errors import MarserveError
-from marserve.stack import lifecycle
+from marserve.stack import archives, lifecycle, preflight
+from marserve.stack.archives import Archive
 from marserve.stack.options import Options
 from marserve.stack.ports import Ports, PortsTakenError
 from marserve.stack.run_directory import RunDirectory, State
+from marserve.system import machine
+from marserve.system.loopback import free_ports
 from marserve.system.processes import ProcessRecord
 from marserve.variables import given_variables
-from tests.support import CAT
+from tests.support import CAT, REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -99,25 +105,129 @@ def test_a_wrong_setting_of_the_web_service_is_refused_before_anything_is_starte
         run(read("serve", []))
 
 
-def test_what_a_running_stack_was_not_started_with_is_said_to_have_no_effect(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def running(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> State:
+    """A stack of two workers that answers at most eight requests at once."""
     directory = RunDirectory(5123, tmp_path)
-    monkeypatch.setattr(lifecycle, "RunDirectory", lambda _: directory)
+    for module in (lifecycle, preflight):
+        monkeypatch.setattr(module, "RunDirectory", lambda _: directory)
     monkeypatch.setattr(lifecycle, "is_running", lambda _: True)
     monkeypatch.setenv("MARSERVE_MAX_IN_FLIGHT", "8")
     monkeypatch.setenv("MARSERVE_WEB_PORT", "5123")
-    options = Options(detach=True, workers=2, model_api=True)
-    state = State(Ports(web_port=5123), "", ProcessRecord("serve", 1, 0.0), choices=given_variables() | options.given())
+    monkeypatch.setenv("MARSERVE_API_KEYS", "0123456789abcdef")
+    choices = lifecycle.chosen(Options(workers=2, model_api=True))
+    state = State(Ports(web_port=5123), "", ProcessRecord("serve", 1, 0.0), choices=choices)
     directory.path.mkdir()
     state.write(directory.state)
     assert State.read(directory.state) == state
-    assert lifecycle.serve(options, state.ports) == 0
+    return state
+
+
+@pytest.mark.parametrize("arguments", [[], ["--workers", "2"], ["--detach", "--model-api", "--workers", "2"]])
+def test_the_same_command_again_changes_nothing(
+    running: State, arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MARSERVE_CLASSIFY_API_KEY", "not the stack's")
+    monkeypatch.setenv("MARSERVE_HOME", "/elsewhere")
+    assert run(read("serve", arguments)) == 0
     same = capsys.readouterr()
     assert "Already running on web port 5123; nothing was changed." in same.out
     assert same.err == ""
-    monkeypatch.setenv("MARSERVE_MAX_IN_FLIGHT", "9")
-    assert lifecycle.serve(Options(workers=4), state.ports) == 0
-    other = capsys.readouterr().err
-    assert "Without effect, since it was started otherwise: --workers, MARSERVE_MAX_IN_FLIGHT." in other
-    assert "To apply: ./scripts/stop --port 5123, then the same command again." in other
+    assert "0123456789abcdef" not in str(running.choices)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "differing", "again"),
+    [
+        (["--workers", "4"], {}, "  --workers: 4; it has 2", "./scripts/serve --workers 4"),
+        (["--host", "::1"], {}, "  --host: ::1; it has the default", "./scripts/serve --host ::1"),
+        (
+            ["--autoscale", "1..4"], {},
+            "  --autoscale: 1..4, waiting 100 ms at most, quiet for 60 s; it has the default",
+            "./scripts/serve --autoscale 1..4",
+        ),
+        (
+            ["--detach"], {"MARSERVE_MAX_IN_FLIGHT": "9"}, "  MARSERVE_MAX_IN_FLIGHT: 9; it has 8",
+            "MARSERVE_API_KEYS=... MARSERVE_MAX_IN_FLIGHT=9 MARSERVE_WEB_PORT=5123 ./scripts/serve --detach",
+        ),
+        ([], {"MARSERVE_API_KEYS": "another-key-of-mine"}, "MARSERVE_API_KEYS: keys with digest", "./scripts/serve"),
+    ],
+)  # fmt: skip
+def test_what_a_running_stack_would_ignore_is_refused_with_how_to_apply_it(
+    running: State, arguments: list[str], variables: dict[str, str], differing: str, again: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setattr("sys.argv", ["marserve", "serve", *arguments])
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(MarserveError) as refused:
+        run(read("serve", arguments))
+    assert refused.value.exit_status == 1
+    first, second, apply, line, *scale = str(refused.value).splitlines()
+    assert first == f"Already running on web port {running.ports.web_port}, started otherwise; nothing was changed:"
+    assert differing in second
+    assert apply == "To apply it:"
+    assert line.startswith("  ./scripts/stop --port 5123 && ")
+    assert line.endswith(again)
+    scaled = "  ./scripts/marserve scale MODEL --workers 4 --port 5123"
+    assert scale == (["or, for one model at once:", scaled] if "--workers" in arguments else [])
+
+
+def test_a_check_of_a_running_stack_says_what_a_start_would_do(
+    running: State, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(preflight, "_archives_and_memory", lambda _: None)
+    assert run(read("serve", ["--check"])) == 0
+    assert f"Already running on web port {running.ports.web_port}: a start would change" in capsys.readouterr().out
+    assert run(read("serve", ["--check", "--workers", "5"])) == 1
+    assert "--workers: 5; it has 2" in capsys.readouterr().err
+
+
+@pytest.fixture
+def unbuilt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing runs, and ResNet18's archive was not built yet."""
+    monkeypatch.setattr(preflight, "RunDirectory", lambda port: RunDirectory(port, tmp_path))
+    for port, number in zip(fields(Ports), free_ports(6), strict=True):
+        monkeypatch.setenv(f"MARSERVE_{port.name.upper()}", str(number))
+    archive = Archive("resnet18", tmp_path / "resnet18.mar", "1.0", "untrained (seed 18)", trained=False)
+    monkeypatch.setattr(archives, "archives_to_serve", lambda _options, *, check: [archive] if check else [])
+
+
+@pytest.mark.usefixtures("unbuilt")
+def test_a_check_starts_nothing_and_finds_what_is_in_the_way(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(lifecycle, "serve", lambda *_: pytest.fail("started"))
+    monkeypatch.setattr(machine, "read_machine", lambda: machine.Machine(2, 8 * 10**9, 4 * 10**9))
+    assert run(read("serve", ["--check"])) == 0
+    said = capsys.readouterr().out
+    assert "per model 2 workers of 1 thread, about 0.7 GB; 4.0 GB can be had." in said
+    assert said.endswith("Nothing is in the way of a start.\n")
+    monkeypatch.setattr(machine, "read_machine", lambda: machine.Machine(64, 8 * 10**9, 10**9))
+    monkeypatch.setattr(preflight, "find_java", no_java)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setenv("MARSERVE_METRICS_PORT", str(taken.getsockname()[1]))
+        assert run(read("serve", ["--check"])) == 1
+    port, java, memory = capsys.readouterr().err.splitlines()
+    assert "(MARSERVE_METRICS_PORT) is taken" in port
+    assert java == "! no Java"
+    assert memory.startswith("! Memory: per model 16 workers of 4 threads, about 3.5 GB; 1.0 GB can be had")
+
+
+def no_java() -> Path:
+    raise MarserveError("no Java")
+
+
+def test_a_check_of_a_fresh_clone_installs_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in (preflight, main_module):
+        monkeypatch.setattr(module, "is_installed", lambda _: False)
+    monkeypatch.setattr(main_module, "continue_in_environment", lambda *_: pytest.fail("installed"))
+    for port, number in zip(fields(Ports), free_ports(6), strict=True):
+        monkeypatch.setenv(f"MARSERVE_{port.name.upper()}", str(number))
+    assert main_module.main(["serve", "--check"]) == 0
+    assert "Packages: would be installed into .venv" in capsys.readouterr().out

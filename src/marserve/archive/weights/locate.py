@@ -104,12 +104,13 @@ def published_files(architecture: str) -> list[PublishedFile]:
     return [offer for offer in offers if offer is not None]
 
 
-def locate_weights(architecture: str, choice: str | None, *, report: Report) -> WeightsFile:
+def locate_weights(architecture: str, choice: str | None, *, report: Report, download: bool = True) -> WeightsFile:
     """The weights for ``architecture``: ``choice`` is a file's path, ``untrained``, or None for the automatic order.
 
     The automatic order is the torch hub cache, the official download, the mirror, and seeded weights where none of them
-    can be had; for efficientnet_lite0 it is the installed package. ``report`` gets a line for each thing tried. Raises
-    WeightsError for a file that cannot be read, and ConfigurationError for an unknown architecture.
+    can be had; for efficientnet_lite0 it is the installed package. ``report`` gets a line for each thing tried. Without
+    ``download`` what is on this machine has to do. Raises WeightsError for a file that cannot be read, and
+    ConfigurationError for an unknown architecture.
     """
     if choice == UNTRAINED:
         return _untrained()
@@ -120,7 +121,10 @@ def locate_weights(architecture: str, choice: str | None, *, report: Report) -> 
         report(f"Using the installed package {packaged.source}.")
         return packaged
     offers = published_files(architecture)
-    weights = _cached(offers, report) or _downloaded(offers, report)
+    weights = _cached(offers, report) or (_downloaded(offers, report) if download else None)
+    if weights is None and not download:
+        report("They would be downloaded; where that fails, the weights are untrained.")
+        return _untrained()
     if weights is None:
         report(f"No trained weights for {architecture} can be had: using untrained ones, whose answers mean nothing.")
         return _untrained()

@@ -1,0 +1,77 @@
+"""``serve --check``: what a start would do and what would stop it, found without starting, building or installing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from marserve.errors import MarserveError
+from marserve.setup.environment import is_installed
+from marserve.setup.java import find_java
+from marserve.stack.options import Options, concurrency
+from marserve.stack.ports import SERVICES, Ports, check_free, with_free_grpc_ports
+from marserve.stack.run_directory import RunDirectory, State
+from marserve.terminal import complain, say
+
+#: Bytes of TorchServe with the web service, and of a worker, as the README has them.
+SERVER_BYTES = 250_000_000
+WORKER_BYTES = 200_000_000
+
+
+def check_start(options: Options, ports: Ports) -> int:
+    """Say what ``serve`` would do; answers 0 where nothing is in its way, else 1."""
+    if is_installed("serve"):
+        found = [
+            _passes(lambda: _settings(options, ports)),
+            _passes(find_java),
+            _passes(lambda: _archives_and_memory(options)),
+        ]
+    else:
+        say("Packages: would be installed into .venv; archives and settings are checked after that.")
+        found = [_passes(lambda: check_free(ports, SERVICES)), _passes(find_java)]
+    say("Nothing is in the way of a start." if all(found) else "A start would fail.")
+    return 0 if all(found) else 1
+
+
+def _passes(step: Callable[[], object]) -> bool:
+    try:
+        step()
+    except MarserveError as exc:
+        complain(f"! {exc}")
+        return False
+    return True
+
+
+def _settings(options: Options, ports: Ports) -> None:
+    from marserve.stack.lifecycle import check_same, chosen, is_running
+    from marserve.stack.torchserve import read_configuration
+    from marserve.system.machine import read_machine
+    from marserve.web.settings import WebSettings
+
+    read_configuration(WebSettings.from_environment(os.environ), read_machine().memory_bytes)
+    say("Options and settings: fit together.")
+    earlier = State.read(RunDirectory(ports.web_port).state)
+    if earlier is not None and is_running(earlier):
+        check_same(earlier, chosen(options))
+        say(f"Already running on web port {ports.web_port}: a start would change nothing.")
+        return
+    check_free(ports, SERVICES)
+    with_free_grpc_ports(ports)
+    say(f"Ports: {', '.join(str(getattr(ports, name)) for name in SERVICES)} are free.")
+
+
+def _archives_and_memory(options: Options) -> None:
+    from marserve.stack.archives import archives_to_serve, configured_threads
+    from marserve.system.machine import read_machine
+
+    archives = archives_to_serve(options, check=True)
+    for archive in archives if options.archives else []:
+        say(f"Archive {archive.path.name}: {archive.model} {archive.version}, weights: {archive.weights}")
+    built = [archive for archive in archives if archive.path.exists()]
+    machine = read_machine()
+    shared = concurrency(options.workers, machine.cores, autoscale=options.autoscale, threads=configured_threads(built))
+    needed = SERVER_BYTES + shared.workers * len(archives) * WORKER_BYTES
+    what = f"per model {shared}, about {needed / 1e9:.1f} GB; {machine.available_bytes / 1e9:.1f} GB can be had"
+    if needed > machine.available_bytes:
+        raise MarserveError(f"Memory: {what}. Give fewer --workers.")
+    say(f"Workers and memory: {what}.")
