@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from ..description import Description
 from ..engines.base import Engine, FeatureMap, Pixels, Probabilities
 from ..occupancy import Occupancy
 from ..settings import ModelConfig
+
+logger = logging.getLogger(__name__)
 
 #: Threads for a picture while no other worker is at work. A bound, not an optimum: more than two were not measured.
 MOST_THREADS = 8
@@ -43,6 +46,12 @@ def create_engine(
 def _choose_engine(directory: Path, description: Description, config: ModelConfig, gpu_id: int | None) -> Engine:
     settings = config.handler
     threads = threads_of_worker(config.minWorkers) if settings.threads == "auto" else settings.threads
+    if gpu_id is not None and settings.engine != "openvino":
+        from ..engines.torch_engine import can_use_gpu
+
+        if not can_use_gpu(gpu_id):
+            logger.warning("PyTorch cannot use GPU %d, which TorchServe assigned: computing on the processor.", gpu_id)
+            gpu_id = None
     if settings.engine == "torch" or (settings.engine == "auto" and gpu_id is not None):
         from ..engines.torch_engine import TorchEngine
 

@@ -73,6 +73,16 @@ class TorchEngine:
         return answers[0], answers[1] if len(answers) > 1 else None
 
 
+def can_use_gpu(gpu_id: int) -> bool:
+    """Whether PyTorch can compute on the GPU that TorchServe calls ``gpu_id``.
+
+    TorchServe also counts an Apple M1's cores and Intel's GPUs, and NVIDIA's whatever their driver and PyTorch's build.
+    """
+    import torch
+
+    return torch.cuda.is_available() and gpu_id < torch.cuda.device_count()
+
+
 def captured_sizes(batch_size: int) -> list[int]:
     """The batch sizes to capture, ascending: the powers of two below ``batch_size``, and that itself.
 

@@ -135,8 +135,30 @@ class TestChoice:
         chosen = []
         monkeypatch.setattr(TorchEngine, "__init__", lambda _self, *arguments, **_: chosen.append(arguments[-1]))
         monkeypatch.setattr(TorchEngine, "infer", lambda _self, _pixels: None)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
         engine_of(resnet18_directory, ModelConfig(handler=HandlerSettings(threads=1)), gpu_id=1)
         assert chosen == [1]
+
+    @pytest.mark.parametrize(("available", "gpus"), [(False, 0), (True, 1)])
+    @pytest.mark.parametrize(("setting", "kind"), [("auto", OpenVinoEngine), ("torch", TorchEngine)])
+    def test_a_gpu_that_pytorch_cannot_use_leaves_the_processor(
+        self,
+        resnet18_directory: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        available: bool,
+        gpus: int,
+        setting: Any,
+        kind: type,
+    ) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+        engine = engine_of(
+            resnet18_directory, ModelConfig(handler=HandlerSettings(engine=setting, threads=1)), gpu_id=7
+        )
+        assert isinstance(engine, kind)
+        assert "cannot use GPU 7" in caplog.text
 
     @pytest.mark.parametrize(("cores", "threads_when_alone"), [(1, None), (2, 2), (64, 8)])
     def test_a_worker_of_several_may_use_all_cores_when_it_is_alone(
