@@ -78,6 +78,9 @@ REQUIREMENTS = {
         "the engine for GPUs", "an NVIDIA GPU with its driver", _has_nvidia_gpu, is_optional=True
     ),
     "bf16": Requirement("bf16 in the CPU engine", "a processor with AVX-512 BF16 or AMX, and Linux", _has_bf16),
+    "openssl": Requirement(
+        "a certificate that nobody vouches for", "Debian: apt-get install openssl; macOS has it", program("openssl")
+    ),
     "photographs": Requirement(
         "true labels", f"200 labelled photographs in {PHOTOS}, which are not part of the project", PHOTOS.is_dir
     ),

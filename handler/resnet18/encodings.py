@@ -173,7 +173,7 @@ def _not_base64(where: str, text: str) -> InvalidRequest:
     if text[:2] in ("b'", 'b"'):
         found = 'it is Python\'s text of a bytes object; send base64.b64encode(picture).decode("ascii")'
     elif "://" in text[:10]:
-        found = "it is an address, and nothing is fetched from elsewhere; send the picture file's bytes in base64"
+        found = "it is an address, which is not fetched here; send the picture file's bytes in base64"
     elif foreign is not None:
         found = f"character {foreign.start() + 1} (U+{ord(foreign[0]):04X}) is none of base64's"
     elif " " in text.strip():

@@ -18,6 +18,7 @@ from marserve.web.catalogue import Catalogue
 from marserve.web.classifier import Classifier
 from marserve.web.errors import handle_errors
 from marserve.web.feedback import Feedback
+from marserve.web.fetching import Fetcher
 from marserve.web.metrics import WebMetrics, WorkerMetrics
 from marserve.web.middleware import RequestObservation, SecurityHeaders
 from marserve.web.protection import Admission, Guard, RateLimit
@@ -93,7 +94,8 @@ async def _run_services(settings: WebSettings, metrics: WebMetrics, stopping: Ev
         management = UpstreamConnection(
             settings.management_url, "management", tokens, max_connections=MANAGEMENT_CONNECTIONS
         )
-        for opened in (cache, predictions, management):
+        fetcher = Fetcher(settings.max_image_bytes) if settings.fetch_pictures else None
+        for opened in (cache, predictions, management, *([fetcher] if fetcher else ())):
             stack.push_async_callback(opened.close)
         catalogue = Catalogue(management, settings.default_model)
         inference = Inference(predictions, metrics)
@@ -118,6 +120,7 @@ async def _run_services(settings: WebSettings, metrics: WebMetrics, stopping: Ev
                 deadline_s=settings.request_deadline_s,
                 max_image_pixels=settings.max_image_pixels,
             ),
+            fetcher=fetcher,
             feedback=Feedback(settings.feedback_dir, settings.feedback_max_bytes) if settings.feedback_dir else None,
         )
 

@@ -31,6 +31,7 @@ from marserve.handler.resnet18.requests import (
     FORM_URLENCODED,
     HOW_TO_SEND,
     INSTANCES,
+    PICTURE_KEYS,
     Part,
     PictureRequest,
     is_json,
@@ -42,6 +43,9 @@ from marserve.handler.resnet18.requests import (
 from marserve.web.errors import UnsupportedEncoding, UploadTimeout
 from marserve.web.settings import WebSettings
 
+#: The name of a picture's address in forms, JSON and query strings.
+ADDRESS = "url"
+BEGINS_LIKE_ADDRESS = re.compile(rb"(?i)\s*https?://")
 #: More than any page has.
 MAX_FORM_PARTS = 1000
 #: Some clients describe a part at length.
@@ -62,11 +66,17 @@ class Sent(NamedTuple):
     top_k: int
     #: What a form or JSON says besides, of the names that were looked for.
     fields: Mapping[str, str]
+    #: Where the picture is, if it was not sent: it is empty then.
+    address: str | None = None
 
 
-async def read_picture(request: Request, settings: WebSettings, top_k: int, names: Collection[str] = ()) -> Sent:
+async def read_picture(
+    request: Request, settings: WebSettings, top_k: int, *, names: Collection[str] = (), address: str | None = None
+) -> Sent:
     """The one picture in ``request``, in any form, with ``top_k`` unless a form or JSON says another number, and with
     those fields of a form or JSON that are called one of ``names``. What the bytes are is for the handler to judge.
+
+    ``address`` is where the picture is instead, if the request's address says so; a form or JSON may say it as ``url``.
 
     Raises InvalidRequest, InvalidParameter, InvalidImage, or an error of ``stream_body``.
     """
@@ -79,8 +89,15 @@ async def read_picture(request: Request, settings: WebSettings, top_k: int, name
         deadline_s=settings.upload_deadline_s,
         limit=limit,
     )
+    body = [chunk async for chunk in chunks]
+    if address is not None:
+        if body:
+            raise InvalidRequest("Give either the picture or its address, not both.")
+        return Sent(b"", top_k, {}, address)
     fields = _Fields(names)
-    found = _parse([chunk async for chunk in chunks], content_type, media_type, top_k, fields)
+    found = _parse(body, content_type, media_type, top_k, fields)
+    if fields.address is not None:
+        return Sent(b"", found.top_k, fields.found, fields.address)
     picture = found.pictures[0]
     if isinstance(picture, RequestError):
         raise picture
@@ -97,6 +114,8 @@ class _Fields:
     def __init__(self, names: Collection[str]) -> None:
         self._names = names
         self.found: dict[str, str] = {}
+        #: Where the picture is; then an empty one stands in its place.
+        self.address: str | None = None
 
     def take_parts(self, parts: Iterable[Part]) -> list[Part]:
         """The other parts of a form. Raises InvalidParameter."""
@@ -106,6 +125,11 @@ class _Fields:
                 self._add(part.name, part.content)
             else:
                 others.append(part)
+        # Forms have other fields of this name: it counts only where nothing else can be the picture.
+        addresses = [part for part in others if part.name == ADDRESS and BEGINS_LIKE_ADDRESS.match(part.content)]
+        if len(addresses) == 1 and not any(map(_may_be_picture, others)):
+            self.address = addresses[0].content.decode("latin-1").strip()
+            others.append(Part("file", b"", "a picture elsewhere"))
         return others
 
     def take_keys(self, content: object) -> object:
@@ -114,7 +138,14 @@ class _Fields:
             return content
         for name in content.keys() & set(self._names):
             self._add(name, content[name])
-        return {key: value for key, value in content.items() if key not in self._names}
+        others = {key: value for key, value in content.items() if key not in self._names}
+        if ADDRESS in others and not others.keys() & {*PICTURE_KEYS, INSTANCES}:
+            address = others.pop(ADDRESS)
+            if not isinstance(address, str):
+                raise InvalidParameter(f"{ADDRESS} must be text.")
+            self.address = address.strip()
+            others[PICTURE_KEYS[0]] = ""
+        return others
 
     def _add(self, name: str, value: object) -> None:
         if isinstance(value, bytes | bytearray):
@@ -126,6 +157,12 @@ class _Fields:
             raise InvalidParameter(f"{name} must be text or a number.")
         if value not in (None, ""):  # as a page sends a field that was left empty
             self.found[name] = str(value)
+
+
+def _may_be_picture(part: Part) -> bool:
+    if part.file_name is not None:
+        return bool(part.file_name or part.content)
+    return begins_like_picture(part.content) or begins_like_text(part.content)
 
 
 def _parse(chunks: list[bytes], content_type: str, media_type: str, top_k: int, fields: _Fields) -> PictureRequest:
@@ -153,7 +190,8 @@ def _parse(chunks: list[bytes], content_type: str, media_type: str, top_k: int, 
     if media_type == FORM_URLENCODED and not is_whole:
         pairs = [field.partition(b"=") for field in body.replace(b"+", b" ").split(b"&", MAX_FORM_PARTS)]
         parts = [Part(decode_percent(name).decode("latin-1"), decode_percent(value)) for name, _, value in pairs]
-        return parse_urlencoded(fields.take_parts(parts), top_k)
+        parts = fields.take_parts(parts)
+        return (parse_urlencoded if fields.address is None else parse_form)(parts, top_k)
     return parse_body(body, top_k, max_images=1, declared_json=declared_json)
 
 

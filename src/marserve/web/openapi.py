@@ -138,6 +138,13 @@ def with_fields(body: dict[str, Any], fields: type[BaseModel]) -> dict[str, Any]
     return body
 
 
+def without_picture(body: dict[str, Any]) -> dict[str, Any]:
+    """``body``, in whose place the picture's address may be sent, too."""
+    addresses = {"schema": {"type": "object", "required": ["url"], "properties": {"url": {"type": "string"}}}}
+    content = dict.fromkeys(("application/x-www-form-urlencoded", "application/json"), addresses)
+    return {"requestBody": {**body["requestBody"], "required": False, "content": content}}
+
+
 def build_document(app: FastAPI, base: str) -> dict[str, Any]:
     """The OpenAPI document of ``app`` as it is served under ``base``."""
     with warnings.catch_warnings():

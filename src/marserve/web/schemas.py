@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from marserve.web.fetching import MAX_ADDRESS_LENGTH
 from marserve.web.models import Weights
 
 
@@ -135,6 +136,11 @@ class FeedbackFields(BaseModel):
         None, ge=0, description="The class that was answered; not given: what the model answers now.", examples=[282]
     )
     note: str | None = Field(None, max_length=1000, description="Anything else that the operator should know.")
+    url: str | None = Field(
+        None,
+        max_length=MAX_ADDRESS_LENGTH,
+        description="The picture's address, as for /predict, instead of the picture.",
+    )
 
 
 class KeptReport(BaseModel):
@@ -162,6 +168,7 @@ class ModelList(BaseModel):
     models: list[ListedModel]
     limits: ListedLimits
     feedback: bool = Field(description="Whether /feedback takes reports of wrong answers.")
+    fetches_urls: bool = Field(description="Whether a picture may be named by its address, as url.")
 
 
 class HealthReport(BaseModel):

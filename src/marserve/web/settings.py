@@ -154,6 +154,8 @@ class WebSettings(BaseModel):
     #: Seconds that a result is kept.
     cache_ttl_s: Positive = 3600
 
+    #: Whether pictures are fetched from addresses that callers name; see ``fetching``.
+    fetch_pictures: bool = False
     #: Folder in which reports of wrong answers are kept, with their pictures; not set: none are taken.
     feedback_dir: Annotated[Path, AfterValidator(_writable_folder)] | None = None
     #: Bytes of everything in that folder; beyond it a report is refused with 507.
@@ -200,6 +202,7 @@ REASONS = {
     "greater_than_equal": "less than {ge}",
     "less_than_equal": "more than {le}",
     "literal_error": "none of {expected}",
+    "bool_parsing": "neither true nor false",
 }
 #: A valid value of each setting that has none by default.
 EXAMPLES = {

@@ -201,18 +201,24 @@ async def test_models_lists_versions_and_limits(start_service: StartService, tor
             }
         ],
         "limits": {"max_image_bytes": 1234, "max_image_pixels": 50_000_000},
+        "feedback": False,
+        "fetches_urls": False,
     }
 
 
 @pytest.mark.parametrize(
     ("path", "query", "says"),
     [
-        ("/predict", "topk=5", "topk is not a parameter here; did you mean top_k? There are: lang, model, top_k."),
-        ("/classify", "top-k=5", "top-k is not a parameter here; did you mean top_k? There are: lang, model, top_k."),
+        ("/predict", "topk=5", "topk is not a parameter here; did you mean top_k? There are: lang, model, top_k, url."),
+        (
+            "/classify",
+            "top-k=5",
+            "top-k is not a parameter here; did you mean top_k? There are: lang, model, top_k, url.",
+        ),
         ("/predict", "TOP_K=5&model=resnet18", "TOP_K is not a parameter here; did you mean top_k? There are: "),
-        ("/explain", "fromat=png", "did you mean format? There are: format, lang, model, top_k."),
-        ("/predict", "format=png", "format is not a parameter here. There are: lang, model, top_k."),
-        ("/predict", "api_key=secret", "api_key is not a parameter here. There are: lang, model, top_k."),
+        ("/explain", "fromat=png", "did you mean format? There are: format, lang, model, top_k, url."),
+        ("/predict", "format=png", "format is not a parameter here. There are: lang, model, top_k, url."),
+        ("/predict", "api_key=secret", "api_key is not a parameter here. There are: lang, model, top_k, url."),
         ("/predict", "=5", " is not a parameter here. There are: "),
         ("/predict", "x" * 500, "x" * 40 + " is not a parameter here"),
         ("/predict", "top_k=1&top_k=5", "top_k is given 2 times: give it once."),

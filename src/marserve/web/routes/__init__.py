@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from marserve.web.catalogue import Catalogue
 from marserve.web.classifier import Classifier
 from marserve.web.feedback import Feedback
+from marserve.web.fetching import Fetcher
 from marserve.web.metrics import WebMetrics
 from marserve.web.protection import Admission, Guard
 from marserve.web.readiness import Readiness
@@ -26,6 +27,8 @@ class Services:
     classifier: Classifier
     #: None: reports of wrong answers are not taken.
     feedback: Feedback | None
+    #: None: nothing is fetched from addresses.
+    fetcher: Fetcher | None
 
 
 def services_of(request: Request) -> Services:

@@ -17,13 +17,14 @@ from starlette.responses import Response
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.errors import InvalidParameter, InvalidRequest
 from marserve.handler.resnet18.requests import MAX_TOP_K
-from marserve.web.bodies import read_picture
+from marserve.web.bodies import ADDRESS
 from marserve.web.errors import FeedbackOff, Overloaded, StorageFull, problems_of
 from marserve.web.feedback import Feedback, FeedbackFullError, Report, ReportedClass, picture_path
 from marserve.web.models import KnownModel
 from marserve.web.openapi import PICTURE_BODY, WITH_MODEL, WITH_WORK, failures, with_fields
 from marserve.web.readiness import PROBE_PICTURE
 from marserve.web.routes import GET, READ, SEND, WORK, services_of
+from marserve.web.routes.pictures import check_parameters, chinese_names, receive_picture
 from marserve.web.schemas import ClassList, FeedbackFields, KeptReport, NamedClass, PredictedClass
 
 router = APIRouter(tags=["Feedback"])
@@ -60,11 +61,12 @@ async def classes(request: Request, model: Annotated[str, Path(max_length=200, e
 )
 async def feedback(request: Request, fields: Annotated[FeedbackFields, Query()]) -> Response:
     """Keep that an answer was wrong, and what is right, with the picture, as files of the operator's."""
+    check_parameters(request, FeedbackFields.model_fields)
     services = services_of(request)
     if services.feedback is None:
         raise FeedbackOff("This service takes no reports of wrong answers: its operator has not set a folder for them.")
     with services.admission.admit():
-        sent = await read_picture(request, services.settings, USUAL_TOP_K, FeedbackFields.model_fields)
+        sent = await receive_picture(request, USUAL_TOP_K, fields.url, FeedbackFields.model_fields.keys() - {ADDRESS})
         said = _combine(fields, sent.fields)
         served = services.catalogue.find(said.model)
         # The model's own answer, from the cache where it has just been given; the handler refuses what is no picture.
@@ -164,7 +166,7 @@ def _find(known: Sequence[PredictedClass], class_id: int | None, label: str | No
         found = [one for one in known if one.class_id == class_id]
     else:
         wanted = (label or "").strip()
-        found = [one for one in known if wanted in (one.label, one.wnid)]
+        found = [one for one in known if wanted in (one.label, one.wnid, chinese_names().get(one.wnid, one.label))]
         found = found or [one for one in known if one.label.casefold() == wanted.casefold()]
     if len(found) > 1:
         numbers = " and ".join(str(one.class_id) for one in found)

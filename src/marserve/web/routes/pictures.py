@@ -9,20 +9,22 @@ import io
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query, Request
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
-from marserve.handler.resnet18.errors import InvalidParameter
+from marserve.handler.resnet18.errors import InvalidParameter, InvalidRequest
 from marserve.handler.resnet18.requests import MAX_TOP_K
 from marserve.paths import CONFIG
-from marserve.web.bodies import read_picture
+from marserve.web.bodies import Sent, read_picture
 from marserve.web.classifier import Classified
-from marserve.web.openapi import BINARY, PICTURE_BODY, WITH_KEY, WITH_WORK
+from marserve.web.fetching import MAX_ADDRESS_LENGTH
+from marserve.web.openapi import BINARY, PICTURE_BODY, WITH_KEY, WITH_WORK, without_picture
 from marserve.web.routes import GET, READ, SEND, WORK, services_of
 from marserve.web.schemas import (
     ClassifiedPicture,
@@ -43,6 +45,14 @@ ModelName = Annotated[
 Language = Annotated[
     Literal["en", "zh"], Query(description="zh: ImageNet's classes in Chinese; other labels stay as they are.")
 ]
+Address = Annotated[
+    str | None,
+    Query(
+        max_length=MAX_ADDRESS_LENGTH,
+        description="Where the picture is, instead of a body; where /models says fetches_urls.",
+        examples=["https://example.org/cat.jpg"],
+    ),
+]
 LABELLED_CONFIDENCES = TypeAdapter(list[LabelledConfidence])
 
 #: Characters of an unknown parameter's name in an error.
@@ -58,7 +68,7 @@ STOPS = ((40, 60, 220), (30, 190, 220), (250, 220, 60), (230, 40, 30))
 @router.api_route("/models", methods=GET, response_model=ModelList, responses=WITH_KEY, dependencies=READ)
 async def models(request: Request) -> Response:
     """The models that are served, and which one answers where none is named."""
-    _check_parameters(request)
+    check_parameters(request)
     services = services_of(request)
     served = services.catalogue.models
     default = services.catalogue.default()
@@ -86,6 +96,7 @@ async def models(request: Request) -> Response:
         models=listed,
         limits=limits,
         feedback=services.feedback is not None,
+        fetches_urls=services.fetcher is not None,
     )
     return _json(content.model_dump_json())
 
@@ -98,9 +109,11 @@ async def models(request: Request) -> Response:
     openapi_extra=PICTURE_BODY,
     dependencies=WORK,
 )
-async def predict(request: Request, top_k: TopK = 3, model: ModelName = None, lang: Language = "en") -> Response:
+async def predict(
+    request: Request, top_k: TopK = 3, model: ModelName = None, lang: Language = "en", url: Address = None
+) -> Response:
     """The most probable classes, each with its confidence in percent."""
-    classified = await _classify(request, top_k=top_k, model=model, lang=lang)
+    classified = await _classify(request, top_k=top_k, model=model, lang=lang, url=url)
     # Said where the labels are random, and left out elsewhere: programs know this list as it always was.
     weights = classified.model.weights if classified.model.weights == "untrained" else None
     content = [
@@ -118,10 +131,12 @@ async def predict(request: Request, top_k: TopK = 3, model: ModelName = None, la
     openapi_extra=PICTURE_BODY,
     dependencies=WORK,
 )
-async def classify(request: Request, top_k: TopK = 5, model: ModelName = None, lang: Language = "en") -> Response:
+async def classify(
+    request: Request, top_k: TopK = 5, model: ModelName = None, lang: Language = "en", url: Address = None
+) -> Response:
     """The most probable classes with everything that is known about them and the model."""
     started = time.perf_counter()
-    classified = await _classify(request, top_k=top_k, model=model, lang=lang)
+    classified = await _classify(request, top_k=top_k, model=model, lang=lang, url=url)
     return _json(ClassifiedPicture(**_describe(classified, started)).model_dump_json(), _headers(classified))
 
 
@@ -138,6 +153,7 @@ async def explain(
     top_k: TopK = 5,
     model: ModelName = None,
     lang: Language = "en",
+    url: Address = None,
     format: Annotated[  # noqa: A002 - the parameter's public name
         Literal["json", "png"],
         Query(description="png: the map alone, to lay over the crop that X-Explanation-Crop names."),
@@ -145,7 +161,7 @@ async def explain(
 ) -> Response:
     """As /classify, with the class activation map: where in the picture the most probable class was seen."""
     started = time.perf_counter()
-    classified = await _classify(request, top_k=top_k, model=model, lang=lang, explain=True)
+    classified = await _classify(request, top_k=top_k, model=model, lang=lang, url=url, explain=True)
     explanation = classified.answer.explanation
     assert explanation is not None  # noqa: S101 - the classifier has checked it
     if format == "json":
@@ -157,11 +173,44 @@ async def explain(
     return Response(picture, headers={**_headers(classified), "X-Explanation-Crop": crop}, media_type="image/png")
 
 
-async def _classify(request: Request, *, top_k: int, model: str | None, lang: str, explain: bool = False) -> Classified:
-    _check_parameters(request)
+@router.post(
+    "/fetch",
+    response_class=Response,
+    responses={**WITH_WORK, 200: {"content": {"application/octet-stream": BINARY}}},
+    openapi_extra=without_picture(PICTURE_BODY),
+    dependencies=WORK,
+)
+async def fetch(request: Request, url: Address = None) -> Response:
+    """The picture at an address, as the page needs it to show what it asks about."""
+    check_parameters(request)
+    with services_of(request).admission.admit():
+        sent = await receive_picture(request, MAX_TOP_K, url)
+    if sent.address is None:
+        raise InvalidRequest("Give the address of a picture as url.")
+    # Not by a picture's own type: nothing of another server's is to be shown as a page of this one.
+    return Response(sent.picture, media_type="application/octet-stream")
+
+
+async def receive_picture(request: Request, top_k: int, url: str | None, names: Collection[str] = ()) -> Sent:
+    """As ``read_picture``, with the picture fetched where an address was sent. Raises RequestError."""
+    services = services_of(request)
+    sent = await read_picture(request, services.settings, top_k, names=names, address=url)
+    if sent.address is None:
+        return sent
+    if services.fetcher is None:
+        raise InvalidRequest("This service fetches nothing from addresses: send the picture itself.")
+    picture = await services.fetcher.fetch(sent.address)
+    request.state.log["fetched_from"] = urlsplit(sent.address).hostname
+    return sent._replace(picture=picture)
+
+
+async def _classify(
+    request: Request, *, top_k: int, model: str | None, lang: str, url: str | None, explain: bool = False
+) -> Classified:
+    check_parameters(request)
     services = services_of(request)
     with services.admission.admit():
-        sent = await read_picture(request, services.settings, top_k)
+        sent = await receive_picture(request, top_k, url)
         classified = await services.classifier.classify(
             sent.picture, top_k=sent.top_k, model=model, explain=explain, request_id=request.state.request_id
         )
@@ -176,7 +225,7 @@ async def _classify(request: Request, *, top_k: int, model: str | None, lang: st
 
 def _in_chinese(classified: Classified) -> Classified:
     """With other labels, in an answer of its own: others may be waiting for the same one."""
-    names = _chinese_names()
+    names = chinese_names()
     predictions = [
         predicted.model_copy(update={"label": names.get(predicted.wnid, predicted.label)})
         for predicted in classified.answer.predictions
@@ -184,8 +233,10 @@ def _in_chinese(classified: Classified) -> Classified:
     return replace(classified, answer=classified.answer.model_copy(update={"predictions": predictions}))
 
 
-def _check_parameters(request: Request) -> None:
+def check_parameters(request: Request, known: Collection[str] = ()) -> None:
     """Raise InvalidParameter for a parameter that the address does not have, such as ``topk``, or that is given twice.
+
+    ``known`` are the parameters where the endpoint's signature does not name each of them.
 
     Only here, where the answer would quietly be another one than was meant. Elsewhere such parameters are ignored:
     with files and pages ``?v=2`` gets around caches, a monitor that is refused is blind, and clients of /v2 write
@@ -193,7 +244,7 @@ def _check_parameters(request: Request) -> None:
     """
     if not request.scope["query_string"]:
         return
-    known = sorted(field.alias for field in request.scope["route"].dependant.query_params)
+    known = sorted(known or (field.alias for field in request.scope["route"].dependant.query_params))
     for name, count in Counter(name for name, _ in request.query_params.multi_items()).items():
         if count > 1:
             raise InvalidParameter(f"{name[:MAX_SHOWN_NAME]} is given {count} times: give it once.")
@@ -205,7 +256,7 @@ def _check_parameters(request: Request) -> None:
 
 
 @functools.cache
-def _chinese_names() -> Mapping[str | None, str]:
+def chinese_names() -> Mapping[str | None, str]:
     """ImageNet's classes by WordNet id."""
     names: dict[str | None, str] = json.loads((CONFIG / "labels.zh.json").read_text(encoding="utf-8"))
     return names
