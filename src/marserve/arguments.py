@@ -235,6 +235,11 @@ def add_archive_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_quiet(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """``-q``."""
+    parser.add_argument("-q", "--quiet", action="store_true", help=meaning)
+
+
 def add_port(parser: argparse.ArgumentParser) -> None:
     """Which stack."""
     parser.add_argument(

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.errors import HOW_TO_READ_HEIC
@@ -57,17 +58,19 @@ class FoundPictures:
         return any(_suffix(picture.path) in HEIC_SUFFIXES for picture in self.pictures)
 
 
-def find_pictures(names: Iterable[str], *, heic: bool) -> FoundPictures:
-    """The pictures in the order of ``names``, those of a folder or pattern sorted by path.
+def find_pictures(names: Iterable[str], *, heic: bool, listed: Iterable[str] = ()) -> FoundPictures:
+    """The pictures in the order of ``names``, those of a folder or pattern sorted by path, and then ``listed``.
 
-    ``heic``: whether that can be read, too. Folders are searched with all folders below, except hidden ones and links
+    ``heic``: whether that can be read, too. What a program has listed is no pattern, and is missed when it is to be
+    read. Folders are searched with all folders below, except hidden ones and links
     to folders. Raises NoPictureFoundError.
     """
     suffixes = SUFFIXES | HEIC_SUFFIXES if heic else SUFFIXES
     found: dict[str, str] = {}
     skipped: dict[str, str] = {}
-    for name in names:
-        candidates, only_pictures = _candidates(os.path.normpath(name))
+    named = ((name, _candidates(os.path.normpath(name))) for name in names)
+    from_list = ((name, _candidates(os.path.normpath(name), literal=True)) for name in listed)
+    for name, (candidates, only_pictures) in chain(named, from_list):
         passed_over: dict[str, str] = {}
         taken = 0
         for path in candidates:
@@ -108,11 +111,11 @@ def _nothing(name: str, passed_over: Counter[str]) -> str:
     return f"{name} does not exist."
 
 
-def _candidates(path: str) -> tuple[Iterable[str], bool]:
+def _candidates(path: str, *, literal: bool = False) -> tuple[Iterable[str], bool]:
     """The files that ``path`` may mean, and whether only those with a picture's suffix are meant."""
     if os.path.isdir(path):  # noqa: PTH112 - strings throughout: a Path for each of a million files is slow
         return _files_below(path), True
-    if os.path.exists(path):  # noqa: PTH110 - before the pattern, since a file's name may hold brackets
+    if literal or os.path.exists(path):  # noqa: PTH110 - before the pattern, since a file's name may hold brackets
         return [path], False
     matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207
     return [match for match in matches if not os.path.isdir(match)], "**" in path  # noqa: PTH112

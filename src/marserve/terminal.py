@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,8 +19,13 @@ Report = Callable[[str], None]
 REPEAT_S = 15.0
 
 
+#: Set where a person wants to hear of failures alone.
+QUIET = threading.Event()
+
+
 def say(line: str) -> None:
-    print(line, flush=True)
+    if not QUIET.is_set():
+        print(line, flush=True)
 
 
 def complain(line: str) -> None:
@@ -31,7 +37,7 @@ class Progress:
 
     def __init__(self, step: str) -> None:
         self._step = step
-        self._rewritable = sys.stderr.isatty()
+        self._rewritable = sys.stderr.isatty() and not QUIET.is_set()
         self._started = self._shown = time.monotonic()
 
     def __enter__(self) -> Progress:
@@ -48,7 +54,7 @@ class Progress:
         if self._rewritable:
             width = shutil.get_terminal_size().columns - 1
             print(f"\r\033[K{line[:width]}", end="", file=sys.stderr, flush=True)
-        elif now - self._shown >= REPEAT_S:
+        elif now - self._shown >= REPEAT_S and not QUIET.is_set():
             self._shown = now
             complain(line)
 

@@ -110,7 +110,7 @@ FIRST_COMMANDS = [
     Command("marserve build --labels nowhere.txt", 2, "--labels: nowhere.txt does not exist"),
     Command("marserve build --weights ~nobody-here/x.pth", 2, "--weights: ~nobody-here/x.pth does not exist"),
     Command("marserve serve --calibration .", 2, "--calibration goes with --precision int8"),
-    Command("marserve classify", 2, "the following arguments are required: PICTURE"),
+    Command("marserve classify", 2, "name a picture, a folder or a pattern"),
     Command("marserve setup nothing", 2, "there is no 'nothing'"),
     Command("manage.py status", 1, "Nothing is running on web port 5999"),
     Command("manage.py", 2, "usage: "),

@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
+from rich.cells import cell_len, set_cell_size
+
 from marserve.client.inference import Classification, Prediction
 from marserve.errors import MarserveError
 from marserve.pictures import PictureFile
@@ -25,29 +27,60 @@ from marserve.system.files import replacing
 #: Columns of a CSV file before those of the predictions.
 FIRST_COLUMNS = ("path", "size", "mtime_ns", "model", "version", "weights")
 PREDICTION_COLUMNS = tuple(Prediction.__dataclass_fields__)
-#: Characters of a path on a terminal; of a longer one the end is shown, which says more.
+#: Cells of a path on a terminal; of a longer one the end is shown, which says more. A Chinese character has two cells.
 LONGEST_PATH = 48
+#: Cells of a label where there is no terminal to fill, and the least of them where there is.
+USUAL_LABEL, SHORTEST_LABEL = 24, 12
+HEADER = "PICTURE"
 #: Names of files are bytes; those that are no UTF-8 are written as they are.
 ENCODING, ERRORS = "utf-8", "surrogateescape"
 
 
 class Table:
-    """A line a picture with its classes side by side."""
+    """For a person: a line a picture with its classes side by side, below a line that names the model."""
 
-    def __init__(self, pictures: Sequence[PictureFile], *, longest_path: int | None) -> None:
-        """Paths are cut to ``longest_path`` characters; None: they stay whole, as a program needs them."""
-        self._longest = longest_path
-        self._width = max((len(self._shown(picture.path)) for picture in pictures), default=0)
+    def __init__(self, pictures: Sequence[PictureFile], top_k: int, *, columns: int | None) -> None:
+        """``columns`` of a terminal are shared out, and what is longer is cut; None: paths and labels stay whole."""
+        self._longest = None if columns is None else LONGEST_PATH
+        self._path_cells = max((cell_len(self._shown(picture.path)) for picture in pictures), default=0)
+        self._path_cells = max(self._path_cells, len(HEADER))
+        shared = USUAL_LABEL if columns is None else (columns - self._path_cells) // top_k - len("  100.0% ")
+        self._label_cells = max(SHORTEST_LABEL, shared)
+        self._model: str | None = None
 
     def line(self, picture: PictureFile, answer: Classification) -> str:
-        """One picture, with a line break."""
-        classes = "  ".join(f"{entry.probability:7.1%} {entry.label}" for entry in answer.predictions)
-        return f"{self._shown(picture.path):<{self._width}} {classes}\n"
+        """One picture, with a line break; before the first of a model what it is called."""
+        classes = "".join(
+            f"  {percent(entry.probability):>6} {self._label(entry.label)}" for entry in answer.predictions
+        )
+        row = f"{set_cell_size(self._shown(picture.path), self._path_cells)}{classes}".rstrip() + "\n"
+        model = " ".join(filter(None, (answer.model, answer.version)))
+        if answer.weights not in (None, "trained", "unknown"):
+            model = f"{model}, {answer.weights}"
+        if model == self._model:
+            return row
+        self._model = model
+        return f"{HEADER:<{self._path_cells}}  MOST PROBABLE CLASSES ({model})\n{row}"
 
     def _shown(self, path: str) -> str:
         text = os.fsencode(path).decode("utf-8", "replace")
         text = "".join(character if character.isprintable() else "?" for character in text)
-        return text if self._longest is None or len(text) <= self._longest else "…" + text[1 - self._longest :]
+        if self._longest is None or cell_len(text) <= self._longest:
+            return text
+        while cell_len(text) > self._longest - 1:
+            text = text[1:]
+        return f"…{text}"
+
+    def _label(self, label: str) -> str:
+        cells = cell_len(label)
+        if cells <= self._label_cells:
+            return label + " " * (self._label_cells - cells)
+        return label if self._longest is None else f"{set_cell_size(label, self._label_cells - 1)}…"
+
+
+def percent(probability: float) -> str:
+    """As the page has it: ``39.7%``, ``<0.1%``."""
+    return "<0.1%" if 0 < probability < 0.001 else f"{probability:.1%}"
 
 
 @dataclass(frozen=True)

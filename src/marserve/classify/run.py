@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from types import FrameType
 
@@ -44,8 +44,11 @@ def classify_files(
     in_order: bool,
     show_progress: bool,
     stop: threading.Event,
+    least: float = 0.0,
 ) -> Outcome:
     """Send each of ``pictures`` once; failures go to standard error, a line each. Closes ``client``.
+
+    Classes less probable than ``least`` are left out.
 
     When ``stop`` is set no more pictures are sent, and the answers to those at work are still written.
     """
@@ -60,7 +63,8 @@ def classify_files(
                     if answer.weights in WARNINGS and (answer.model, answer.weights) not in warned:
                         warned.add((answer.model, answer.weights))
                         complain(WARNINGS[answer.weights].format(model=answer.model))
-                    write(picture, answer)
+                    probable = tuple(one for one in answer.predictions if one.probability >= least)
+                    write(picture, replace(answer, predictions=probable))
                     outcome.succeeded += 1
                 elif stop.is_set() and isinstance(answer, ServerOverloaded | Unreachable):
                     continue  # it would have been sent again

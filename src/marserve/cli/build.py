@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from marserve.arguments import UsageError, add_archive_options, did_you_mean
+from marserve.arguments import UsageError, add_archive_options, add_quiet, did_you_mean
 from marserve.errors import MarserveError
 from marserve.paths import expanded
 from marserve.setup.environment import ensure
@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="DIR", type=expanded, help="where the archive goes (default: model_store/)")
     parser.add_argument("--force", action="store_true", help="build even if the archive is up to date")
     parser.add_argument("--check", action="store_true", help="say whether it would be built, and build nothing")
+    add_quiet(parser, "say nothing of the steps")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
@@ -70,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
         near = did_you_mean(options.architecture, architectures()) or "; --list-archs lists all"
         raise UsageError(f"--arch: there is no {options.architecture!r}{near}")
     given = {name: value for name, value in vars(options).items() if value is not None}
-    force, check, as_json, _ = (given.pop(name) for name in ("force", "check", "json", "list_archs"))
+    force, check, as_json, quiet, _ = (given.pop(name) for name in ("force", "check", "json", "quiet", "list_archs"))
     if "weights" in given:
         given["weights"] = str(given["weights"])
     try:
@@ -78,7 +79,9 @@ def run(options: argparse.Namespace) -> int:
     except ConfigurationError as exc:
         raise UsageError(str(exc)) from exc
     try:
-        built = (check_build if check else build)(build_options, force=force, report=complain)
+        built = (check_build if check else build)(
+            build_options, force=force, report=(lambda _: None) if quiet else complain
+        )
     except ConfigurationError as exc:
         raise MarserveError(str(exc)) from exc
     path = build_options.archive

@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
-from marserve.arguments import UsageError, real, whole
+from marserve.arguments import UsageError, add_quiet, real, whole
 from marserve.paths import expanded
 from marserve.stack.ports import Ports
 from marserve.system.files import failure_of
@@ -25,6 +26,10 @@ EPILOG = """examples:
       a folder; the same command again goes on after an interruption
   marserve classify 'photographs/**/*.png' --format csv --top-k 1 > results.csv
       a pattern, quoted so that it does not depend on the shell
+  curl -sL https://example.org/cat.jpg | marserve classify -
+      one picture from standard input
+  find photographs -newer last-run -print0 | marserve classify --files-from -
+      those that another program lists, one a line or with NUL between them
 
 order: standard output has the pictures in the order they were named, those of a folder or pattern sorted by path;
   FILE has them in the order they were answered. Failures go to standard error and are no results.
@@ -33,13 +38,25 @@ other files: what a folder holds besides pictures is counted and listed. HEIC is
   Photographs that cannot be read (HEIC elsewhere, camera raw, .psd, .jxl) count as failed. A file that is named itself
   is sent whatever it is called.
 
+tables are for people: they fit the width of a terminal; elsewhere paths and labels stay whole. jsonl and csv are for
+  programs.
+
 exit status: 0 all succeeded; 1 some failed or were not sent; 2 wrong arguments, or no picture found"""
+
+#: Classes a picture where no number is given: the page's in a table, the API's elsewhere.
+TABLE_TOP_K, TOP_K = 3, 5
+STDIN = "/dev/stdin"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "pictures", nargs="+", metavar="PICTURE", help="a file, a folder or a pattern such as 'a/**/*.jpg'"
-    )
+        "pictures", nargs="*", metavar="PICTURE",
+        help="a file, a folder, a pattern such as 'a/**/*.jpg', or - for one picture from standard input",
+    )  # fmt: skip
+    parser.add_argument(
+        "--files-from", metavar="LIST", type=expanded,
+        help="a file that lists pictures and folders, or - for standard input",
+    )  # fmt: skip
     parser.add_argument("--url", help="the web service (default: this machine's, on MARSERVE_WEB_PORT, else 5000)")
     parser.add_argument("--model", metavar="NAME", help="a model that the service has (default: its default one)")
     parser.add_argument(
@@ -50,7 +67,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="FILE", type=expanded, help="keep the results in FILE, and go on from there"
     )
-    parser.add_argument("--top-k", metavar="K", type=whole(1, 1000), default=5, help="classes a picture (default: 5)")
+    parser.add_argument(
+        "--top-k", metavar="K", type=whole(1, 1000),
+        help=f"classes a picture (default: {TABLE_TOP_K} in a table, else {TOP_K})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threshold", metavar="PERCENT", type=real(0, 100), default=0.0,
+        help="leave out classes that are less probable (default: 0)",
+    )  # fmt: skip
+    parser.add_argument("--lang", choices=["en", "zh"], help="language of ImageNet's labels (default: en)")
     parser.add_argument(
         "--parallel", metavar="N", type=whole(1, 256), default=32, help="pictures at work at once (default: 32)"
     )
@@ -63,56 +88,74 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the service requires one; other users of this machine see it, but not "
         "variable MARSERVE_CLASSIFY_API_KEY",
     )  # fmt: skip
+    add_quiet(parser, "no progress, no counts: only results and failures")
 
 
-def run(options: argparse.Namespace) -> int:
-    from marserve.classify.results import LONGEST_PATH, Csv, JsonLines, ResultFile, Table
-    from marserve.classify.run import classify_files, stop_on_signals
-    from marserve.client.inference import InferenceClient
-    from marserve.pictures import NoPictureFoundError, describe_skipped, find_pictures
-
-    form = options.format or _usual_format(options.output)
+def check(options: argparse.Namespace) -> None:
+    """Before set-up: whether the arguments fit together."""
+    stdin = [*options.pictures, str(options.files_from)].count("-")
+    if not options.pictures and options.files_from is None:
+        raise UsageError("name a picture, a folder or a pattern; - is standard input, --help has examples")
+    if stdin > 1:
+        raise UsageError("standard input is one picture or one list")
+    if stdin and sys.stdin.isatty():
+        raise UsageError("- is standard input, which is the keyboard here: pipe something into it")
     if options.output is not None:
+        form = options.format or _usual_format(options.output)
         if form is None:
             raise UsageError(f"--output {options.output}: the name says no format; give --format jsonl or csv with it")
         if form == "table":
             raise UsageError("--output keeps results to go on from: give it --format jsonl or csv")
         if not options.output.parent.is_dir():
             raise UsageError(f"--output {options.output}: folder {options.output.parent} does not exist")
+
+
+def run(options: argparse.Namespace) -> int:
+    from marserve.classify.results import Csv, JsonLines, ResultFile, Table
+    from marserve.classify.run import classify_files, stop_on_signals
+    from marserve.client.inference import InferenceClient
+    from marserve.pictures import NoPictureFoundError, describe_skipped, find_pictures
+
+    form = options.format or _usual_format(options.output)
+    top_k = options.top_k or (TABLE_TOP_K if form == "table" else TOP_K)
+    names = [STDIN if name == "-" else name for name in options.pictures]
+    listed = [] if options.files_from is None else _listed(options.files_from)
     try:
-        found = find_pictures(options.pictures, heic=True)
+        found = find_pictures(names, heic=True, listed=listed)
         client = InferenceClient.for_web(
             _with_scheme(options.url) or f"http://127.0.0.1:{Ports.from_environment().web_port}",
             model=options.model,
+            lang=None if options.lang == "en" else options.lang,
             api_key=options.api_key or os.environ.get("MARSERVE_CLASSIFY_API_KEY"),
             deadline_s=options.deadline,
             connections=options.parallel,
         )
         if found.has_heic and not client.reads("HEIC"):
-            found = find_pictures(options.pictures, heic=False)
+            found = find_pictures(names, heic=False, listed=listed)
     except (NoPictureFoundError, ValueError) as exc:
         raise UsageError(str(exc)) from exc
     pictures = found.pictures
-    if found.skipped:
+    if found.skipped and not options.quiet:
         complain(describe_skipped(found.skipped))
-    results = (Csv if form == "csv" else JsonLines)(options.top_k)
+    results = (Csv if form == "csv" else JsonLines)(top_k)
     known = 0
     with stop_on_signals(client.close) as stop:
-        how = {"top_k": options.top_k, "parallel": options.parallel, "stop": stop}
+        how = {"top_k": top_k, "parallel": options.parallel, "stop": stop, "least": options.threshold / 100}
         if options.output is None:
-            longest_path = LONGEST_PATH if sys.stdout.isatty() else None
-            write = Table(pictures, longest_path=longest_path).line if form == "table" else results.encode
+            columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+            write = Table(pictures, top_k, columns=columns).line if form == "table" else results.encode
             _print(results.header if form != "table" else "")
             outcome = classify_files(
                 client, pictures, lambda picture, answer: _print(write(picture, answer)), **how,
-                in_order=True, show_progress=not sys.stdout.isatty(),
+                in_order=True, show_progress=not (options.quiet or sys.stdout.isatty()),
             )  # fmt: skip
         else:
             try:
                 with ResultFile(options.output, results, model=options.model) as file:
                     left = file.open(pictures)
                     known = len(pictures) - len(left)
-                    outcome = classify_files(client, left, file.add, **how, in_order=False, show_progress=True)
+                    quiet = options.quiet
+                    outcome = classify_files(client, left, file.add, **how, in_order=False, show_progress=not quiet)
             except OSError as exc:
                 complain(failure_of(exc))
                 return 1
@@ -120,7 +163,8 @@ def run(options: argparse.Namespace) -> int:
     if outcome.stopped is not None:
         complain(outcome.stopped)
     # Of a lone picture that failed all was said.
-    if options.output is not None or ((outcome.failed or outcome.left) and len(pictures) + found.foreign > 1):
+    incomplete = (outcome.failed or outcome.left) and len(pictures) + found.foreign > 1
+    if (options.output is not None or incomplete) and not options.quiet:
         again = f", {known} known from before" if known else ""
         counts = f"{outcome.succeeded} classified{again}, {outcome.failed} failed, {outcome.left} not sent"
         go_on = " (the same command goes on)" if options.output and (outcome.failed or outcome.left) else ""
@@ -135,9 +179,24 @@ def _usual_format(output: Path | None) -> str | None:
     return {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", "": "jsonl"}.get(output.suffix.lower())
 
 
+def _listed(file: Path) -> list[str]:
+    """The names in ``file``. Raises UsageError where it has none."""
+    try:
+        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as exc:
+        missing = isinstance(exc, FileNotFoundError)
+        raise UsageError(f"--files-from: {f'{file} does not exist' if missing else failure_of(exc)}") from exc
+    # As find -print0 ends names, which may hold line breaks.
+    names = content.split(b"\0") if b"\0" in content else content.splitlines()
+    if not any(names):
+        raise UsageError(f"--files-from {file}: it names no picture")
+    return [os.fsdecode(name) for name in names if name]
+
+
 def _with_scheme(url: str | None) -> str | None:
     """An address such as 127.0.0.1:5000 is taken for HTTP."""
-    return f"http://{url}" if url is not None and re.fullmatch(r"[\w.-]+:\d+(/.*)?", url) else url
+    host = r"([\w-]+\.[\w.-]+|[\w-]+(?=:)|localhost|\[[\da-fA-F:.]+\])"
+    return f"http://{url}" if url is not None and re.fullmatch(rf"{host}(:\d+)?(/.*)?", url) else url
 
 
 def _print(text: str) -> None:

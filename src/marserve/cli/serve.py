@@ -8,13 +8,24 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
-from marserve.arguments import UNTRAINED, UsageError, add_archive_options, address, bounds, file, positive, whole
+from marserve.arguments import (
+    UNTRAINED,
+    UsageError,
+    add_archive_options,
+    add_quiet,
+    address,
+    bounds,
+    file,
+    positive,
+    whole,
+)
 from marserve.autoscale.rules import Rules
 from marserve.errors import MarserveError
 from marserve.paths import FROM_FILE, command, door
 from marserve.stack.options import Options
 from marserve.stack.ports import Ports, PortsTakenError
 from marserve.stack.preflight import check_start
+from marserve.terminal import QUIET
 from marserve.variables import given_variables
 
 NEEDS = "serve"
@@ -49,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="say what a start would do and what is in its way, and start, build and install nothing",
     )  # fmt: skip
     parser.add_argument("--detach", action="store_true", help="return when it answers, and leave it running")
+    add_quiet(parser, "say nothing unless something is wrong")
     add_archive_options(parser)
     parser.add_argument(
         "--archive", metavar="FILE", dest="archives", nargs="+", type=file, default=(),
@@ -90,6 +102,8 @@ def check(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.quiet:
+        QUIET.set()
     if options.check:
         return check_start(stack_options(options), Ports.from_environment())
     from marserve.stack.lifecycle import StartedOtherwiseError, serve
@@ -125,7 +139,7 @@ def same_command(arguments: Sequence[str], variables: Mapping[str, str]) -> str:
 def stack_options(options: argparse.Namespace) -> Options:
     """``options`` as the stack takes them. Raises UsageError where they do not fit together."""
     given = {name: value for name, value in vars(options).items() if not name.startswith("autoscale")}
-    del given["check"]
+    del given["check"], given["quiet"]
     given["archives"] = tuple(options.archives)
     chosen = Options(autoscale=_rules(options), **given)
     if chosen.archives and {chosen.weights, chosen.labels, chosen.precision} != {None}:

@@ -95,10 +95,13 @@ class WebEndpoint:
     model: str | None = None
     #: The version that answers, where it is known beforehand.
     version: str | None = None
+    #: Of the labels: ``zh``; None: English.
+    lang: str | None = None
 
     def target(self, *, top_k: int, explain: bool) -> tuple[str, dict[str, str]]:
         """Path and headers."""
-        query = {"top_k": str(top_k)} | ({} if self.model is None else {"model": self.model})
+        given = {"top_k": str(top_k), "model": self.model, "lang": self.lang}
+        query = {name: value for name, value in given.items() if value is not None}
         return f"/{'explain' if explain else 'classify'}?{urlencode(query)}", RAW
 
 
@@ -134,14 +137,15 @@ class InferenceClient:
         url: str,
         *,
         model: str | None = None,
+        lang: str | None = None,
         api_key: str | None = None,
         deadline_s: float = DEADLINE_S,
         connections: int = PARALLEL,
         backoff: Backoff | None = None,
     ) -> InferenceClient:
-        """For the web service at ``url`` and its default model, or ``model``."""
+        """For the web service at ``url`` and its default model, or ``model``; ``lang`` ``zh`` is for Chinese labels."""
         connection = Connection(url, ApiKey(api_key), connections=connections, backoff=backoff)
-        return cls(connection, WebEndpoint(model), deadline_s=deadline_s)
+        return cls(connection, WebEndpoint(model, lang=lang), deadline_s=deadline_s)
 
     @classmethod
     def for_torchserve(

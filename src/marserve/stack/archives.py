@@ -25,7 +25,7 @@ from marserve.paths import command
 from marserve.setup.environment import ensure
 from marserve.stack.options import Options
 from marserve.system.processes import child
-from marserve.terminal import say
+from marserve.terminal import QUIET, say
 
 MODEL = "resnet18"
 #: The precision that needs packages of its own to build.
@@ -109,7 +109,8 @@ def _arguments(options: Options, *names: str) -> list[str]:
 
 
 def _build(arguments: Sequence[str]) -> Archive:
-    with child([sys.executable, "-m", "marserve", "build", "--json", *arguments], stdout=subprocess.PIPE) as process:
+    command_line = [sys.executable, "-m", "marserve", "build", "--json", *arguments, *["--quiet"] * QUIET.is_set()]
+    with child(command_line, stdout=subprocess.PIPE) as process:
         output = process.stdout.read() if process.stdout else ""
     if process.returncode:
         raise MarserveError("The archive cannot be built; the reason stands above.")

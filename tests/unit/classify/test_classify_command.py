@@ -31,9 +31,11 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def classify(server: FakeServer, *arguments: object) -> subprocess.CompletedProcess[str]:
+def classify(
+    server: FakeServer, *arguments: object, given: str = "", cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     command = [*COMMAND, "--url", server.url, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    return subprocess.run(command, input=given, cwd=cwd, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
 
 
 @pytest.mark.parametrize("form", ["table", "jsonl", "csv"])
@@ -50,7 +52,8 @@ def test_standard_output_has_every_picture_in_order(server: FakeServer, pictures
         assert [row["path"] for row in rows] == expected
         assert (rows[0]["label_1"], rows[0]["probability_1"]) == ("tabby", "0.83")
     else:
-        lines_of_table = done.stdout.splitlines()
+        header, *lines_of_table = done.stdout.splitlines()
+        assert header.split(maxsplit=1) == ["PICTURE", "MOST PROBABLE CLASSES (resnet18 1.0)"]
         assert len(lines_of_table) == 12
         assert all(line.endswith("83.0% tabby") for line in lines_of_table)
         assert [line.split()[0] for line in lines_of_table] == expected  # whole: standard output is no terminal
@@ -79,7 +82,7 @@ def test_heic_is_sent_to_a_service_that_reads_it(server: FakeServer, pictures: P
     server.answers = [listed("JPEG", "HEIC"), Answer(content=classification())]
     done = classify(server, pictures, "--model", "other")
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) == 13
+    assert len(done.stdout.splitlines()) == 14
     assert b"heic" in [request.body for request in server.requests]
 
 
@@ -186,7 +189,71 @@ def test_a_lone_picture_that_fails_is_reported_in_one_line(server: FakeServer, p
 
 
 def test_an_address_without_a_scheme_is_taken_for_http(server: FakeServer, pictures: Path) -> None:
-    assert classify(server, pictures, "--url", server.url.removeprefix("http://")).returncode == 0
+    bare = server.url.removeprefix("http://")
+    for address in (bare, f"{bare}/", bare.replace("127.0.0.1", "localhost")):
+        assert classify(server, pictures / "00.jpg", "--url", address).returncode == 0
+
+
+def test_a_picture_comes_from_standard_input(server: FakeServer, pictures: Path) -> None:
+    done = classify(server, "-", "--format", "jsonl", given="a picture")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["path"] == "/dev/stdin"
+    assert [request.body for request in server.requests] == [b"a picture"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\0"])
+def test_pictures_come_from_a_list(server: FakeServer, pictures: Path, tmp_path: Path, end: str) -> None:
+    (pictures / "a[1].jpg").write_bytes(b"brackets")
+    names = ["pictures/03.jpg", "pictures/a[1].jpg", "pictures/01.jpg"]
+    done = classify(server, "--files-from", "-", "--format", "csv", given=end.join([*names, ""]), cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [row["path"] for row in csv.DictReader(io.StringIO(done.stdout))] == names
+    (tmp_path / "list").write_text(f"gone.jpg\n{pictures}\n")
+    done = classify(server, "--files-from", "list", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == (
+        "gone.jpg: The picture cannot be read: No such file or directory. (PictureUnreadable)"
+    )
+    assert "13 classified, 1 failed, 0 not sent" in done.stderr
+
+
+def test_labels_are_asked_for_in_chinese_and_the_number_by_the_format(server: FakeServer, pictures: Path) -> None:
+    one = pictures / "00.jpg"
+    for arguments in (["--lang", "zh"], ["--format", "jsonl"], ["--top-k", "7", "--lang", "en"]):
+        assert classify(server, one, *arguments).returncode == 0
+    queries = [request.path.partition("?")[2] for request in server.requests]
+    assert queries == ["top_k=3&lang=zh", "top_k=5", "top_k=7"]
+
+
+def test_classes_below_the_threshold_are_left_out(server: FakeServer, pictures: Path) -> None:
+    done = classify(server, pictures / "00.jpg", "--threshold", "83.1", "--format", "jsonl")
+    assert json.loads(done.stdout)["predictions"] == []
+    done = classify(server, pictures / "00.jpg", "--threshold", "82.9")
+    assert "83.0% tabby" in done.stdout
+
+
+def test_quiet_leaves_results_and_failures(server: FakeServer, pictures: Path, tmp_path: Path) -> None:
+    (pictures / "notes.txt").touch()
+    server.answers = [error(415, "UnsupportedImage", "Send a JPEG."), Answer(content=classification())]
+    done = classify(server, pictures, "-q", "--parallel", 1, "--output", tmp_path / "r.csv")
+    assert done.returncode == 1
+    assert done.stderr == f"{pictures / '00.jpg'}: Send a JPEG. (UnsupportedImage)\n"
+
+
+@pytest.mark.parametrize("variables", [{}, {"FORCE_COLOR": "1"}, {"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_a_table_that_is_no_terminals_is_whole_and_plain(
+    server: FakeServer, pictures: Path, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = pictures / ("x" * 60) / "cat.jpg"
+    deep.parent.mkdir()
+    deep.touch()
+    label = "a label that is longer than any column of a table would be"
+    server.answers = [Answer(content=classification(label))]
+    for name, value in {"COLUMNS": "40", **variables}.items():
+        monkeypatch.setenv(name, value)
+    done = classify(server, deep)
+    assert done.stdout.splitlines()[1].split(maxsplit=2) == [str(deep), "83.0%", label]
+    assert "\x1b" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("failure", [error(401, "ApiKeyRequired", "Send a key."), None], ids=["no key", "nobody"])
@@ -210,7 +277,8 @@ def test_a_run_ends_at_once_where_no_picture_can_succeed(
     [
         [], ["absent.jpg"], ["--top-k", "0", "."], ["--parallel", "x", "."], ["--deadline", "0", "."],
         ["--format", "xml", "."], ["--format", "table", "--output", "x", "."], ["--url", "nowhere", "."],
-        ["--output", "x.xlsx", "."], ["--output", "/nope/x.jsonl", "."],
+        ["--output", "x.xlsx", "."], ["--output", "/nope/x.jsonl", "."], ["-", "--files-from", "-"],
+        ["--files-from", "/nope"], ["--files-from", "-"], ["--files-from", "/dev/null"], ["--lang", "de", "."],
     ],
     ids=" ".join,
 )  # fmt: skip
