@@ -1,7 +1,7 @@
 """Classify pictures: files, folders with all folders below, and patterns.
 
-With --output FILE a run that was interrupted, killed included, goes on where it was when it is started again: pictures
-that have a result in FILE and have not changed since are not sent, those that failed are.
+With --output FILE the same command continues a run that was interrupted or killed: pictures that have a result in FILE
+and have not changed since are not sent again; those that failed are.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="a model that the service has (default: its default one)")
     parser.add_argument(
         "--format", choices=["table", "jsonl", "csv"],
-        help="table for people, an object a line, or a row a picture (default: table; with --output by its name, else "
-        "jsonl)",
+        help="a table to read, one JSON object a line, or one CSV row a picture (default: table; with --output by its "
+        "name, else jsonl)",
     )  # fmt: skip
     parser.add_argument(
         "--output", metavar="FILE", type=expanded, help="keep the results in FILE, and go on from there"
@@ -77,16 +77,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--lang", choices=["en", "zh"], help="language of ImageNet's labels (default: en)")
     parser.add_argument(
-        "--parallel", metavar="N", type=whole(1, 256), default=32, help="pictures at work at once (default: 32)"
+        "--parallel", metavar="N", type=whole(1, 256), default=32, help="pictures sent at the same time (default: 32)"
     )
     parser.add_argument(
         "--deadline", metavar="SECONDS", type=real(0.001, 86400), default=60.0,
-        help="for one picture, with all repetitions while the service is overloaded or away (default: 60)",
+        help="for one picture, retries while the service is overloaded or unavailable included (default: 60)",
     )  # fmt: skip
     parser.add_argument(
         "--api-key", metavar="KEY",
-        help="where the service requires one; other users of this machine see it, but not "
-        "variable MARSERVE_CLASSIFY_API_KEY",
+        help="if the service requires one; other users of this machine can see it, so prefer the variable "
+        "MARSERVE_CLASSIFY_API_KEY",
     )  # fmt: skip
     add_quiet(parser, "no progress, no counts: only results and failures")
 

@@ -1,4 +1,4 @@
-"""Print the lines that make a shell complete commands, options and files."""
+"""Print shell code that completes commands, options and files."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 """Make a new version the default, after checking it.
 
 Registers the archive as a new version beside the present one, starts one worker, compares its answers with the
-present version's, starts the other workers, warms them up, and makes the new version the default. Whatever fails on
-the way, Ctrl-C included, removes the new version again; the old one answers throughout. The old version then keeps
-one worker for rollback; the version before that is removed.
+present version's, starts the other workers, warms them up, and makes the new version the default. If any step
+fails, or on Ctrl-C, the new version is removed; the old one answers all the time. After success the old version keeps
+one worker for rollback, and the version before it is removed.
 
-Needs a stack started with --model-api. Versions that were deployed are forgotten when the stack stops: start it with
-the new weights then.
+Needs a stack started with --model-api. A stopped stack forgets what was deployed: start it with the new weights the
+next time.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-agreement", type=share, default=0.9, metavar="SHARE",
         help="share of the pictures on which both versions must have the same top class, 0 to 1 (default: 0.9)",
     )  # fmt: skip
-    parser.add_argument("--no-compare", action="store_true", help="other answers and labels are what is wanted")
+    parser.add_argument("--no-compare", action="store_true", help="do not compare: other answers are intended")
     parser.add_argument(
         "--workers", type=whole(1, MOST_WORKERS), metavar="N",
         help="workers of the new version (default: as many as the old one has)",
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--remove-old", action="store_true", help="do not keep the old version, so that there is no rollback"
     )
-    parser.add_argument("--force", action="store_true", help="even if memory does not suffice")
+    parser.add_argument("--force", action="store_true", help="even if there is not enough memory")
     add_common(parser, changes=True)
 
 

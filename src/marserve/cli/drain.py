@@ -1,8 +1,8 @@
-"""Take the workers from a version once it is idle.
+"""Remove the workers of a version once it is idle.
 
-Waits until a version has nothing queued or at work, then takes its workers away; changes nothing where it does not
-become idle in time. The default version first hands over to another one that has workers; where there is none, the
-model answers 503 from then on.
+Waits until a version has no request queued or in progress, then stops its workers. If it does not become idle in time,
+nothing changes. The default version first hands over to another version that has workers; if there is none, the model
+answers 503 from then on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ EPILOG = EXIT_STATUS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL[/VERSION]")
     parser.add_argument(
-        "--timeout", type=real(0.1, 3600), default=60.0, metavar="S", help="to become idle in (default: 60)"
+        "--timeout",
+        type=real(0.1, 3600),
+        default=60.0,
+        metavar="S",
+        help="seconds to wait until it is idle (default: 60)",
     )
     add_common(parser, changes=True)
 

@@ -1,7 +1,7 @@
 """The logs of all services of a stack, merged by time.
 
-TorchServe's log, what the workers print, and the web service's log; not one line a request of TorchServe's. They stay
-when the stack has ended.
+TorchServe's log, what the workers print, and the web service's log, without TorchServe's access log. The logs remain
+when the stack has stopped.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ exit status: 0 shown; 1 there are no logs; 2 wrong arguments"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--follow", action="store_true", help="go on with what is written until Ctrl-C")
+    parser.add_argument("--follow", action="store_true", help="keep showing new lines until Ctrl-C")
     parser.add_argument("--errors", action="store_true", help="only warnings, errors and tracebacks")
     parser.add_argument(
         "--lines", type=whole(0, 1_000_000), default=50, metavar="N", help="the last N lines (default: 50)"

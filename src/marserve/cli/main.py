@@ -35,14 +35,14 @@ COMMANDS = {
     "scale": "change the number of workers",
     "deploy": "make a new version the default, after checking it",
     "rollback": "make the version before the default again",
-    "drain": "take the workers from a version once it is idle",
-    "recover": "replace workers that are dead though listed",
+    "drain": "remove the workers of a version once it is idle",
+    "recover": "replace dead workers that TorchServe still lists",
     "logs": "the logs of all services, merged by time",
     "token": "print a token for TorchServe's own APIs",
     "build": "build an archive: weights and labels in, a checked .mar out",
     "classify": "classify pictures: files, folders and patterns",
     "feedback": "reports of wrong answers: count, export, delete",
-    "completion": "print what makes a shell complete these commands",
+    "completion": "print shell code that completes these commands",
     "setup": "in a clone: install the packages of one group into .venv",
 }
 PRECEDENCE = (

@@ -21,16 +21,16 @@ MOST_WORKERS = 999
 #: For commands that change a stack.
 EXIT_STATUS = (
     "exit status: 0 done; 1 it failed, and what was begun is undone; 2 wrong arguments, or a step that needs --yes. "
-    "Steps that are hard to take back must be confirmed."
+    "Steps that are hard to undo need confirmation."
 )
 
 
 def add_common(parser: argparse.ArgumentParser, *, changes: bool = False) -> None:
     """``--port``, ``--json`` and, for a command that changes the stack, ``--yes``."""
     add_port(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON; steps are reported on standard error")
+    parser.add_argument("--json", action="store_true", help="print JSON; progress goes to standard error")
     if changes:
-        parser.add_argument("--yes", action="store_true", help="confirm every step that is hard to take back")
+        parser.add_argument("--yes", action="store_true", help="do not ask before steps that are hard to undo")
 
 
 def add_pictures(parser: argparse.ArgumentParser, purpose: str) -> None:

@@ -1,8 +1,8 @@
-"""Replace workers that are dead though listed.
+"""Replace dead workers that TorchServe still lists.
 
-A worker that fails for too long is given up by TorchServe, and stays on its list: scaling to the same number does
-nothing. This takes it off and starts a new one. Workers before it on the list go on working; where the first one is
-dead and others work, all must be restarted, which has to be confirmed.
+TorchServe stops restarting a worker that fails for too long, but keeps it on its list, so that scaling to the same
+number does nothing. This takes the worker off the list and starts a new one. Workers before it on the list keep
+running. If the first one is dead and others run, all must be restarted, which needs your confirmation.
 """
 
 from __future__ import annotations

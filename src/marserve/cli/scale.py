@@ -1,7 +1,7 @@
 """Change the number of workers.
 
-New workers are waited for; if one cannot start, the old number is kept and its reason shown. Fewer workers lose
-nothing: the web service sends again what they were at work on.
+Returns when the new workers are ready. If one cannot start, the old number stays and the reason is shown. With fewer
+workers no request is lost: the web service sends again what they were working on.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ EPILOG = f"""examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("--workers", type=whole(0, MOST_WORKERS), required=True, metavar="N")
-    parser.add_argument("--version", metavar="V", help="of this version (default: the default one)")
-    parser.add_argument("--force", action="store_true", help="even if cores or memory do not suffice")
+    parser.add_argument("--version", metavar="V", help="the version to scale (default: the default one)")
+    parser.add_argument("--force", action="store_true", help="even if there are not enough cores or memory")
     add_common(parser, changes=True)
 
 

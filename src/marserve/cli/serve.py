@@ -81,17 +81,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--autoscale", metavar="MIN..MAX", type=bounds,
-        help="adapt the number of workers per model to the requests that come, within these bounds and never past the "
-        "cores and the memory (default: the number stays)",
+        help="adapt the number of workers per model to the load, between these bounds and within cores and memory "
+        "(default: a fixed number)",
     )  # fmt: skip
     parser.add_argument(
         "--autoscale-target", metavar="MS", type=positive,
-        help="milliseconds that requests may wait for a worker on average, before one is added "
+        help="average milliseconds of waiting for a worker above which one is added "
         f"(default: {Rules.target_wait_s * 1000:g})",
     )  # fmt: skip
     parser.add_argument(
         "--autoscale-quiet", metavar="S", type=positive,
-        help=f"seconds of quiet before a worker is taken away (default: {Rules.down_after_s:g})",
+        help=f"seconds of low load before a worker is removed (default: {Rules.down_after_s:g})",
     )  # fmt: skip
 
 

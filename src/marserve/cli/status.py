@@ -1,7 +1,7 @@
 """Models, versions, workers, queues and rates of a running stack on one screen.
 
 The default version of each model has a *. WAIT is the mean time in the queue; MEMORY counts pages that workers share
-in part (PSS). A worker that TorchServe lists though it has ended for good is DEAD.
+in part (PSS). A worker is DEAD if TorchServe lists it and its process has ended for good.
 """
 
 from __future__ import annotations

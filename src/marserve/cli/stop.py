@@ -1,4 +1,4 @@
-"""Stop what serve started, and nothing else. That nothing is running is no failure."""
+"""Stop what serve started, and nothing else. It is no error if nothing is running."""
 
 from __future__ import annotations
 
