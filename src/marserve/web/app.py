@@ -10,13 +10,16 @@ from threading import Event
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 
 from marserve import __version__
+from marserve.handler.resnet18.errors import InvalidRequest
 from marserve.web.cache import create_cache
 from marserve.web.catalogue import Catalogue
 from marserve.web.classifier import Classifier
-from marserve.web.errors import handle_errors
+from marserve.web.errors import error_response, handle_errors
 from marserve.web.feedback import Feedback
 from marserve.web.fetching import Fetcher
 from marserve.web.metrics import WebMetrics, WorkerMetrics
@@ -34,6 +37,17 @@ logger = logging.getLogger(__name__)
 MANAGEMENT_CONNECTIONS = 8
 #: Answers' headers that a page of another origin may read.
 EXPOSED_HEADERS = ["X-Request-ID", "X-Cache", "X-Model", "X-Model-Version", "X-Weights", "Retry-After"]
+
+
+class CrossOrigin(CORSMiddleware):
+    """Which pages of other origins may call this service; refuses a preflight in the shape of every error."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        kept = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+        return error_response(InvalidRequest(f"{bytes(response.body).decode()}: see MARSERVE_CORS_ORIGINS."), kept)
 
 
 def create_app(settings: WebSettings) -> FastAPI:
@@ -61,12 +75,11 @@ def create_app(settings: WebSettings) -> FastAPI:
     app.state.stopping = Event()
     for routes in (pictures, feedback, health, inference_protocol, pages):
         app.include_router(routes.router)
-    pages.mount_files(app)
     handle_errors(app)
     # The last one added is outermost.
     if settings.cors_origins:
         app.add_middleware(
-            CORSMiddleware,
+            CrossOrigin,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "HEAD", "POST", "PUT"],
             allow_headers=["X-API-Key", "Authorization", "Content-Type", "X-Request-ID"],

@@ -7,6 +7,7 @@ below are what only this service can say. Their names are sent to callers as the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +15,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Match, Mount
+from starlette.routing import Match
 
 from marserve.handler.resnet18.errors import InvalidParameter, InvalidRequest, RequestError
+from marserve.web.content import render_page, respond, root_of
 
 #: What OPTIONS * answers: the methods of all addresses together.
 ALL_METHODS = "GET, HEAD, POST, PUT"
@@ -128,6 +130,15 @@ class HandlerRefused(WebError):
         self.kind = kind
 
 
+#: Of a part of the header Accept.
+QUALITY = re.compile(r"\bq\s*=\s*(\d(?:\.\d+)?)")
+#: In English and Chinese, over the message that a browser shows.
+TITLES: dict[type[WebError], tuple[str, str]] = {
+    NotFound: ("Page not found", "找不到页面"),
+    MethodNotAllowed: ("This address is for programs", "此地址供程序调用"),
+}
+
+
 def error_content(error: RequestError) -> dict[str, object]:
     """``{"code", "type", "message", "error"}``: the shape of every level, and the message once more as ``error``, the
     key of the Open Inference Protocol and of the tutorial's /predict.
@@ -155,12 +166,12 @@ async def _answer(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        return _answer_method(request, headers.get("Allow", "GET, HEAD"))  # files may come without this header
+        return _answer_method(request, headers["Allow"])
     if error.status_code == 404:
         if request.scope["path"] == "*":
             return _answer_method(request, ALL_METHODS)
         message = f"There is nothing at this address; {_advise(request)}/docs lists what there is."
-        return error_response(NotFound(message), headers)
+        return _answer_page(request, NotFound(message), "此地址没有内容。", headers)
     return error_response(InvalidRequest("The request cannot be understood; see /docs."), headers)
 
 
@@ -176,7 +187,30 @@ def _answer_method(request: Request, allowed: str) -> Response:
     if request.method == "OPTIONS" and "origin" not in request.headers:
         return Response(status_code=204, headers=headers)
     wanted = " or ".join(sorted(methods - {"HEAD"}))
-    return error_response(MethodNotAllowed(f"Use {wanted} at this address; /docs lists what there is."), headers)
+    error = MethodNotAllowed(f"Use {wanted} at this address; /docs lists what there is.")
+    in_chinese = f"此地址只接受 {wanted.replace('or', '或')} 请求，不能在浏览器中直接打开。"
+    return _answer_page(request, error, in_chinese, headers)
+
+
+def _answer_page(request: Request, error: WebError, in_chinese: str, headers: dict[str, str]) -> Response:
+    """``error`` for a program, or for a person whose browser wants a page."""
+    accept = request.headers.get("accept", "")
+    if _quality(accept, "text/html") <= _quality(accept, "application/json"):
+        return error_response(error, headers)
+    title, title_zh = TITLES[type(error)]
+    values = {"status": str(error.status), "title": title, "message": str(error)}
+    values |= {"title_zh": title_zh, "message_zh": in_chinese}
+    page = render_page(request, "problem.html", root_of(request), values)
+    return respond(request, page, headers, error.status)
+
+
+def _quality(accept: str, media_type: str) -> float:
+    """How much the header Accept wants ``media_type`` itself, from 0 to 1; programs say */* or nothing."""
+    for name, _, parameters in (part.partition(";") for part in accept.lower().split(",")):
+        if name.strip() == media_type:
+            given = QUALITY.search(parameters)
+            return float(given[1]) if given else 1.0
+    return 0.0
 
 
 def _advise(request: Request) -> str:
@@ -193,10 +227,9 @@ def _advise(request: Request) -> str:
         near.append((spelled[:-1], {Match.FULL}, why))
     for segments, wanted, why in near:
         address = "/" + "/".join(segments)
-        if not segments or len(address) > MAX_ADVISED_PATH:
+        if not segments or len(address) > MAX_ADVISED_PATH or address == request.scope["path"]:
             continue
         scope = {"type": "http", "method": "PUT", "path": address, "root_path": "", "headers": []}
-        routes = (route for route in request.app.routes if not isinstance(route, Mount))
-        if any(route.matches(scope)[0] in wanted for route in routes):
+        if any(route.matches(scope)[0] in wanted for route in request.app.routes):
             return f"did you mean {address}?{why}"
     return ""

@@ -63,7 +63,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 #: Page and files are requested again each time, and answered with 304; everything else is about one picture.
-REVALIDATED = ("/static", "/docs/", "/labels/", "/example.jpg", "/examples/")
+REVALIDATED = ("/static", "/docs", "/openapi.json", "/labels/", "/example.jpg", "/examples/")
 
 
 class RequestObservation:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import aiohttp
 import uvicorn
+from fastapi import FastAPI
 
 from marserve.web.app import create_app
 from marserve.web.server import create_config
@@ -76,6 +77,32 @@ def form(picture: bytes, name: str = "file", filename: str = "cat.jpg") -> aioht
     data = aiohttp.FormData()
     data.add_field(name, BytesIO(picture), filename=filename, content_type="image/jpeg")
     return data
+
+
+async def fetch(app: FastAPI, path: str, headers: dict[str, str]) -> str:
+    """The body that ``app`` answers a request in this process with; the services behind it are not started."""
+    encoded = [
+        (name.lower().encode(), value.encode()) for name, value in {"Host": "web.internal:5000", **headers}.items()
+    ]
+    scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
+    body = b""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Any) -> None:
+        nonlocal body
+        body += message.get("body", b"")
+
+    scope |= {
+        "root_path": "",
+        "scheme": "http",
+        "headers": encoded,
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 5000),
+    }
+    await app(scope, receive, send)
+    return body.decode()
 
 
 async def until(happened: Callable[[], Awaitable[bool]]) -> None:

@@ -20,7 +20,7 @@ MOVING = {"/metrics", "/docs"}
 
 
 def lasting(reply: Reply, path: str) -> dict[str, str]:
-    left_out = OWN_HEADERS | ({"content-length"} if path in MOVING else set())
+    left_out = OWN_HEADERS | ({"content-length", "etag"} if path in MOVING else set())
     return {name.lower(): value for name, value in reply.headers.items() if name.lower() not in left_out}
 
 

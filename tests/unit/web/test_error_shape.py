@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from marserve.handler.resnet18.errors import RequestError
+from marserve.web.app import create_app
+from marserve.web.errors import HandlerRefused, WebError
+from marserve.web.routes import feedback, health, inference_protocol, pages, pictures
+from marserve.web.settings import WebSettings
 from tests.unit.web.fake_torchserve import FakeTorchServe, java_error
-from tests.unit.web.service import Reply, Service, StartService, form
+from tests.unit.web.service import Reply, Service, StartService, fetch, form
 
 pytestmark = pytest.mark.anyio
 
@@ -74,6 +80,72 @@ async def test_of_a_caller_that_may_not_send(start_service: StartService, path: 
     headers = {"X-API-Key": KEY}
     await service.post(path, b"x", headers=headers)
     check_shape(await service.post(path, b"x", headers=headers), 429, "RateLimited")
+
+
+ROUTES = [route for module in (pictures, feedback, health, inference_protocol, pages) for route in module.router.routes]
+#: Something for each part of an address that is chosen by the caller.
+PARTS = {"model": "resnet18", "version": "1.0", "name": "nothing"}
+
+
+async def test_of_every_address_by_every_method(start_service: StartService) -> None:
+    """With nothing right about the request but its address: no key, no picture, a parameter that does not exist."""
+    open_service, locked_service = await start_service(), await start_service(api_keys=[KEY])
+    seen = set()
+    for route in ROUTES:
+        path = str(getattr(route, "path", "")).format(**PARTS)
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"):
+            for service in (open_service, locked_service):
+                for query in ("", "?topk=1", "?top_k=x"):
+                    reply = await service.ask(method, path + query)
+                    seen.add(reply.status)
+                    if method != "HEAD" and reply.status not in {200, 503}:
+                        check_shape(reply, reply.status, reply.json["type"])
+    assert seen >= {200, 400, 401, 404, 405}
+
+
+#: What some kinds are made of, instead of a message.
+ARGUMENTS: dict[str, tuple[Any, ...]] = {"RateLimited": ("Too much.", 7), "PictureNotFetched": ()}
+
+
+def kinds(family: type[RequestError]) -> list[type[RequestError]]:
+    return [kind for child in family.__subclasses__() for kind in (child, *kinds(child))]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds(RequestError) if kind not in {WebError, HandlerRefused}])
+async def test_of_every_kind_of_error(kind: type[RequestError]) -> None:
+    app = create_app(WebSettings())
+
+    @app.get("/fail")
+    async def fail() -> None:
+        raise kind(*ARGUMENTS.get(kind.__name__, ("Too much.",)))
+
+    answer = json.loads(await fetch(app, "/fail", {}))
+    message = answer["message"]
+    assert answer == {"code": kind.status, "type": kind.__name__, "message": message, "error": message}
+    assert kind.__name__ == "PictureNotFetched" or message == "Too much."
+
+
+async def test_of_a_bug(monkeypatch: pytest.MonkeyPatch, service: Service) -> None:
+    def fail(*_: Any) -> Any:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr("marserve.web.readiness.Readiness.reasons", fail)
+    check_shape(await service.get("/readyz"), 500, "InternalError")
+
+
+async def test_of_a_page_of_another_origin(start_service: StartService) -> None:
+    service = await start_service(cors_origins=["https://web.example"])
+    headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "DELETE"}
+    reply = await service.ask("OPTIONS", "/predict", headers=headers)
+    check_shape(reply, 400, "InvalidRequest")
+    assert reply.json["message"] == "Disallowed CORS origin, method: see MARSERVE_CORS_ORIGINS."
+    assert "Access-Control-Allow-Origin" not in reply.headers
+
+
+@pytest.mark.parametrize("wanted", ["bytes=x", "bytes=9999999-", "bytes=0-1,2-3"])
+async def test_part_of_a_file_is_answered_with_all_of_it(service: Service, wanted: str) -> None:
+    reply = await service.get("/example.jpg", headers={"Range": wanted})
+    assert (reply.status, reply.body[:2]) == (200, b"\xff\xd8")
 
 
 @pytest.mark.parametrize("path", ["/predict", "/classify", "/explain"])

@@ -223,12 +223,14 @@ async def test_models_lists_versions_and_limits(start_service: StartService, tor
         ("/predict", "x" * 500, "x" * 40 + " is not a parameter here"),
         ("/predict", "top_k=1&top_k=5", "top_k is given 2 times: give it once."),
         ("/models", "name=resnet18", "name is not a parameter here. There are none."),
+        ("/models/resnet18/classes", "top_k=5", "top_k is not a parameter here. There are none."),
+        ("/feedback", "classid=5", "classid is not a parameter here; did you mean class_id? There are: class_id, "),
     ],
 )
 async def test_unknown_parameter_is_refused_by_name(
     service: Service, torchserve: FakeTorchServe, path: str, query: str, says: str
 ) -> None:
-    reply = await service.ask("GET" if path == "/models" else "POST", f"{path}?{query}", data=PICTURE)
+    reply = await service.ask("GET" if path.startswith("/models") else "POST", f"{path}?{query}", data=PICTURE)
     assert (reply.status, reply.json["type"]) == (400, "InvalidParameter")
     assert says in reply.json["message"]
     assert "secret" not in reply.json["message"]

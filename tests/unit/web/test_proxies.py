@@ -6,43 +6,23 @@ import json
 import logging
 import re
 from functools import cache
-from typing import Any
 
 import pytest
 from fastapi import FastAPI
 
 from marserve.web.app import create_app
+from marserve.web.content import static_version
 from marserve.web.middleware import FIELDS
 from marserve.web.settings import WebSettings
-from tests.cases.proxies import CASES, NEAREST, Proxied
-from tests.unit.web.service import Service, StartService
+from tests.cases.proxies import CASES, Proxied
+from tests.unit.web.service import Service, StartService, fetch
 
 pytestmark = pytest.mark.anyio
-
-HOST = "web.internal:5000"
 
 
 @cache
 def application(trusted: tuple[str, ...]) -> FastAPI:
     return create_app(WebSettings(trusted_proxies=trusted))
-
-
-async def fetch(app: FastAPI, path: str, headers: dict[str, str]) -> str:
-    """The body that ``app`` answers a proxy with; the services behind it are not started."""
-    encoded = [(name.lower().encode(), value.encode()) for name, value in {"Host": HOST, **headers}.items()]
-    scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
-    body = b""
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b""}
-
-    async def send(message: Any) -> None:
-        nonlocal body
-        body += message.get("body", b"")
-
-    scope |= {"root_path": "", "scheme": "http", "headers": encoded, "client": (NEAREST, 1), "server": (NEAREST, 5000)}
-    await app(scope, receive, send)
-    return body.decode()
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -57,7 +37,7 @@ async def test_caller_and_address_are_those_that_trusted_proxies_name(
     assert client == case.client
     assert f"curl -F file=@examples/cat.jpg {case.base}predict" in document["info"]["description"]
     assert document["servers"] == [{"url": case.root.rstrip("/") if case.root != "./" else "/"}]
-    assert set(re.findall(r'(?:href|src)="([^"#]*?)(?:static/\w+\.\w+|docs|example\.jpg|)"', page)) == {case.root}
+    assert set(re.findall(r'(?:href|src)="([^"#]*?)(?:static-\w+/\w+\.\w+|docs|example\.jpg|)"', page)) == {case.root}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +45,7 @@ async def test_caller_and_address_are_those_that_trusted_proxies_name(
 )
 async def test_page_finds_its_files_from_each_of_its_addresses(path: str, root: str) -> None:
     page = await fetch(application(()), path, {})
-    assert f'href="{root}static/icon.svg"' in page
+    assert f'href="{root}static-{static_version()}/icon.svg"' in page
 
 
 @pytest.mark.parametrize("prefix", ["/ai", "/predict", "/models"])

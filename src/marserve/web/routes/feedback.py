@@ -39,6 +39,7 @@ USUAL_TOP_K = 5
 )
 async def classes(request: Request, model: Annotated[str, Path(max_length=200, examples=["resnet18"])]) -> Response:
     """The classes of a model, in the order of their numbers."""
+    check_parameters(request)
     served = services_of(request).catalogue.find(model)
     if _has_many_classes(served):
         raise InvalidRequest(f"Models of more than {MAX_TOP_K} classes do not list them.")

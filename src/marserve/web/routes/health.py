@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 
+from marserve.web.content import Content, respond
 from marserve.web.errors import RETRY_RESTART_S
 from marserve.web.openapi import WITH_KEY
 from marserve.web.routes import GET, READ, services_of
@@ -44,4 +45,4 @@ async def readyz(request: Request) -> Response:
 )
 async def metrics(request: Request) -> Response:
     """Counters, histograms and gauges."""
-    return Response(generate_latest(services_of(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return respond(request, Content(generate_latest(services_of(request).metrics.registry), CONTENT_TYPE_LATEST))

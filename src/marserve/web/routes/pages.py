@@ -2,83 +2,75 @@
 
 from __future__ import annotations
 
-import functools
-import html
-import re
-from pathlib import Path
+import json
 
-from fastapi import APIRouter, FastAPI, Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse
-from starlette.staticfiles import StaticFiles
+from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
-from marserve.paths import CONFIG, EXAMPLE_PICTURE, EXAMPLES
+from marserve.paths import CONFIG, EXAMPLES
+from marserve.web.content import (
+    DIRECTORIES,
+    FOREVER,
+    STATIC,
+    TEMPLATES,
+    Content,
+    prefix_of,
+    render_page,
+    respond,
+    respond_with_file,
+    root_of,
+    static_version,
+)
 from marserve.web.openapi import build_document
 from marserve.web.routes import GET
 
 router = APIRouter(include_in_schema=False)
 
-WEB = Path(__file__).resolve().parent.parent
-TEMPLATES = WEB / "templates"
-#: Where a template has a value.
-PLACES = re.compile(r"\{(root|name)\}")
-
 
 @router.api_route("/", methods=GET)
-async def page(request: Request) -> HTMLResponse:
-    return _page(request, "index.html", "./")
+async def page(request: Request) -> Response:
+    return respond(request, render_page(request, "index.html", "./"))
 
 
 @router.api_route("/labels/zh.json", methods=GET)
-async def chinese_labels() -> FileResponse:
+async def chinese_labels(request: Request) -> Response:
     """The Chinese name of each class, by WordNet id."""
-    return FileResponse(CONFIG / "labels.zh.json")
+    return await respond_with_file(request, CONFIG, "labels.zh.json")
 
 
 @router.api_route("/example.jpg", methods=GET)
-async def example_picture() -> FileResponse:
-    return FileResponse(EXAMPLE_PICTURE)
+async def example_picture(request: Request) -> Response:
+    return await respond_with_file(request, EXAMPLES, "cat.jpg")
 
 
 @router.api_route("/docs", methods=GET)
-async def documentation(request: Request) -> HTMLResponse:
+async def documentation(request: Request) -> Response:
     """Swagger UI without a script or style inside the page, which the Content-Security-Policy forbids."""
-    sent: bytes = request.scope["raw_path"]
-    # To a browser, each slash in the end is a directory.
-    return _page(request, "docs.html", "../" * (len(sent) - len(sent.rstrip(b"/"))) or "./")
+    return respond(request, render_page(request, "docs.html", root_of(request)))
 
 
 @router.api_route("/docs/start.js", methods=GET)
-async def start_documentation() -> FileResponse:
-    return FileResponse(TEMPLATES / "docs.js", media_type="text/javascript")
+async def start_documentation(request: Request) -> Response:
+    return await respond_with_file(request, TEMPLATES, "docs.js")
 
 
 @router.api_route("/openapi.json", methods=GET)
-async def openapi_document(request: Request) -> JSONResponse:
-    return JSONResponse(build_document(request.app, str(request.base_url.replace(path=f"{_prefix(request)}/"))))
+async def openapi_document(request: Request) -> Response:
+    document = build_document(request.app, str(request.base_url.replace(path=f"{prefix_of(request)}/")))
+    return respond(request, Content(json.dumps(document).encode(), "application/json"))
 
 
-def _page(request: Request, template: str, root: str) -> HTMLResponse:
-    """``template`` with the service's name, and the addresses of its files, which are below ``root`` where no proxy has
-    named a prefix.
-    """
-    prefix = _prefix(request)
-    values = {"root": f"{prefix}/" if prefix else root, "name": request.app.state.name}
-    # At once: a value may look like another one's place.
-    return HTMLResponse(PLACES.sub(lambda place: html.escape(values[place[1]]), _read(template)))
+@router.api_route("/static-{version}/{name}", methods=GET)
+async def versioned_file(request: Request, version: str, name: str) -> Response:
+    """A file of the page as it is now. Another version's page gets none: old and new modules need not fit together."""
+    if version != static_version():
+        raise HTTPException(404)
+    return await respond_with_file(request, STATIC, name, {"Cache-Control": FOREVER})
 
 
-@functools.cache
-def _read(template: str) -> str:
-    return (TEMPLATES / template).read_text(encoding="utf-8")
-
-
-def _prefix(request: Request) -> str:
-    """The path below which a trusted proxy serves all this; usually none."""
-    return getattr(request.state, "prefix", "")
-
-
-def mount_files(app: FastAPI) -> None:
-    app.mount("/static", StaticFiles(directory=WEB / "static"), name="static")
-    app.mount("/examples", StaticFiles(directory=EXAMPLES), name="examples")
-    # Swagger UI as a Python package ships it: /docs works without the internet.
-    app.mount("/docs/assets", StaticFiles(packages=[("fastapi_offline", "static")]), name="documentation")
+@router.api_route("/static/{name}", methods=GET)
+@router.api_route("/examples/{name}", methods=GET)
+@router.api_route("/docs/assets/{name}", methods=GET)
+async def file(request: Request, name: str) -> Response:
+    return await respond_with_file(request, DIRECTORIES[request.scope["route"].path.removesuffix("/{name}")], name)

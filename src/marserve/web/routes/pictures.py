@@ -23,6 +23,7 @@ from marserve.handler.resnet18.requests import MAX_TOP_K
 from marserve.paths import CONFIG
 from marserve.web.bodies import Sent, read_picture
 from marserve.web.classifier import Classified
+from marserve.web.content import Content, respond
 from marserve.web.fetching import MAX_ADDRESS_LENGTH
 from marserve.web.openapi import BINARY, PICTURE_BODY, WITH_KEY, WITH_WORK, without_picture
 from marserve.web.routes import GET, READ, SEND, WORK, services_of
@@ -98,7 +99,7 @@ async def models(request: Request) -> Response:
         feedback=services.feedback is not None,
         fetches_urls=services.fetcher is not None,
     )
-    return _json(content.model_dump_json())
+    return respond(request, Content(content.model_dump_json().encode(), "application/json"))
 
 
 @router.api_route(
@@ -282,7 +283,7 @@ def _headers(classified: Classified) -> dict[str, str]:
     }
 
 
-def _json(content: str | bytes, headers: dict[str, str] | None = None) -> Response:
+def _json(content: str | bytes, headers: dict[str, str]) -> Response:
     return Response(content, headers=headers, media_type="application/json")
 
 
