@@ -29,9 +29,11 @@ OLD_NAMES = (
     "CACHE_URL", "CACHE_MAX_ENTRIES", "CACHE_MAX_BYTES", "CACHE_TTL_S", "DRAIN_S", "LOG_LEVEL", "CLASSIFY_API_KEY",
 )  # fmt: skip
 #: Every setting, by its variable's name without the prefix. HOME and CONFIG say where the file is looked for.
-NAMES = (*OLD_NAMES, "NAME", "FEEDBACK_DIR", "FEEDBACK_MAX_BYTES", "HOME", "CONFIG")
+NAMES = (*OLD_NAMES, "NAME", "FEEDBACK_DIR", "FEEDBACK_MAX_BYTES", "FETCH_PICTURES", "HOME", "CONFIG")
 #: A relative path in these means the directory that the command is started in, or that of the file.
 PATHS = tuple(PREFIX + name for name in ("HOME", "CONFIG", "API_KEYS_FILE", "KEY_FILE", "FEEDBACK_DIR"))
+#: Those that are true or false.
+SWITCHES = ("fetch_pictures",)
 FILE_NAME = "marserve.toml"
 
 
@@ -145,6 +147,10 @@ def _settings(path: Path, content: Mapping[str, Any]) -> Iterator[tuple[str, str
             continue
         if key not in names:
             raise ConfigFileError(f"{path}: there is no setting {key}{did_you_mean(key, names)}")
+        if key in SWITCHES:
+            if not isinstance(value, bool):
+                raise ConfigFileError(f"{path}: {key} is true or false")
+            value = str(value).lower()
         values = value if isinstance(value, list) else [value]
         if not all(isinstance(one, str | int | float) and not isinstance(one, bool) for one in values):
             raise ConfigFileError(f"{path}: {key} is a text, a number or a list of these")

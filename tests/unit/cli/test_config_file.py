@@ -38,6 +38,7 @@ def test_every_setting_may_stand_in_the_file() -> None:
         ("web_prt = 1", "there is no setting web_prt; did you mean web_port?"),
         ("MAX_IN_FLIGHT = 1", "there is no setting MAX_IN_FLIGHT; did you mean max_in_flight?"),
         ("home = 'x'", "there is no setting home"),
+        ("fetch_pictures = 1", "fetch_pictures is true or false"),
         ("web_port = true", "web_port is a text, a number or a list of these"),
         ("[srve]", "there is no command [srve]; did you mean serve?"),
         ("[serve]\nwrkers = 2", "[serve]: there is no option wrkers; did you mean workers?"),
@@ -69,13 +70,17 @@ def test_a_missing_file_is_called_missing(file: Path, capsys: pytest.CaptureFixt
 
 
 def test_the_command_line_wins_over_the_environment_over_the_file_over_the_default(file: Path) -> None:
-    file.write_text('web_port = 5601\nmax_in_flight = 7\ntrusted_proxies = ["::1", "10.0.0.0/8"]\n[serve]\nworkers = 3')
+    file.write_text(
+        'web_port = 5601\nmax_in_flight = 7\ntrusted_proxies = ["::1", "10.0.0.0/8"]\nfetch_pictures = true\n'
+        "[serve]\nworkers = 3"
+    )
     environ = {"MARSERVE_MAX_IN_FLIGHT": "8", "DRAIN_S": "1"}
     config = prepare_environment(environ, config=file, commands=COMMANDS)
     assert environ["MARSERVE_WEB_PORT"] == "5601"
     assert environ["MARSERVE_MAX_IN_FLIGHT"] == "8"
     settings = WebSettings.from_environment(environ)
     assert (settings.trusted_proxies, settings.cache_ttl_s) == (("::1", "10.0.0.0/8"), 3600)
+    assert settings.fetch_pictures
     assert read("serve", [], config).workers == 3
     assert read("serve", ["--workers", "4"], config).workers == 4
     assert read("serve", [], None).workers is None
