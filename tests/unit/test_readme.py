@@ -61,8 +61,9 @@ def links(text: str) -> list[str]:
 
 
 def linked() -> list[tuple[str, str]]:
-    """Each document, in both languages, with each link within the repository."""
-    names = [name for document in DOCUMENTS for name in (document, document.replace(".md", ".zh-CN.md"))]
+    """Each page for people, with each of its links within the repository."""
+    pages = [page for folder in ("", "docs", "bench", "examples") for page in (REPOSITORY / folder).glob("*.md")]
+    names = sorted(str(page.relative_to(REPOSITORY)) for page in pages)
     return [(name, link) for name in names for link in re.findall(r"\]\(((?!https?:)[^)]+)\)", english(name))]
 
 
