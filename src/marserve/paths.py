@@ -76,4 +76,4 @@ def command(text: str) -> str:
 
 def as_here(text: str) -> str:
     """``text`` with each command that it names, such as ``marserve stop``, as it works here."""
-    return re.sub(r"\bmarserve ([a-z]+)\b", lambda match: door(match[1]), text)
+    return re.sub(r"\bmarserve ([a-z]+|COMMAND)\b", lambda match: door(match[1]), text)

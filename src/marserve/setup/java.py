@@ -11,22 +11,22 @@ from contextlib import suppress
 from pathlib import Path
 
 from marserve.errors import MarserveError
-from marserve.terminal import say
+from marserve.terminal import Report, say
 
 #: TorchServe 0.12 is compiled for Java 11.
 OLDEST = 11
 
 
-def find_java(environ: Mapping[str, str] = os.environ) -> Path:
+def find_java(environ: Mapping[str, str] = os.environ, *, report: Report = say) -> Path:
     """A Java of version 11 or newer. Raises MarserveError where there is none."""
     for origin, java in _candidates(environ):
         version = java_version(java)
         if version is not None and version >= OLDEST:
-            say(f"Java {version} from {origin} ({java})")
+            report(f"Java {version} from {origin} ({java})")
             return java
         if origin == "JAVA_HOME":
             found = "has no Java that runs" if version is None else f"is Java {version}"
-            say(f"JAVA_HOME={environ['JAVA_HOME']} {found}; Java {OLDEST} or newer is needed. Looking elsewhere.")
+            report(f"JAVA_HOME={environ['JAVA_HOME']} {found}; Java {OLDEST} or newer is needed. Looking elsewhere.")
     raise MarserveError(f"TorchServe needs Java {OLDEST} or newer: install one, or name its directory in JAVA_HOME.")
 
 

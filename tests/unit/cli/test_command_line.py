@@ -91,6 +91,13 @@ def test_a_reader_that_has_had_enough_is_no_failure_to_explain() -> None:
     assert (done.stdout, done.stderr) == ("x", "")
 
 
+@pytest.mark.parametrize("words", ["--help", "serve --help", "doctor", "serve --bogus 2>&1"])
+def test_a_command_whose_reader_leaves_says_nothing(words: str) -> None:
+    line = f"set -o pipefail; '{sys.executable}' -m marserve {words} | true"
+    done = subprocess.run(["/bin/bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [("marserve sta", {"status"}), ("marserve serve --preci", {"--precision"}), ("marserve token m", {"management"})],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -36,6 +37,27 @@ def a_status(
 ) -> Status:
     version = VersionStatus("resnet18", "1.0", True, "resnet18.mar", weights, workers, queued, 384, Rates(12.5, 3.25))
     return Status(5000, False, reasons, {"2xx": 12.5, "5xx": 0.0}, [version])
+
+
+@pytest.mark.parametrize(
+    ("variables", "colored"),
+    [
+        ({}, False),
+        ({"FORCE_COLOR": "1"}, True),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        ({"FORCE_COLOR": "1", "TERM": "dumb"}, False),
+    ],
+)
+def test_colors_are_for_terminals_and_as_the_person_wants_them(
+    variables: dict[str, str], colored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"TERM": "xterm", **variables}.items():
+        monkeypatch.setenv(name, value)
+    shown = render_status(a_status(READY, DEAD))
+    assert (re.search(r"\x1b\[3\dm", shown) is not None) is colored  # bold is no color
+    assert "NO_COLOR" in variables or ("\x1b" in shown) is colored
 
 
 @pytest.mark.parametrize(
