@@ -21,7 +21,7 @@ LONG_NAME = "a-very-long-name-" * 12 + ".jpg"
 
 def show_everything(page: Page) -> None:
     """An answer with its map and all of its classes, and a failure that can be tried again."""
-    page.route("**/classify?*", lambda route: route.fulfill(status=503, json={"type": "Overloaded"}), times=1)
+    page.route("**/classify?*", lambda route: route.fulfill(status=502, json={"type": "InferenceFailed"}), times=1)
     page.set_input_files("#file-input", payload("busy.jpg", CAT.read_bytes()))
     page.locator("[data-phase=failed]").wait_for()
     page.set_input_files("#file-input", payload(LONG_NAME, CAT.read_bytes()))
@@ -115,7 +115,7 @@ def test_everything_can_be_done_with_the_keyboard(page: Page) -> None:
 
 
 def test_trying_again_keeps_the_keyboards_place(page: Page) -> None:
-    page.route("**/classify?*", lambda route: route.fulfill(status=503, json={"type": "Overloaded"}), times=1)
+    page.route("**/classify?*", lambda route: route.fulfill(status=502, json={"type": "InferenceFailed"}), times=1)
     page.set_input_files("#file-input", CAT)
     page.get_by_role("button", name="Try again").focus()
     page.keyboard.press("Enter")

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import FilePayload, Page, Route, expect
 
 from tests.e2e.page.browsing import OpenPage
-from tests.e2e.page.pictures import huge_picture, payload
+from tests.e2e.page.pictures import huge_picture, payload, pictures
 from tests.heic import Item, heic, ispe, picture
 from tests.support import CAT
 
@@ -49,21 +49,18 @@ def test_a_heic_photo_is_answered_though_this_browser_cannot_show_it(page: Page)
 def test_a_picture_over_the_limit_is_made_smaller_here_and_answered(page: Page) -> None:
     page.set_input_files("#file-input", huge_picture("large.bmp", side=2400))
     expect(page.locator("[data-phase=done]")).to_have_count(1)
-    expect(page.locator(".meta").last).to_contain_text("Made smaller here before sending (17.3 MB to")
+    expect(page.locator(".meta").last).to_contain_text("Made smaller in this browser before it was sent (17.3 MB to")
 
 
-def refuse(status: int, error_type: str) -> Callable[[Route], None]:
+def refuse(status: int, error_type: str, *, retry_after_s: int = 1) -> Callable[[Route], None]:
     error = {"code": status, "type": error_type, "message": "for programs"}
-    return lambda route: route.fulfill(status=status, json=error, headers={"X-Request-ID": "7f3a", "Retry-After": "1"})
+    headers = {"X-Request-ID": "7f3a", "Retry-After": str(retry_after_s)}
+    return lambda route: route.fulfill(status=status, json=error, headers=headers)
 
 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (refuse(503, "Overloaded"), "The service is busy just now."),
-        (refuse(429, "RateLimited"), "Too many pictures in a short time"),
-        (refuse(503, "ModelUnavailable"), "The model is starting."),
-        (refuse(504, "DeadlineExceeded"), "The answer took too long."),
         (refuse(408, "UploadTimeout"), "The picture took too long to arrive."),
         (refuse(502, "InferenceFailed"), "The service failed."),
         (refuse(404, "UnknownModel"), "no longer offers this model"),
@@ -72,9 +69,8 @@ def refuse(status: int, error_type: str) -> Callable[[Route], None]:
             "The service failed.",
         ),
         (lambda route: route.fulfill(status=200, body="<html>Log in</html>"), "The service failed."),
-        (lambda route: route.abort("connectionrefused"), "The service cannot be reached."),
     ],
-    ids=["busy", "rate", "starting", "deadline", "upload", "engine", "model", "proxy", "portal", "down"],
+    ids=["upload", "engine", "model", "proxy", "portal"],
 )
 def test_a_failure_of_the_service_is_told_and_trying_again_answers(
     page: Page, answer: Callable[[Route], None], message: str
@@ -109,12 +105,74 @@ def test_a_service_that_asks_for_a_key_is_given_one(page: Page) -> None:
     expect(page.get_by_label("API key")).to_be_hidden()
 
 
-def test_without_a_network_the_page_says_so_and_recovers(page: Page) -> None:
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (refuse(503, "Overloaded"), "The service is busy just now."),
+        (refuse(429, "RateLimited"), "Too many pictures in a short time"),
+        (refuse(503, "ModelUnavailable"), "The model is starting."),
+        (refuse(504, "DeadlineExceeded"), "The answer took too long."),
+        (lambda route: route.abort("connectionrefused"), "The service cannot be reached."),
+    ],
+    ids=["busy", "rate", "starting", "deadline", "down"],
+)
+def test_what_passes_by_itself_is_waited_for_and_said(
+    page: Page, answer: Callable[[Route], None], message: str
+) -> None:
+    page.clock.install()
+    page.route("**/classify?*", answer, times=1)
+    page.set_input_files("#file-input", CAT)
+    waiting = page.locator("#patience")
+    expect(waiting).to_contain_text(message)
+    expect(waiting).to_contain_text("The next try is in 1 sec.")
+    expect(page.locator("#overview")).to_have_text("1 waiting")
+    page.clock.run_for(1000)
+    expect(page.locator("[data-phase=done]")).to_have_count(1)
+    expect(waiting).to_be_hidden()
+
+
+def test_nobody_is_asked_before_the_time_that_the_service_names_unless_a_person_wants_it(page: Page) -> None:
+    page.clock.install()
+    page.route("**/classify?*", refuse(503, "Overloaded", retry_after_s=30), times=3)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/classify" in request.url else None)
+    page.set_input_files("#file-input", pictures(5))
+    expect(page.locator("#patience")).to_contain_text("The next try is in 30 sec.")
+    page.clock.run_for(29_000)
+    assert len(asked) == 3
+    page.get_by_role("button", name="Try now").click()
+    expect(page.locator("#overview")).to_have_text("5 recognized")
+
+
+def test_after_three_more_tries_all_have_failed_and_one_click_asks_again(page: Page) -> None:
+    page.clock.install()
+    page.set_input_files("#file-input", [payload("notes.txt", b"text", "text/plain"), *pictures(1)])
+    overview = page.locator("#overview")
+    expect(overview).to_have_text("1 recognized · 1 not readable")
+    page.route("**/classify?*", lambda route: route.abort("connectionrefused"))
+    page.set_input_files("#file-input", pictures(7))
+    for wait_s in (1, 2, 4):
+        expect(page.locator("#patience")).to_contain_text(f"The next try is in {wait_s} sec.")
+        page.clock.run_for(1000 * wait_s)
+    expect(overview).to_have_text("1 recognized · 7 failed · 1 not readable")
+    expect(page.locator("[data-phase=failed]").first).to_contain_text("The service cannot be reached.")
+    page.unroute("**/classify?*")
+    page.get_by_role("button", name="Retry failed (7)").click()
+    expect(overview).to_have_text("8 recognized · 1 not readable")
+    expect(page.get_by_role("button", name="Retry failed")).to_be_hidden()
+
+
+def test_a_time_longer_than_anybody_waits_is_a_failure_at_once(page: Page) -> None:
+    page.route("**/classify?*", refuse(429, "RateLimited", retry_after_s=3600))
+    page.set_input_files("#file-input", CAT)
+    expect(page.locator(".failure")).to_contain_text("Too many pictures in a short time")
+
+
+def test_without_a_network_the_page_says_so_and_goes_on_by_itself_once_it_is_back(page: Page) -> None:
     page.context.set_offline(True)
     page.set_input_files("#file-input", CAT)
-    expect(page.locator(".failure")).to_contain_text("You are offline.")
+    expect(page.locator("#patience")).to_contain_text("You are offline.")
     page.context.set_offline(False)
-    page.get_by_role("button", name=TRY_AGAIN).click()
     expect(page.locator("[data-phase=done]")).to_have_count(1)
 
 
@@ -124,7 +182,7 @@ def test_one_failure_leaves_the_other_pictures_untouched(page: Page) -> None:
     )
     expect(page.get_by_role("article", name="cat.jpg").locator(".predictions li")).to_have_count(3)
     expect(page.get_by_role("article", name="notes.txt").locator(".failure")).to_be_visible()
-    expect(page.locator("#overview")).to_have_text("All done")
+    expect(page.locator("#overview")).to_have_text("1 recognized · 1 not readable")
 
 
 def test_a_map_that_cannot_be_had_is_told_beside_the_answer(answered: Page) -> None:

@@ -117,27 +117,44 @@ def test_text_that_is_pasted_or_dropped_is_explained(page: Page) -> None:
 
 
 def test_more_pictures_than_fit_are_taken_in_part_and_said_so(page: Page) -> None:
-    page.set_input_files("#file-input", [payload(f"{index}.txt", b"text", "text/plain") for index in range(53)])
-    expect(page.locator(".card")).to_have_count(50)
-    expect(page.get_by_role("status").first).to_have_text(
-        "The first 50 of 53 pictures were taken; add the others afterwards."
+    page.get_by_label("Start automatically").uncheck()
+    page.set_input_files("#file-input", [payload(f"{index}.txt", b"text", "text/plain") for index in range(503)])
+    expect(page.locator(".card")).to_have_count(500)
+    expect(page.locator("#notice")).to_contain_text("The first 500 of 503 pictures were taken")
+
+
+def test_no_more_than_three_requests_are_in_flight(open_page: OpenPage) -> None:
+    page = open_page(
+        init_script="""
+            globalThis.inFlight = { now: 0, most: 0 };
+            const { send } = XMLHttpRequest.prototype;
+            XMLHttpRequest.prototype.send = function (body) {
+                inFlight.most = Math.max(inFlight.most, ++inFlight.now);
+                this.addEventListener("readystatechange", () => { if (this.readyState === 4) inFlight.now -= 1; });
+                send.call(this, body);
+            };
+        """
     )
-
-
-def test_no_more_than_three_requests_are_in_flight(page: Page) -> None:
-    in_flight: set[int] = set()
-    most = 0
-
-    def begin(request: object) -> None:
-        nonlocal most
-        in_flight.add(id(request))
-        most = max(most, len(in_flight))
-
-    page.on("request", lambda request: begin(request) if "/classify" in request.url else None)
-    page.on("requestfinished", lambda request: in_flight.discard(id(request)))
     page.set_input_files("#file-input", pictures(8))
-    expect(page.locator("[data-phase=done]")).to_have_count(8)
-    assert 1 < most <= 3
+    expect(page.locator("#overview")).to_have_text("8 recognized")
+    assert page.evaluate("inFlight.most") == 3
+    assert page.evaluate("inFlight.now") == 0
+
+
+def test_pictures_wait_for_the_start_button_where_a_person_wants_that(page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/classify" in request.url else None)
+    page.get_by_label("Start automatically").uncheck()
+    page.set_input_files("#file-input", pictures(3))
+    page.get_by_role("button", name="Remove picture 1.png").click()
+    expect(page.locator("#overview")).to_have_text("2 not started")
+    page.reload()
+    expect(page.get_by_label("Start automatically")).not_to_be_checked()
+    expect(page.locator("#overview")).to_have_text("2 not started")
+    assert asked == []
+    page.get_by_role("button", name="Start recognizing (2)").click()
+    expect(page.locator("#overview")).to_have_text("2 recognized")
+    expect(page.get_by_role("button", name="Start recognizing")).to_be_hidden()
 
 
 def test_thumbnails_give_their_memory_back(open_page: OpenPage) -> None:

@@ -18,8 +18,12 @@ import { keyHeader } from "./key.js";
 /** @param {string} path */
 export const address = (path) => new URL(`../${path}`, import.meta.url).href;
 
-/** Longer than the service's own deadline: only a service or network that hangs is cut off here. */
-const TIMEOUT_MS = 30_000;
+/** Longer than the service's own deadline: only a service that hangs is cut off here. It counts once all is sent. */
+const ANSWER_TIMEOUT_MS = 30_000;
+/** An upload of which nothing has moved for so long is cut off; one that moves may take as long as the service allows. */
+const STALL_TIMEOUT_MS = 20_000;
+/** An upload that was this long under way when the connection broke was too slow for the service, or a proxy before it. */
+const SLOW_UPLOAD_MS = 10_000;
 
 /** What a person can be told about a failure: the name of the message in i18n.js. */
 const KIND_BY_TYPE = new Map([
@@ -56,89 +60,153 @@ const RETRYABLE = new Set([
   "unreachable",
 ]);
 
+/** ... and which pass by themselves, so that the page tries again without being asked. */
+const PASSING = new Set(["busy", "deadline", "offline", "starting", "tooMany", "unreachable"]);
+
 export class ServiceError extends Error {
   /**
    * @param {string} kind the name of the message in i18n.js
-   * @param {string} [requestId] what the operator of the service finds in its log
+   * @param {{requestId?: string, retryAfterMs?: number}} [details] `requestId` is what the operator of the service finds
+   *   in its log; `retryAfterMs` how long it wants to be left alone
    */
-  constructor(kind, requestId = "") {
+  constructor(kind, { requestId = "", retryAfterMs = 0 } = {}) {
     super(kind);
     this.kind = kind;
     this.requestId = requestId;
+    this.retryAfterMs = retryAfterMs;
   }
 
   get retryable() {
     return RETRYABLE.has(this.kind);
   }
+
+  get passing() {
+    return PASSING.has(this.kind);
+  }
 }
 
 /**
- * @param {Response} response
- * @returns {Promise<ServiceError>}
+ * @param {number} status
+ * @param {(name: string) => string | null} header
+ * @param {string} body
  */
-async function readError(response) {
-  const requestId = response.headers.get("X-Request-ID") ?? "";
-  let type = "";
+function readError(status, header, body) {
+  const kind = KIND_BY_TYPE.get(errorType(body)) ?? KIND_BY_STATUS.get(status) ?? "failed";
+  return new ServiceError(kind, {
+    requestId: (status >= 500 && header("X-Request-ID")) || "",
+    retryAfterMs: 1000 * (Number.parseInt(header("Retry-After") ?? "") || 0),
+  });
+}
+
+/** @param {string} body of an error; a proxy in between answers with a page of its own, and then the status has to do */
+function errorType(body) {
   try {
-    ({ type } = await response.json());
-  } catch (error) {
-    // A proxy in between answers with a page of its own: the status alone has to do.
-    if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error;
+    return JSON.parse(body)?.type ?? "";
+  } catch {
+    return "";
   }
-  const kind = KIND_BY_TYPE.get(type) ?? KIND_BY_STATUS.get(response.status) ?? "failed";
-  return new ServiceError(kind, response.status >= 500 ? requestId : "");
 }
 
 /**
  * @template Content
  * @param {string} path
  * @param {(response: Response) => Promise<Content>} read
- * @param {RequestInit} [options]
- * @param {AbortSignal} [signal]
- * @returns {Promise<Content>} of an answer with status 2xx; anything else throws a ServiceError, an aborted `signal` its
- *   reason
+ * @returns {Promise<Content>} of an answer with status 2xx; anything else throws a ServiceError
  */
-async function send(path, read, options = {}, signal) {
-  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+async function get(path, read) {
+  const timeout = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
   try {
-    const response = await fetch(address(path), {
-      ...options,
-      headers: keyHeader(),
-      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-    });
-    if (!response.ok) throw await readError(response);
+    const response = await fetch(address(path), { headers: keyHeader(), signal: timeout });
+    if (!response.ok) throw readError(response.status, (name) => response.headers.get(name), await response.text());
     return await read(response);
   } catch (error) {
-    if (signal?.aborted) throw error;
     if (timeout.aborted) throw new ServiceError("deadline");
-    if (error instanceof TypeError) throw new ServiceError(navigator.onLine ? "unreachable" : "offline");
+    if (error instanceof TypeError) throw unreachable();
     if (error instanceof SyntaxError) throw new ServiceError("failed"); // something else than the service answered
     throw error;
   }
 }
 
-/** @param {Response} response */
-const readJson = (response) => response.json();
+function unreachable() {
+  return new ServiceError(navigator.onLine ? "unreachable" : "offline");
+}
 
 /**
+ * Send a picture as a form. XMLHttpRequest, because fetch does not tell how much of a body has been sent.
+ * @template Content
  * @param {string} path
  * @param {Blob} picture
  * @param {Record<string, string>} query
- * @param {AbortSignal} signal
+ * @param {{signal: AbortSignal, onProgress?: (share: number) => void}} options `onProgress` is called with the sent share,
+ *   0 to 1; an aborted `signal` throws its reason
+ * @returns {Promise<Content>} the JSON of an answer with status 2xx; anything else throws a ServiceError
  */
-function sendPicture(path, picture, query, signal) {
+function sendPicture(path, picture, query, { signal, onProgress }) {
   const form = new FormData();
   form.append("file", picture);
-  return send(`${path}?${new URLSearchParams(query)}`, readJson, { method: "POST", body: form }, signal);
+  const request = new XMLHttpRequest();
+  const started = performance.now();
+  let sent = false;
+  return new Promise((resolve, reject) => {
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let timer;
+    /** @param {unknown} error */
+    const fail = (error) => {
+      clearTimeout(timer);
+      reject(error);
+      request.abort();
+    };
+    /**
+     * @param {number} milliseconds
+     * @param {string} kind of the failure once they are over
+     */
+    const expireAfter = (milliseconds, kind) => {
+      clearTimeout(timer);
+      timer = setTimeout(() => fail(new ServiceError(kind)), milliseconds);
+    };
+    request.upload.addEventListener("progress", ({ loaded, total }) => {
+      if (sent) return;
+      expireAfter(STALL_TIMEOUT_MS, "slowUpload");
+      onProgress?.(loaded / total);
+    });
+    request.upload.addEventListener("load", () => {
+      sent = true;
+      expireAfter(ANSWER_TIMEOUT_MS, "deadline");
+      onProgress?.(1);
+    });
+    request.addEventListener("error", () => {
+      const slow = !sent && performance.now() - started > SLOW_UPLOAD_MS && navigator.onLine;
+      fail(slow ? new ServiceError("slowUpload") : unreachable());
+    });
+    request.addEventListener("load", () => {
+      clearTimeout(timer);
+      const { status, responseText } = request;
+      if (status < 200 || status > 299) {
+        reject(readError(status, (name) => request.getResponseHeader(name), responseText));
+        return;
+      }
+      try {
+        resolve(JSON.parse(responseText));
+      } catch {
+        reject(new ServiceError("failed")); // something else than the service answered
+      }
+    });
+    signal.addEventListener("abort", () => fail(signal.reason));
+    request.open("POST", address(`${path}?${new URLSearchParams(query)}`));
+    for (const [name, value] of Object.entries(keyHeader())) request.setRequestHeader(name, value);
+    expireAfter(STALL_TIMEOUT_MS, "slowUpload");
+    request.send(form);
+  });
 }
 
 /**
  * @param {Blob} picture
- * @param {{model?: string, topK: number, signal: AbortSignal}} options without `model` the service's default answers
+ * @param {{model?: string, topK: number, signal: AbortSignal, onProgress?: (share: number) => void}} options without
+ *   `model` the service's default answers; `onProgress` is called with the share that has been sent, 0 to 1
  * @returns {Promise<Answer>}
  */
-export function classify(picture, { model, topK, signal }) {
-  return sendPicture("classify", picture, { top_k: String(topK), ...(model && { model }) }, signal);
+export function classify(picture, { model, topK, ...options }) {
+  return sendPicture("classify", picture, { top_k: String(topK), ...(model && { model }) }, options);
 }
 
 /**
@@ -146,22 +214,25 @@ export function classify(picture, { model, topK, signal }) {
  * @param {{model: string, signal: AbortSignal}} options
  * @returns {Promise<Answer & {explanation: Explanation}>}
  */
-export function explain(picture, { model, signal }) {
-  return sendPicture("explain", picture, { format: "json", model }, signal);
+export function explain(picture, { model, ...options }) {
+  return sendPicture("explain", picture, { format: "json", model }, options);
 }
+
+/** @param {Response} response */
+const readJson = (response) => response.json();
 
 /** @returns {Promise<Models>} */
 export function listModels() {
-  return send("models", readJson);
+  return get("models", readJson);
 }
 
 /** @returns {Promise<Record<string, string>>} the Chinese name of each class, by WordNet id */
 export function chineseLabels() {
-  return send("labels/zh.json", readJson);
+  return get("labels/zh.json", readJson);
 }
 
 /** @returns {Promise<File>} */
 export async function examplePicture() {
-  const picture = await send("example.jpg", (response) => response.blob());
+  const picture = await get("example.jpg", (response) => response.blob());
   return new File([picture], "cat.jpg", { type: picture.type });
 }

@@ -3,7 +3,7 @@
 import { byId } from "./dom.js";
 import { language, onLanguageChange, t } from "./i18n.js";
 import { Live } from "./live.js";
-import { toJpeg } from "./shrink.js";
+import { toJpeg } from "./uploads.js";
 
 /** The text for each way in which `getUserMedia` refuses; anything else is a mistake in this page. */
 const REFUSALS = new Map([

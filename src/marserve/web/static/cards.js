@@ -1,4 +1,4 @@
-// One picture and what became of it: waiting, being looked at, answered or failed.
+// One picture as a card: the picture itself, and what became of it.
 
 import { element, icon } from "./dom.js";
 import { errorText } from "./errors.js";
@@ -7,13 +7,26 @@ import { hasMore, predictionList, verdict } from "./predictions.js";
 import { Why } from "./why.js";
 
 /** @import { Answer, ServiceError } from "./api.js" */
+/** @import { Picture } from "./pictures.js" */
 
 /**
- * @typedef {{phase: "waiting" | "working"} | {phase: "done", answer: Answer}
- *   | {phase: "failed", error: ServiceError}} State
+ * What a person can do with a picture.
+ * @typedef {{start: (picture: Picture) => void, remove: (picture: Picture) => void}} Actions
  */
 
+/** Far enough below what is seen that a preview is there when it is reached. */
+const PREVIEW_MARGIN = "600px";
+
 let count = 0;
+/** Previews are made of cards that come near: hundreds at once would take all memory. */
+const near = new IntersectionObserver(
+  (entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (isIntersecting) target.dispatchEvent(new Event("near"));
+    }
+  },
+  { rootMargin: PREVIEW_MARGIN },
+);
 
 export class Card {
   #image = element("img", { decoding: "async" });
@@ -21,27 +34,21 @@ export class Card {
   #stage = element("div", { className: "stage" }, this.#frame);
   #remove = element("button", { type: "button", className: "icon-button" }, icon("close"));
   #content = element("div", { className: "content" });
-  /** @type {State} */
-  #state = { phase: "waiting" };
+  #bar = element("progress", { max: 1, "aria-hidden": "true" });
+  /** @type {Answer | undefined} */
+  #answered;
   /** @type {Why | undefined} */
   #why;
   #showsAll = false;
-  #controller = new AbortController();
-
-  /** What is sent: the file itself, or a smaller copy of it. */
-  /** @type {Blob} */
-  upload;
-  /** The byte limit for which the picture was made smaller, if it was. */
-  /** @type {number | undefined} */
-  shrunkFor;
+  #phase = "";
+  #onChange = () => this.#change();
 
   /**
-   * @param {File} file
-   * @param {{retry: (card: Card) => void, remove: (card: Card) => void}} actions
+   * @param {Picture} picture
+   * @param {Actions} actions
    */
-  constructor(file, actions) {
-    this.file = file;
-    this.upload = file;
+  constructor(picture, actions) {
+    this.picture = picture;
     this.actions = actions;
     const id = `picture-${++count}`;
     this.element = element(
@@ -51,59 +58,56 @@ export class Card {
       element(
         "div",
         { className: "body" },
-        element("header", {}, element("h3", { id, title: file.name }, file.name), this.#remove),
+        element("header", {}, element("h3", { id, title: picture.name }, picture.name), this.#remove),
         this.#content,
       ),
     );
-    this.#remove.addEventListener("click", () => actions.remove(this));
+    this.#remove.addEventListener("click", () => actions.remove(picture));
     this.#content.addEventListener("animationend", () => this.element.classList.remove("fresh")); // bars grow once
-    this.#preview();
+    this.#stage.addEventListener("near", () => this.#preview(), { once: true });
+    near.observe(this.#stage);
+    picture.addEventListener("change", this.#onChange);
     this.update();
   }
 
-  get state() {
-    return this.#state;
-  }
-
-  /**
-   * Forget any earlier answer and any request that is under way.
-   * @returns {AbortSignal} for the requests of the new start
-   */
-  restart() {
-    this.#controller.abort();
-    this.#controller = new AbortController();
-    this.show({ phase: "waiting" });
-    return this.#controller.signal;
-  }
-
-  /** Cancel what is under way, for a card that goes. */
+  /** Take the card off the page for good. */
   dispose() {
-    this.#controller.abort();
+    near.unobserve(this.#stage);
+    this.picture.removeEventListener("change", this.#onChange);
     this.element.remove();
   }
 
-  /** @param {State} state */
-  show(state) {
-    this.#state = state;
-    this.#why?.remove();
-    this.#why =
-      state.phase === "done" ? new Why(this.#frame, state.answer, this.upload, this.#controller.signal) : undefined;
-    this.update();
-    this.element.classList.toggle("fresh", state.phase === "done");
+  /** Write everything in the current language. */
+  update() {
+    const { name, state } = this.picture;
+    const answer = state.phase === "done" ? state.answer : undefined;
+    if (answer !== this.#answered) {
+      this.#answered = answer;
+      this.#why?.remove();
+      this.#why = answer && new Why(this.#frame, answer, this.picture);
+      this.element.classList.toggle("fresh", Boolean(answer));
+    }
+    const hadFocus = this.#content.contains(document.activeElement);
+    this.#phase = state.phase;
+    this.element.dataset.phase = state.phase;
+    this.element.setAttribute("aria-busy", String(["waiting", "working"].includes(this.picture.outcome)));
+    this.#image.alt = t("pictureAlt", { name });
+    this.#remove.setAttribute("aria-label", t("remove", { name }));
+    this.#stage.dataset.noPreview = t("noPreview");
+    this.#content.replaceChildren(...this.#contentOf());
+    if (hadFocus) this.element.focus(); // the button that had it is gone
   }
 
-  /** Write the state in the current language. */
-  update() {
-    this.element.dataset.phase = this.#state.phase;
-    this.element.setAttribute("aria-busy", String(this.#state.phase === "waiting" || this.#state.phase === "working"));
-    this.#image.alt = t("pictureAlt", { name: this.file.name });
-    this.#remove.setAttribute("aria-label", t("remove", { name: this.file.name }));
-    this.#stage.dataset.noPreview = t("noPreview");
-    this.#content.replaceChildren(...this.#contentOf(this.#state));
+  /** Progress alone moves the bar; all else writes the card anew. */
+  #change() {
+    const { state } = this.picture;
+    if (state.phase === "uploading" && this.#phase === "uploading") this.#showUpload(state.share);
+    else this.update();
   }
 
   #preview() {
-    const address = URL.createObjectURL(this.file);
+    near.unobserve(this.#stage);
+    const address = URL.createObjectURL(this.picture.file);
     this.#image.src = address;
     this.#image.decode().then(
       () => {
@@ -118,14 +122,20 @@ export class Card {
     );
   }
 
-  /** @param {State} state */
-  #contentOf(state) {
+  #contentOf() {
+    const { state } = this.picture;
     if (state.phase === "done") return this.#answer(state.answer);
     if (state.phase === "failed") return this.#failure(state.error);
-    return [
-      element("p", { className: "progress" }, t(state.phase)),
-      element("div", { className: "skeleton", "aria-hidden": "true" }, ...[1, 2, 3].map(() => element("span"))),
-    ];
+    this.#bar.hidden = state.phase !== "uploading";
+    if (state.phase === "uploading") this.#showUpload(state.share);
+    const nodes = [element("p", { className: "progress" }, t(state.phase)), this.#bar];
+    if (state.phase === "ready") return nodes;
+    return [...nodes, element("div", { className: "skeleton", "aria-hidden": "true" }, ...[1, 2, 3].map(() => element("span")))];
+  }
+
+  /** @param {number} share */
+  #showUpload(share) {
+    this.#bar.value = share;
   }
 
   /** @param {Answer} answer */
@@ -153,7 +163,8 @@ export class Card {
       nodes.push(this.#why.panel);
     }
     nodes.push(element("p", { className: "meta" }, this.#meta(answer)));
-    if (this.shrunkFor) nodes.push(element("p", { className: "meta" }, this.#shrunk(this.shrunkFor)));
+    const { upload, file } = this.picture;
+    if (upload && upload !== file) nodes.push(this.#shrunk(upload));
     return nodes;
   }
 
@@ -163,18 +174,25 @@ export class Card {
     return `${weights === "demonstration" ? t("modelDemonstration", { name: model }) : model} · ${time}`;
   }
 
-  /** @param {number} limit */
-  #shrunk(limit) {
-    return t("shrunk", { from: byteSize(this.file.size), to: byteSize(this.upload.size), limit: byteSize(limit) });
+  /** @param {Blob} upload */
+  #shrunk(upload) {
+    const { file } = this.picture;
+    const original = element("button", { type: "button", className: "link" }, t("sendOriginal"));
+    original.addEventListener("click", () => {
+      this.picture.original = true;
+      this.actions.start(this.picture);
+    });
+    const text = t("shrunk", { from: byteSize(file.size), to: byteSize(upload.size) });
+    return element("p", { className: "meta" }, text, ...(this.picture.original ? [] : [" ", original]));
   }
 
   /** @param {ServiceError} error */
   #failure(error) {
-    const nodes = [element("p", { className: "failure" }, icon("alert"), errorText(error, this.file))];
+    const nodes = [element("p", { className: "failure" }, icon("alert"), errorText(error, this.picture.file))];
     if (error.requestId) nodes.push(element("p", { className: "meta" }, t("reference", { id: error.requestId })));
     if (error.retryable) {
       const retry = element("button", { type: "button" }, icon("retry"), t("retry"));
-      retry.addEventListener("click", () => this.actions.retry(this));
+      retry.addEventListener("click", () => this.actions.start(this.picture));
       nodes.push(element("div", { className: "actions" }, retry));
     }
     return nodes;

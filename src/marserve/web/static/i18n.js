@@ -1,29 +1,25 @@
 // The language that the page speaks, and how words and numbers are written in it.
 
+import { Remembered } from "./remembered.js";
 import { TEXTS } from "./texts.js";
 
 /** @import { Key } from "./texts.js" */
 /** @typedef {"en" | "zh"} Language */
 /** @typedef {Record<string, string | number>} Values */
 
-const STORAGE_KEY = "language";
+const remembered = new Remembered("browser", "language");
 
 /** As BCP 47 tags, for the page's `lang` and for numbers. */
 const TAGS = { en: "en", zh: "zh-CN" };
 
 /** @type {Language} */
-let current = remembered() ?? preferred();
+let current = chosenBefore() ?? preferred();
 /** @type {(() => void)[]} */
 const listeners = [];
 
-/** Storage can be forbidden, and then even touching it throws: the page then forgets the choice, no more. */
-function remembered() {
-  try {
-    const stored = localStorage.getItem(STORAGE_KEY);
-    return stored === "en" || stored === "zh" ? stored : undefined;
-  } catch {
-    return undefined;
-  }
+function chosenBefore() {
+  const stored = remembered.read();
+  return stored === "en" || stored === "zh" ? stored : undefined;
 }
 
 /** @returns {Language} the first language of the browser's list that the page speaks */
@@ -39,11 +35,7 @@ export function language() {
 /** @param {Language} chosen */
 export function setLanguage(chosen) {
   current = chosen;
-  try {
-    localStorage.setItem(STORAGE_KEY, chosen);
-  } catch {
-    // As in remembered().
-  }
+  remembered.write(chosen);
   for (const listener of listeners) listener();
 }
 

@@ -1,19 +1,11 @@
 // The key of a service that asks for one, kept until the tab is closed.
 
 import { byId } from "./dom.js";
+import { Remembered } from "./remembered.js";
 
-const STORAGE_KEY = "api-key";
+const remembered = new Remembered("tab", "api-key");
 
-let key = remembered();
-
-/** As for the language: storage can be forbidden, and then the key lasts as long as the page. */
-function remembered() {
-  try {
-    return sessionStorage.getItem(STORAGE_KEY) ?? "";
-  } catch {
-    return "";
-  }
-}
+let key = remembered.read() ?? "";
 
 /** @returns {Record<string, string>} what a request carries */
 export function keyHeader() {
@@ -33,11 +25,7 @@ export function watchKey(onKey) {
     key = input.value.trim();
     input.value = "";
     byId("key-form").hidden = true;
-    try {
-      sessionStorage.setItem(STORAGE_KEY, key);
-    } catch {
-      // As in remembered().
-    }
+    remembered.write(key);
     onKey();
   });
 }

@@ -6,7 +6,7 @@ import { errorText } from "./errors.js";
 import { integer, percent, t } from "./i18n.js";
 import { className, loadLabels } from "./labels.js";
 import { predictionList, verdict } from "./predictions.js";
-import { toJpeg } from "./shrink.js";
+import { toJpeg } from "./uploads.js";
 
 /** @import { Answer } from "./api.js" */
 

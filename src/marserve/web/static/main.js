@@ -1,118 +1,100 @@
-// The page: takes pictures in, asks the service about each, a few at a time, and shows the answers.
+// The page: takes pictures in, has the service asked about them, and shows the answers.
 
-import { classify, examplePicture, ServiceError } from "./api.js";
+import { examplePicture, ServiceError } from "./api.js";
+import { Asking } from "./asking.js";
 import { watchCamera } from "./camera.js";
-import { Card } from "./cards.js";
 import { byId, element } from "./dom.js";
 import { errorText } from "./errors.js";
 import { language, onLanguageChange, percent, setLanguage, t, translatePage } from "./i18n.js";
 import { watchIntake } from "./intake.js";
+import { Kept } from "./kept.js";
 import { askForKey, watchKey } from "./key.js";
 import { className, loadLabels } from "./labels.js";
 import { Models } from "./models.js";
+import { Picture, Pictures } from "./pictures.js";
 import { showProgramHint } from "./program.js";
-import { Queue } from "./queue.js";
-import { shrinkToFit } from "./shrink.js";
+import { Remembered } from "./remembered.js";
+import { Results } from "./results.js";
 
-/** Enough to keep the service's batches filled, few enough to leave it to others too. */
-const MAX_REQUESTS_IN_FLIGHT = 3;
-/** More pictures at once than this would fill the memory of a phone. */
-const MAX_PICTURES_AT_ONCE = 50;
-/** Asked for once, so that "show more" needs no second request. */
-const TOP_K = 10;
+/** More than a person looks through, and than a browser shows with ease. */
+const MAX_PICTURES = 500;
 /** What a screen reader may still be reading out. */
 const MAX_ANNOUNCEMENTS = 10;
 
-const queue = new Queue(MAX_REQUESTS_IN_FLIGHT);
-/** @type {Set<Card>} */
-const cards = new Set();
-const models = new Models(() => cards.forEach(start));
+const pictures = new Pictures();
+const kept = new Kept();
+const models = new Models(() => startAll([...pictures]));
+const asking = new Asking(models, ended);
+const results = new Results(pictures, asking.patience, {
+  start,
+  remove,
+  startReady: () => startAll(pictures.with("ready")),
+  retryFailed: () => startAll(pictures.with("failed")),
+  clear,
+});
+const autoStart = /** @type {HTMLInputElement} */ (byId("auto-start"));
+const autoStartChoice = new Remembered("browser", "auto-start");
 
 /** @param {File[]} files */
 function add(files) {
-  const taken = files.slice(0, MAX_PICTURES_AT_ONCE);
+  const taken = files.slice(0, Math.max(0, MAX_PICTURES - pictures.size));
   notify(taken.length < files.length ? t("tooManyPictures", { taken: taken.length, given: files.length }) : "");
-  const added = taken.map((file) => new Card(file, { retry: start, remove }));
-  byId("cards").prepend(...added.map((card) => card.element));
-  for (const card of added) {
-    cards.add(card);
-    start(card);
+  const now = Date.now();
+  const added = taken.map((file, index) => new Picture(file, { at: now - index / 1000 }));
+  pictures.add(added);
+  for (const picture of added) {
+    void kept.add(picture);
+    if (autoStart.checked) start(picture);
   }
-  added[0]?.element.scrollIntoView({ block: "nearest" });
+  results.cardOf(added[0])?.element.scrollIntoView({ block: "nearest" });
 }
 
-/** @param {Card} card */
-function start(card) {
-  const hadFocus = card.element.contains(document.activeElement);
-  const signal = card.restart();
-  if (hadFocus) card.element.focus(); // its retry button is gone
-  showOverview();
-  void queue.run(() => answer(card, signal), signal);
+/** @param {Picture} picture */
+function start(picture) {
+  void loadLabels();
+  void asking.start(picture);
 }
 
-/**
- * @param {Card} card
- * @param {AbortSignal} signal
- */
-async function answer(card, signal) {
-  card.show({ phase: "working" });
-  const labels = loadLabels();
-  try {
-    card.upload = await shrinkToFit(card.upload, models.maxImageBytes);
-    if (card.upload !== card.file) card.shrunkFor = models.maxImageBytes;
-    const answer = await classify(card.upload, { model: models.chosen, topK: TOP_K, signal });
-    await labels;
-    if (signal.aborted) return;
-    card.show({ phase: "done", answer });
-    models.noteAnswer(answer);
-    const [first] = answer.predictions;
-    announce("announceAnswer", card, { label: className(first), percent: percent(first.probability) });
-  } catch (error) {
-    if (signal.aborted) return;
-    if (!(error instanceof ServiceError)) throw error;
-    card.show({ phase: "failed", error });
-    if (error.kind === "keyNeeded") askForKey();
-    announce("announceFailure", card, { reason: errorText(error, card.file) });
+/** @param {Picture[]} chosen in the order in which they are shown */
+function startAll(chosen) {
+  for (const picture of chosen) start(picture);
+}
+
+/** @param {Picture} picture that is done or has failed */
+async function ended(picture) {
+  const { name, file, state } = picture;
+  void kept.update(picture);
+  if (state.phase === "failed") {
+    if (state.error.kind === "keyNeeded") askForKey();
+    announce("announceFailure", { name, reason: errorText(state.error, file) });
+  } else if (state.phase === "done") {
+    models.noteAnswer(state.answer);
+    const [first] = state.answer.predictions;
+    announce("announceAnswer", { name, label: className(first), percent: percent(first.probability) });
   }
-  showOverview();
   await models.load();
 }
 
 /** With a key at last, ask again where the service had asked for one. */
 function retryRefused() {
-  for (const card of cards) {
-    if (card.state.phase === "failed" && card.state.error.kind === "keyNeeded") start(card);
-  }
+  startAll(pictures.with("failed").filter(({ state }) => state.phase === "failed" && state.error.kind === "keyNeeded"));
 }
 
-/** @param {Card} card */
-function remove(card) {
-  const next = card.element.nextElementSibling ?? card.element.previousElementSibling;
-  cards.delete(card);
-  card.dispose();
-  showOverview();
+/** @param {Picture} picture */
+function remove(picture) {
+  const card = results.cardOf(picture)?.element;
+  const next = card?.nextElementSibling ?? card?.previousElementSibling;
+  pictures.remove(picture);
+  void kept.remove(picture);
   if (next instanceof HTMLElement) next.focus();
   else byId("choose").focus();
 }
 
 function clear() {
-  for (const card of cards) card.dispose();
-  cards.clear();
+  pictures.clear();
+  void kept.clear();
   notify("");
-  showOverview();
   byId("choose").focus();
-}
-
-function showOverview() {
-  const total = cards.size;
-  const done = [...cards].filter(({ state }) => state.phase === "done" || state.phase === "failed").length;
-  document.body.classList.toggle("has-results", total > 0);
-  byId("results").hidden = total === 0;
-  byId("overview").textContent = t(done < total ? "toGo" : "allDone", { done, total });
-  const progress = /** @type {HTMLProgressElement} */ (byId("progress"));
-  progress.hidden = done === total;
-  progress.max = total;
-  progress.value = done;
 }
 
 /** @param {string} text about what was dropped, pasted or chosen; nothing hides it */
@@ -123,12 +105,11 @@ function notify(text) {
 /**
  * Tell screen readers what became of a picture.
  * @param {string} key
- * @param {Card} card
  * @param {Record<string, string>} values
  */
-function announce(key, card, values) {
+function announce(key, values) {
   const log = byId("announcements");
-  log.append(element("p", {}, t(key, { name: card.file.name, ...values })));
+  log.append(element("p", {}, t(key, values)));
   if (log.childElementCount > MAX_ANNOUNCEMENTS) log.firstElementChild?.remove();
 }
 
@@ -145,12 +126,18 @@ function showLanguage() {
   translatePage();
   byId("paste-hint").textContent = t("pasteHint", { keys: /Mac/.test(navigator.userAgent) ? "⌘V" : "Ctrl+V" });
   models.update();
-  showOverview();
+  results.update();
   notify("");
   for (const button of document.querySelectorAll("[data-language]")) {
     button.setAttribute("aria-pressed", String(button.getAttribute("data-language") === language()));
   }
-  for (const card of cards) card.update();
+}
+
+/** What this tab had before it was loaded again, with what had not been answered yet. */
+async function restore() {
+  const restored = (await kept.restore()).map((record) => Picture.from(record));
+  pictures.add(restored);
+  startAll(restored.filter(({ outcome }) => outcome === "waiting"));
 }
 
 for (const button of document.querySelectorAll("[data-language]")) {
@@ -159,14 +146,22 @@ for (const button of document.querySelectorAll("[data-language]")) {
 onLanguageChange(async () => {
   showLanguage();
   await loadLabels();
-  for (const card of cards) card.update();
+  results.update();
+});
+autoStart.checked = autoStartChoice.read() !== "no";
+autoStart.addEventListener("change", () => {
+  autoStartChoice.write(autoStart.checked ? "yes" : "no");
+  if (autoStart.checked) startAll(pictures.with("ready"));
+});
+// Where nothing could be kept, leaving the page loses what is under way.
+addEventListener("beforeunload", (event) => {
+  if (!kept.complete && pictures.with("waiting", "working").length > 0) event.preventDefault();
 });
 byId("example").addEventListener("click", addExample);
-byId("clear").addEventListener("click", clear);
 watchIntake({ add, refuse: (notice) => notify(t(notice)) });
 watchKey(retryRefused);
 watchCamera((photo) => add([photo]));
 showProgramHint();
 showLanguage();
-void loadLabels();
-await models.load();
+await loadLabels();
+await Promise.all([models.load(), restore()]);

@@ -3,12 +3,13 @@
 import { listModels, ServiceError } from "./api.js";
 import { byId, element } from "./dom.js";
 import { integer, list, t } from "./i18n.js";
+import { Remembered } from "./remembered.js";
+import { limits } from "./uploads.js";
 
 /** @import { Answer, Model, Weights } from "./api.js" */
 /** @import { Key } from "./texts.js" */
 
-/** The service's own defaults, for as long as it has not said otherwise. */
-const DEFAULT_MAX_IMAGE_BYTES = 16_000_000;
+/** The service's own, for as long as it has not said otherwise. */
 const DEFAULT_CLASS_COUNT = 1000;
 
 /** The banner's title for each kind of weights that needs one. */
@@ -16,6 +17,8 @@ const BANNER_TITLES = /** @type {Partial<Record<Weights, Key>>} */ ({
   untrained: "bannerUntrainedTitle",
   demonstration: "bannerDemonstrationTitle",
 });
+
+const remembered = new Remembered("tab", "model");
 
 export class Models {
   #chooser = byId("model-chooser");
@@ -26,12 +29,10 @@ export class Models {
   /** @type {{name: string, weights: Weights} | undefined} */
   #answering;
 
-  /** In bytes: what the service accepts. */
-  maxImageBytes = DEFAULT_MAX_IMAGE_BYTES;
-
   /** @param {() => void} onChoice called when a person chose another model */
   constructor(onChoice) {
     this.#select.addEventListener("change", () => {
+      remembered.write(this.#select.value);
       this.#answering = this.#current();
       this.update();
       onChoice();
@@ -49,7 +50,7 @@ export class Models {
     try {
       const listed = await listModels();
       this.#models = listed.models;
-      this.maxImageBytes = listed.limits?.max_image_bytes ?? DEFAULT_MAX_IMAGE_BYTES;
+      if (listed.limits) limits.maxBytes = listed.limits.max_image_bytes;
       this.#fillChooser(this.chosen ?? listed.default);
       this.#answering = this.#current();
       this.update();
@@ -100,7 +101,9 @@ export class Models {
   /** @param {string | null} preselected */
   #fillChooser(preselected) {
     this.#select.replaceChildren(...this.#models.map(({ name }) => element("option", { value: name })));
+    const before = remembered.read();
     if (preselected) this.#select.value = preselected;
+    if (this.#models.some(({ name }) => name === before)) this.#select.value = before ?? "";
     this.#chooser.hidden = this.#models.length < 2;
   }
 }

@@ -107,13 +107,49 @@ export const TEXTS = {
     en: "Results",
     zh: "结果",
   },
-  allDone: {
-    en: "All done",
-    zh: "全部完成",
+  "count.done": {
+    en: "{count} recognized",
+    zh: "已识别 {count}",
   },
-  toGo: {
-    en: "{done} of {total} done",
-    zh: "已完成 {done} / {total}",
+  "count.failed": {
+    en: "{count} failed",
+    zh: "失败 {count}",
+  },
+  "count.refused": {
+    en: "{count} not readable",
+    zh: "无法读取 {count}",
+  },
+  "count.working": {
+    en: "{count} in progress",
+    zh: "识别中 {count}",
+  },
+  "count.waiting": {
+    en: "{count} waiting",
+    zh: "排队 {count}",
+  },
+  "count.ready": {
+    en: "{count} not started",
+    zh: "未开始 {count}",
+  },
+  start: {
+    en: "Start recognizing ({count})",
+    zh: "开始识别（{count}）",
+  },
+  autoStart: {
+    en: "Start automatically",
+    zh: "添加后自动识别",
+  },
+  retryFailed: {
+    en: "Retry failed ({count})",
+    zh: "重试失败项（{count}）",
+  },
+  patience: {
+    en: "{reason} The next try is in {time}.",
+    zh: "{reason}{time}后自动重试。",
+  },
+  tryNow: {
+    en: "Try now",
+    zh: "立即重试",
   },
   clear: {
     en: "Clear all",
@@ -131,17 +167,33 @@ export const TEXTS = {
     en: "This browser cannot show this file.",
     zh: "浏览器无法显示这个文件。",
   },
+  ready: {
+    en: "Not started yet",
+    zh: "尚未开始",
+  },
   waiting: {
     en: "Waiting",
     zh: "排队中",
   },
-  working: {
-    en: "Classifying",
+  preparing: {
+    en: "Making it smaller",
+    zh: "正在缩小",
+  },
+  uploading: {
+    en: "Uploading",
+    zh: "上传中",
+  },
+  recognizing: {
+    en: "Recognizing",
     zh: "识别中",
   },
   shrunk: {
-    en: "Made smaller here before sending ({from} to {to}), since the service takes at most {limit}.",
-    zh: "发送前已在浏览器中缩小（{from} → {to}），因为服务最多接收 {limit}。",
+    en: "Made smaller in this browser before it was sent ({from} to {to}).",
+    zh: "发送前已在浏览器中缩小（{from} → {to}）。",
+  },
+  sendOriginal: {
+    en: "Send the original instead",
+    zh: "改为发送原图",
   },
   verdictSure: {
     en: "Very likely",
@@ -224,8 +276,8 @@ export const TEXTS = {
     zh: "这里不能拖入文件夹。请打开文件夹，选中其中的图片再拖进来。",
   },
   tooManyPictures: {
-    en: "The first {taken} of {given} pictures were taken; add the others afterwards.",
-    zh: "共 {given} 张，先处理了前 {taken} 张；其余的请稍后再添加。",
+    en: "The first {taken} of {given} pictures were taken: this page holds 500 at most. Clear some, then add the others.",
+    zh: "共 {given} 张，只添加了前 {taken} 张：页面最多容纳 500 张。请清除一些后再添加其余的。",
   },
   cameraTitle: {
     en: "Take a photo",

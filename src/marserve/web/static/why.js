@@ -8,6 +8,7 @@ import { t } from "./i18n.js";
 import { className } from "./labels.js";
 
 /** @import { Answer, Explanation } from "./api.js" */
+/** @import { Picture } from "./pictures.js" */
 
 const INITIAL_STRENGTH_PERCENT = 75;
 let count = 0;
@@ -31,13 +32,11 @@ export class Why {
   /**
    * @param {HTMLElement} frame exactly as large as the picture in it, which the map is laid over
    * @param {Answer} answer
-   * @param {Blob} picture
-   * @param {AbortSignal} signal
+   * @param {Picture} picture
    */
-  constructor(frame, answer, picture, signal) {
+  constructor(frame, answer, picture) {
     this.answer = answer;
     this.picture = picture;
-    this.signal = signal;
     this.button.setAttribute("aria-controls", this.panel.id);
     this.button.addEventListener("click", () => this.#toggle());
     this.#slider.addEventListener("input", () => this.#applyStrength());
@@ -78,13 +77,14 @@ export class Why {
   }
 
   async #fetch() {
+    const { signal } = this.picture;
     try {
-      const { explanation } = await explain(this.picture, { model: this.answer.model, signal: this.signal });
+      const { explanation } = await explain(await this.picture.prepare(), { model: this.answer.model, signal });
       paintHeatmap(this.#canvas, explanation.map);
       this.#cover(explanation);
       this.#explanation = explanation;
     } catch (error) {
-      if (this.signal.aborted) return;
+      if (signal.aborted) return;
       if (!(error instanceof ServiceError)) throw error;
       this.#error = error;
     }
