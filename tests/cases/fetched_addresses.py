@@ -125,6 +125,8 @@ NO_ADDRESSES = (
     "http://",
     "http:///cat.jpg",
     "http://user@8.8.8.8/",
+    "http://[a]@/",
+    "http://@/",
     "http://user:password@8.8.8.8/",
     "http://:@8.8.8.8/",
     "http://8.8.8.8:22/",
@@ -157,5 +159,6 @@ REDIRECTS_INSIDE = (
     "ftp://127.0.0.1/picture",
     "gopher://127.0.0.1:{port}/",
     "http://[",
+    "http://[a]@/",
     "",
 )

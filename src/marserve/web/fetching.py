@@ -188,7 +188,7 @@ class Fetcher:
         try:
             url = URL(text)
             port = url.port
-        except ValueError as exc:
+        except (ValueError, IndexError) as exc:  # IndexError: a fault of yarl 1.x, for http://[a]@
             raise InvalidRequest(f"This is no address: {advice}") from exc
         if url.scheme not in ("http", "https") or not url.host:
             raise InvalidRequest(f"Only http:// and https:// addresses are fetched: {advice}")
@@ -208,7 +208,7 @@ class Fetcher:
                     raise PictureNotFetched
             try:
                 url = self._parse(str(url.join(URL(location))))
-            except InvalidRequest as exc:
+            except (InvalidRequest, IndexError) as exc:
                 raise PictureNotFetched from exc
         raise PictureNotFetched
 

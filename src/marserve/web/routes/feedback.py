@@ -18,6 +18,7 @@ from marserve.errors import MarserveError
 from marserve.handler.resnet18.errors import InvalidParameter, InvalidRequest
 from marserve.handler.resnet18.requests import MAX_TOP_K
 from marserve.web.bodies import ADDRESS
+from marserve.web.content import Content, respond
 from marserve.web.errors import FeedbackOff, Overloaded, StorageFull, problems_of
 from marserve.web.feedback import Feedback, FeedbackFullError, Report, ReportedClass, picture_path
 from marserve.web.models import KnownModel
@@ -30,8 +31,8 @@ from marserve.web.schemas import ClassList, FeedbackFields, KeptReport, NamedCla
 router = APIRouter(tags=["Feedback"])
 logger = logging.getLogger(__name__)
 
-#: Of an answer that is reported: enough for the caller's own to be in the cache.
-USUAL_TOP_K = 5
+#: Of an answer that is reported: as many as the page has asked for, so that it is in the cache.
+USUAL_TOP_K = 10
 
 
 @router.api_route(
@@ -45,7 +46,7 @@ async def classes(request: Request, model: Annotated[str, Path(max_length=200, e
         raise InvalidRequest(f"Models of more than {MAX_TOP_K} classes do not list them.")
     found = sorted(await _list_classes(request, served), key=lambda named: named.class_id)
     content = ClassList(model=served.name, version=served.version, classes=[_named(one) for one in found])
-    return Response(content.model_dump_json(), media_type="application/json")
+    return respond(request, Content(content.model_dump_json().encode(), "application/json"))
 
 
 @router.api_route(
