@@ -52,7 +52,7 @@ PRECEDENCE = (
 )
 #: What puts right an environment that has lost something, or was made for another machine.
 AGAIN = f" Remove {CLONE}/.venv, and the next command installs it anew."
-EXIT_STATUS = "exit status: 0 done; 1 it failed, and why is on standard error; 2 wrong arguments"
+EXIT_STATUS = "exit status: 0 done; 1 it failed, and why is on standard error; 2 wrong arguments or settings"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

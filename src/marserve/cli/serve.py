@@ -44,14 +44,16 @@ EPILOG = """examples:
       1 to 8 workers per model, as many as it takes; .run/<web port>/logs/autoscale.log explains each change
   MARSERVE_WEB_PORT=5001 MARSERVE_INFERENCE_PORT=8090 MARSERVE_MANAGEMENT_PORT=8091 MARSERVE_METRICS_PORT=8092 \\
       marserve serve
-      a second stack beside the first
+      a second stack beside the first; marserve.toml can have these, and the options
+  marserve serve --check --workers 8
+      what this start would do, and what is in its way
 
 ports, by environment variable (all on 127.0.0.1):
   MARSERVE_WEB_PORT 5000, MARSERVE_INFERENCE_PORT 8080, MARSERVE_MANAGEMENT_PORT 8081, MARSERVE_METRICS_PORT 8082,
   MARSERVE_GRPC_INFERENCE_PORT 7070 and MARSERVE_GRPC_MANAGEMENT_PORT 7071, or free ones where these are taken
 
-exit status: 0 it was stopped or, with --detach, it answers; 1 it failed, and what was started is stopped again; 2 wrong
-arguments"""
+exit status: 0 it was stopped or, with --detach, it answers; 1 it failed, and what was started is stopped again, or a
+stack runs that was started otherwise; with --check 1 a start would fail; 2 wrong arguments or settings"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from marserve.setup.environment import continue_in_environment
 from marserve.terminal import say
 
 NEEDS = None
+EPILOG = "exit status: 0 nothing runs any more; 1 it failed, and why is on standard error; 2 wrong arguments"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
