@@ -174,7 +174,7 @@ def _more(recent: Traffic, wait_s: float, now: Observation, rules: Rules, most: 
     allowed = min(rules.maximum, most.workers)
     if allowed <= workers:
         limit = f"{rules.maximum} are the most allowed" if rules.maximum <= most.workers else most.limit
-        return Decision(workers, Ground.LIMITED, f"{figures}, but no more can be had: {limit}")
+        return Decision(workers, Ground.LIMITED, f"{figures}, but no more are possible: {limit}")
     return Decision(min(wanted, allowed), Ground.WAITING, figures)
 
 

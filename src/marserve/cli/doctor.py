@@ -99,7 +99,7 @@ def _machine() -> Iterable[str]:
     from marserve.system.machine import read_machine
 
     machine = read_machine()
-    yield f"{machine.memory_bytes / 1e9:.1f} GB of memory, of which {machine.available_bytes / 1e9:.1f} GB can be had"
+    yield f"{machine.memory_bytes / 1e9:.1f} GB of memory, {machine.available_bytes / 1e9:.1f} GB available"
 
 
 def _java() -> Iterable[str]:

@@ -46,7 +46,7 @@ def serve(options: Options, ports: Ports) -> int:
     """Start the stack of ``ports.web_port`` and, unless detached, stay until it is stopped. Answers the exit status."""
     run_directory = RunDirectory(ports.web_port)
     choices = chosen(options)
-    waiting = f"Another command is at work on web port {ports.web_port}; waiting for it ..."
+    waiting = f"Another command is working on web port {ports.web_port}; waiting for it ..."
     with locked(run_directory.lock, on_wait=lambda: say(waiting), timeout_s=LOCK_S):
         earlier = State.read(run_directory.state)
         if earlier is not None and is_running(earlier):

@@ -71,7 +71,7 @@ def _archives_and_memory(options: Options) -> None:
     machine = read_machine()
     shared = concurrency(options.workers, machine.cores, autoscale=options.autoscale, threads=configured_threads(built))
     needed = SERVER_BYTES + shared.workers * len(archives) * WORKER_BYTES
-    what = f"per model {shared}, about {needed / 1e9:.1f} GB; {machine.available_bytes / 1e9:.1f} GB can be had"
+    what = f"per model {shared}, about {needed / 1e9:.1f} GB; {machine.available_bytes / 1e9:.1f} GB are available"
     if needed > machine.available_bytes:
         raise MarserveError(f"Memory: {what}. Give fewer --workers.")
     say(f"Workers and memory: {what}.")

@@ -227,7 +227,7 @@ class Fetcher:
     def _check_head(self, content: bytearray) -> bool:
         if not begins_like_picture(content):
             raise UnsupportedImage(
-                "At this address is something else than a picture: open the picture alone and copy its address."
+                "This address does not lead to a picture: open the picture alone and copy its address."
             )
         return True
 

@@ -27,7 +27,7 @@ class WebMetrics:
         self.request_seconds = seconds(
             "web_request_duration_seconds", "From a request's headers to its answer's end.", ["route"]
         )
-        self.in_flight = gauge("web_requests_in_flight", "Requests with pictures at work.")
+        self.in_flight = gauge("web_requests_in_flight", "Requests with pictures in progress.")
         self.rejected = counter("web_rejected", "Requests refused before any work: overload, rate or key.", ["reason"])
         self.cache = counter(
             "web_cache_lookups",

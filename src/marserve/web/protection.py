@@ -120,7 +120,7 @@ class Admission:
         """Count a request as at work. Raises Overloaded where there are too many."""
         if self._in_flight >= self._max_in_flight:
             self._metrics.rejected.labels("overload").inc()
-            raise Overloaded("More requests are at work than can be answered soon: try again in a moment.")
+            raise Overloaded("Too many requests are in progress: try again in a moment.")
         self._in_flight += 1
         self._metrics.in_flight.set(self._in_flight)
         try:

@@ -54,9 +54,9 @@ def test_refused_requests_count_as_demand_though_they_do_not_wait() -> None:
     ("most", "maximum", "workers", "told"),
     [
         (Capacity(3, "3 cores"), 8, 3, "(target 100 ms)"),
-        (Capacity(2, "2 cores"), 8, 2, "no more can be had: 2 cores"),
-        (Capacity(1, "0.4 GB of memory"), 8, 2, "no more can be had: 0.4 GB of memory"),
-        (PLENTY, 2, 2, "no more can be had: 2 are the most allowed"),
+        (Capacity(2, "2 cores"), 8, 2, "no more are possible: 2 cores"),
+        (Capacity(1, "0.4 GB of memory"), 8, 2, "no more are possible: 0.4 GB of memory"),
+        (PLENTY, 2, 2, "no more are possible: 2 are the most allowed"),
     ],
 )
 def test_there_are_never_more_than_the_machine_bears_or_was_allowed(

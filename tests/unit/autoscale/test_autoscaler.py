@@ -102,7 +102,7 @@ def test_overload_brings_workers_up_to_the_cores_and_the_log_tells_why(
     assert caplog.messages == [
         "resnet18: 1 -> 4 workers: requests wait; 180.0 requests/s wait 1667 ms (target 100 ms) and need 3.0 workers",
         "resnet18: stays at 4: no more are allowed; 180.0 requests/s wait 1667 ms (target 100 ms) and need 12.0 "
-        "workers, but no more can be had: 4 cores",
+        "workers, but no more are possible: 4 cores",
     ]
 
 

@@ -202,7 +202,7 @@ def test_a_check_starts_nothing_and_finds_what_is_in_the_way(
     monkeypatch.setattr(machine, "read_machine", lambda: machine.Machine(2, 8 * 10**9, 4 * 10**9))
     assert run(read("serve", ["--check"])) == 0
     said = capsys.readouterr().out
-    assert "per model 2 workers of 1 thread, about 0.7 GB; 4.0 GB can be had." in said
+    assert "per model 2 workers of 1 thread, about 0.7 GB; 4.0 GB are available." in said
     assert said.endswith("Nothing is in the way of a start.\n")
     monkeypatch.setattr(machine, "read_machine", lambda: machine.Machine(64, 8 * 10**9, 10**9))
     monkeypatch.setattr(preflight, "find_java", no_java)
@@ -214,7 +214,7 @@ def test_a_check_starts_nothing_and_finds_what_is_in_the_way(
     port, java, memory = capsys.readouterr().err.splitlines()
     assert "(MARSERVE_METRICS_PORT) is taken" in port
     assert java == "! no Java"
-    assert memory.startswith("! Memory: per model 16 workers of 4 threads, about 3.5 GB; 1.0 GB can be had")
+    assert memory.startswith("! Memory: per model 16 workers of 4 threads, about 3.5 GB; 1.0 GB are available")
 
 
 def no_java() -> Path:

@@ -126,7 +126,7 @@ def locate_weights(architecture: str, choice: str | None, *, report: Report, dow
         report("They would be downloaded; where that fails, the weights are untrained.")
         return _untrained()
     if weights is None:
-        report(f"No trained weights for {architecture} can be had: using untrained ones, whose answers mean nothing.")
+        report(f"No trained weights for {architecture} were found: using untrained ones, whose answers mean nothing.")
         return _untrained()
     return weights
 

@@ -101,7 +101,7 @@ def test_without_internet_untrained_weights_remain_and_each_reason_is_said(monke
         "Downloading https://huggingface.co/timm/resnet18.tv_in1k/resolve/main/model.safetensors ...",
     ]
     assert len([line for line in lines if line.startswith("That failed: ") and "Connection refused" in line]) == 2
-    assert lines[-1] == "No trained weights for resnet18 can be had: using untrained ones, whose answers mean nothing."
+    assert lines[-1] == "No trained weights for resnet18 were found: using untrained ones, whose answers mean nothing."
 
 
 def test_mirror_of_the_environment_is_asked(server: WeightsServer, monkeypatch: pytest.MonkeyPatch) -> None:
