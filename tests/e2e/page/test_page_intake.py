@@ -147,6 +147,7 @@ def test_pictures_wait_for_the_start_button_where_a_person_wants_that(page: Page
     page.get_by_label("Start automatically").uncheck()
     page.set_input_files("#file-input", pictures(3))
     page.get_by_role("button", name="Remove picture 1.png").click()
+    page.get_by_label("Model").select_option("resnet18")
     expect(page.locator("#overview")).to_have_text("2 not started")
     page.reload()
     expect(page.get_by_label("Start automatically")).not_to_be_checked()

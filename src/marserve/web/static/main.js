@@ -23,7 +23,7 @@ const MAX_ANNOUNCEMENTS = 10;
 
 const pictures = new Pictures();
 const kept = new Kept();
-const models = new Models(() => startAll([...pictures]));
+const models = new Models(() => startAll([...pictures].filter(({ outcome }) => outcome !== "ready")));
 const asking = new Asking(models, ended);
 const results = new Results(pictures, asking.patience, {
   start,
@@ -53,6 +53,7 @@ function add(files) {
 function start(picture) {
   void loadLabels();
   void asking.start(picture);
+  void kept.update(picture); // without the answer that it had, perhaps of another model
 }
 
 /** @param {Picture[]} chosen in the order in which they are shown */
