@@ -184,5 +184,7 @@ def _complete() -> None:
     parser = Parser(prog="marserve")
     commands = parser.add_subparsers()
     for name in COMMANDS:
-        _module(name).add_arguments(commands.add_parser(name))
+        command = commands.add_parser(name)
+        _module(name).add_arguments(command)
+        _add_config(command)
     argcomplete.autocomplete(parser)

@@ -4,9 +4,11 @@ until a picture has been classified."""
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 
 from marserve.arguments import (
     UNTRAINED,
@@ -98,9 +100,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Before set-up: whether the arguments fit together and the variables are ports."""
+    """Before anything is begun, a look at what runs included: whether the arguments fit together, and the settings."""
     stack_options(options)
     Ports.from_environment()
+    if find_spec("pydantic") is not None:  # before set-up there is none; it is checked again by what uses it
+        from marserve.web.settings import WebSettings
+
+        WebSettings.from_environment(os.environ)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -101,8 +101,37 @@ def test_a_wrong_setting_of_the_web_service_is_refused_before_anything_is_starte
     monkeypatch.setattr(lifecycle, "RunDirectory", lambda port: RunDirectory(port, tmp_path))
     monkeypatch.setattr(lifecycle, "check_free", lambda *_: pytest.fail("started"))
     monkeypatch.setenv("MARSERVE_MAX_IN_FLIGHT", "lots")
-    with pytest.raises(MarserveError, match=r"MARSERVE_MAX_IN_FLIGHT = 'lots' .*: not a whole number$"):
-        run(read("serve", []))
+    with pytest.raises(MarserveError, match=r"MARSERVE_MAX_IN_FLIGHT = 'lots' .*: not a whole number$") as refused:
+        read("serve", [])
+    assert refused.value.exit_status == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("MAX_IN_FLIGHT", "0", "less than 1"),
+        ("MAX_IN_FLIGHT", "1.5", "not a whole number"),
+        ("MAX_IMAGE_BYTES", "16MB", "not a whole number"),
+        ("MAX_IMAGE_BYTES", "2000000000", "more than 1000000000"),
+        ("REQUEST_DEADLINE_S", "soon", "not a number"),
+        ("REQUEST_DEADLINE_S", "0", "not above 0.0"),
+        ("LOG_LEVEL", "loud", "none of DEBUG, INFO, WARNING or ERROR"),
+        ("CORS_ORIGINS", "example.org", "not an origin: scheme, host and port without a path"),
+        ("CACHE_URL", "cache:6379", "not a redis://, rediss:// or unix:// address"),
+        ("TRUSTED_PROXIES", "nginx", "not an ip address or network"),
+        ("FETCH_PICTURES", "perhaps", "neither true nor false"),
+        ("API_KEYS", "short", "a key has 16 or more printable ascii characters and no space"),
+        ("API_KEYS_FILE", "/nope", "name a text file with one key a line."),
+    ],
+)
+def test_a_wrong_setting_is_explained_in_plain_words(
+    name: str, value: str, complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"MARSERVE_{name}", value)
+    with pytest.raises(MarserveError) as refused:
+        read("serve", [])
+    assert str(refused.value).startswith(f"MARSERVE_{name}")
+    assert str(refused.value).endswith(complaint)
 
 
 @pytest.fixture
