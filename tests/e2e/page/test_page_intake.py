@@ -113,7 +113,7 @@ def test_a_browser_that_lends_no_camera_shows_no_button_for_it(open_page: OpenPa
 def test_text_that_is_pasted_or_dropped_is_explained(page: Page) -> None:
     page.evaluate("navigator.clipboard.writeText('a picture')")
     page.keyboard.press("Control+V")
-    expect(page.get_by_role("status").first).to_contain_text("What was pasted or dropped is not a picture file")
+    expect(page.get_by_role("status").first).to_contain_text("What was pasted or dropped is text")
 
 
 def test_more_pictures_than_fit_are_taken_in_part_and_said_so(page: Page) -> None:

@@ -12,7 +12,9 @@ import { keyHeader } from "./key.js";
  * @typedef {{class_id: number, map: number[][], crop: Crop}} Explanation the map's rows run from top to bottom, 0 to 1
  * @typedef {{name: string, version: string, versions: string[], architecture: string | null, class_count: number | null,
  *   weights: Weights, precision: string | null, picture_formats?: string[], ready: boolean}} Model
- * @typedef {{default: string | null, models: Model[], limits?: {max_image_bytes: number, max_image_pixels: number}}} Models
+ * @typedef {{default: string | null, models: Model[], limits?: {max_image_bytes: number, max_image_pixels: number},
+ *   feedback?: boolean, fetches_urls?: boolean}} Models
+ * @typedef {{class_id: number, wnid: string | null, label: string}} NamedClass
  */
 
 /** @param {string} path */
@@ -32,6 +34,9 @@ const KIND_BY_TYPE = new Map([
   ["ImageTooLarge", "tooLarge"],
   ["UnsupportedImage", "unsupported"],
   ["InferenceFailed", "failed"],
+  ["FeedbackOff", "reportsOff"],
+  ["StorageFull", "reportsFull"],
+  ["PictureNotFetched", "notFetched"],
   ["ModelUnavailable", "starting"],
 ]);
 const KIND_BY_STATUS = new Map([
@@ -111,12 +116,13 @@ function errorType(body) {
  * @template Content
  * @param {string} path
  * @param {(response: Response) => Promise<Content>} read
+ * @param {RequestInit} [options]
  * @returns {Promise<Content>} of an answer with status 2xx; anything else throws a ServiceError
  */
-async function get(path, read) {
+async function get(path, read, options = {}) {
   const timeout = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
   try {
-    const response = await fetch(address(path), { headers: keyHeader(), signal: timeout });
+    const response = await fetch(address(path), { ...options, headers: keyHeader(), signal: timeout });
     if (!response.ok) throw readError(response.status, (name) => response.headers.get(name), await response.text());
     return await read(response);
   } catch (error) {
@@ -218,12 +224,52 @@ export function explain(picture, { model, ...options }) {
   return sendPicture("explain", picture, { format: "json", model }, options);
 }
 
+/**
+ * Tell whoever runs the service that an answer was wrong.
+ * @param {Blob} picture
+ * @param {{model: string, predicted: number, right?: number, other?: string, signal: AbortSignal}} options `predicted` and
+ *   `right` are class ids; `other` says what none of the classes is
+ * @returns {Promise<{id: string}>}
+ */
+export function report(picture, { model, predicted, right, other, signal }) {
+  /** @type {Record<string, string>} */
+  const said = right === undefined ? { other: other ?? "" } : { class_id: String(right) };
+  return sendPicture("feedback", picture, { model, predicted_class_id: String(predicted), ...said }, { signal });
+}
+
 /** @param {Response} response */
 const readJson = (response) => response.json();
 
 /** @returns {Promise<Models>} */
 export function listModels() {
   return get("models", readJson);
+}
+
+/**
+ * @param {string} model
+ * @returns {Promise<NamedClass[]>}
+ */
+export async function listClasses(model) {
+  const { classes } = await get(`models/${encodeURIComponent(model)}/classes`, readJson);
+  return classes;
+}
+
+/**
+ * A picture of another server, which the service fetches: this page may load nothing from elsewhere.
+ * @param {string} url
+ * @returns {Promise<File>}
+ */
+export async function fetchPicture(url) {
+  try {
+    const query = new URLSearchParams({ url });
+    const picture = await get(`fetch?${query}`, (response) => response.blob(), { method: "POST" });
+    const name = decodeURIComponent(new URL(url).pathname.split("/").pop() ?? "");
+    return new File([picture], name || new URL(url).hostname);
+  } catch (error) {
+    // What is there is a page, for example; or the address has a form that is never fetched.
+    const isOther = error instanceof ServiceError && ["unsupported", "noPicture"].includes(error.kind);
+    throw isOther ? new ServiceError("notFetched") : error;
+  }
 }
 
 /** @returns {Promise<Record<string, string>>} the Chinese name of each class, by WordNet id */

@@ -4,6 +4,7 @@ import { element, icon } from "./dom.js";
 import { errorText } from "./errors.js";
 import { byteSize, duration, t } from "./i18n.js";
 import { hasMore, predictionList, verdict } from "./predictions.js";
+import { Report } from "./feedback.js";
 import { Why } from "./why.js";
 
 /** @import { Answer, ServiceError } from "./api.js" */
@@ -11,7 +12,8 @@ import { Why } from "./why.js";
 
 /**
  * What a person can do with a picture.
- * @typedef {{start: (picture: Picture) => void, remove: (picture: Picture) => void}} Actions
+ * @typedef {{start: (picture: Picture) => void, remove: (picture: Picture) => void,
+ *   reported: (picture: Picture) => void}} Actions
  */
 
 /** Far enough below what is seen that a preview is there when it is reached. */
@@ -39,6 +41,8 @@ export class Card {
   #answered;
   /** @type {Why | undefined} */
   #why;
+  /** @type {Report | undefined} */
+  #report;
   #showsAll = false;
   #phase = "";
   #onChange = () => this.#change();
@@ -85,6 +89,7 @@ export class Card {
       this.#answered = answer;
       this.#why?.remove();
       this.#why = answer && new Why(this.#frame, answer, this.picture);
+      this.#report = answer && answer.weights !== "untrained" ? new Report(answer, this.picture, () => this.actions.reported(this.picture)) : undefined;
       this.element.classList.toggle("fresh", Boolean(answer));
     }
     const hadFocus = this.#content.contains(document.activeElement);
@@ -161,6 +166,11 @@ export class Card {
       this.#why.update();
       actions.append(this.#why.button);
       nodes.push(this.#why.panel);
+    }
+    if (this.#report) {
+      this.#report.update();
+      actions.append(this.#report.button);
+      nodes.push(this.#report.panel);
     }
     nodes.push(element("p", { className: "meta" }, this.#meta(answer)));
     const { upload, file } = this.picture;

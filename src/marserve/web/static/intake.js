@@ -5,7 +5,9 @@ import { byId } from "./dom.js";
 /**
  * @typedef {object} Intake
  * @property {(files: File[]) => void} add
- * @property {(notice: "noPictureThere" | "foldersSkipped") => void} refuse nothing usable came in, for this reason
+ * @property {(url: string) => void} addAddress a picture elsewhere
+ * @property {(notice: "noPictureThere" | "textThere" | "foldersSkipped") => void} refuse nothing usable came in, for this
+ *   reason
  */
 
 /** @param {Intake} intake */
@@ -35,10 +37,10 @@ function watchDrops(intake) {
     overlay.hidden = depth === 0;
   };
   addEventListener("dragenter", (event) => {
-    if (bringsFiles(event)) setDepth(depth + 1);
+    if (bringsPicture(event)) setDepth(depth + 1);
   });
   addEventListener("dragleave", (event) => {
-    if (bringsFiles(event)) setDepth(depth - 1);
+    if (bringsPicture(event)) setDepth(depth - 1);
   });
   addEventListener("dragover", (event) => event.preventDefault());
   addEventListener("drop", (event) => {
@@ -46,8 +48,9 @@ function watchDrops(intake) {
     setDepth(0);
     const items = [...(event.dataTransfer?.items ?? [])];
     const files = items.filter((item) => item.kind === "file" && !item.webkitGetAsEntry()?.isDirectory);
-    if (files.length < items.filter((item) => item.kind === "file").length) intake.refuse("foldersSkipped");
-    take(files, intake);
+    const isFolder = files.length < items.filter((item) => item.kind === "file").length;
+    if (isFolder) intake.refuse("foldersSkipped");
+    if (files.length > 0 || !isFolder) take(files, event.dataTransfer, intake);
   });
 }
 
@@ -55,21 +58,62 @@ function watchDrops(intake) {
 function watchPaste(intake) {
   addEventListener("paste", (event) => {
     if (event.target instanceof HTMLInputElement) return;
-    take([...(event.clipboardData?.items ?? [])].filter((item) => item.kind === "file"), intake);
+    const items = [...(event.clipboardData?.items ?? [])];
+    take(items.filter((item) => item.kind === "file"), event.clipboardData, intake);
   });
 }
 
 /**
- * @param {DataTransferItem[]} items
+ * @param {DataTransferItem[]} items those that are files
+ * @param {DataTransfer | null} all
  * @param {Intake} intake
  */
-function take(items, { add, refuse }) {
+function take(items, all, { add, addAddress, refuse }) {
   const files = items.map((item) => item.getAsFile()).filter((file) => file !== null);
+  const text = all?.getData("text/plain") ?? "";
+  const address = addressIn(all?.getData("text/html") ?? "", all?.getData("text/uri-list") || text);
   if (files.length > 0) add(files);
-  else refuse("noPictureThere");
+  else if (address?.protocol === "data:") add([inlinePicture(address.href)]);
+  else if (address) addAddress(address.href);
+  else refuse(text ? "textThere" : "noPictureThere");
+}
+
+/**
+ * Where the picture is that was dragged or copied on another page; of one inside a link, the link would lead elsewhere.
+ * @param {string} html
+ * @param {string} text
+ */
+function addressIn(html, text) {
+  const source = new DOMParser().parseFromString(html, "text/html").querySelector("img")?.getAttribute("src");
+  for (const candidate of [source ?? "", text.split(/\r?\n/).find((line) => !line.startsWith("#")) ?? ""]) {
+    const written = candidate.trim();
+    if (!/^(https?:\/\/|data:image\/[\w.+-]+;base64,)\S+$/i.test(written)) continue;
+    try {
+      return new URL(written);
+    } catch {
+      // Text that only begins like an address.
+    }
+  }
+  return undefined;
+}
+
+/**
+ * @param {string} address a data URL with base64; a picture search has its small pictures as such
+ * @returns {File}
+ */
+function inlinePicture(address) {
+  const [head, base64] = address.split(",", 2);
+  const type = head.slice("data:".length, head.indexOf(";"));
+  try {
+    const bytes = Uint8Array.from(atob(decodeURIComponent(base64)), (character) => character.charCodeAt(0));
+    return new File([bytes], `picture.${type.split("/")[1]}`, { type });
+  } catch {
+    return new File([], "picture", { type }); // of which the service says that it is empty
+  }
 }
 
 /** @param {DragEvent} event */
-function bringsFiles(event) {
-  return event.dataTransfer?.types.includes("Files") ?? false;
+function bringsPicture(event) {
+  const types = event.dataTransfer?.types ?? [];
+  return types.includes("Files") || types.includes("text/uri-list");
 }

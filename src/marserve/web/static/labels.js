@@ -3,7 +3,7 @@
 import { chineseLabels, ServiceError } from "./api.js";
 import { language } from "./i18n.js";
 
-/** @import { Prediction } from "./api.js" */
+/** @import { NamedClass } from "./api.js" */
 
 /** @type {Record<string, string>} */
 let chinese = {};
@@ -26,7 +26,7 @@ export function loadLabels() {
 }
 
 /**
- * @param {Prediction} prediction
+ * @param {NamedClass} named
  * @returns {string}
  */
 export function className({ wnid, label }) {

@@ -1,6 +1,6 @@
 // The page: takes pictures in, has the service asked about them, and shows the answers.
 
-import { examplePicture, ServiceError } from "./api.js";
+import { examplePicture, fetchPicture, ServiceError } from "./api.js";
 import { Asking } from "./asking.js";
 import { watchCamera } from "./camera.js";
 import { byId, element } from "./dom.js";
@@ -28,6 +28,7 @@ const asking = new Asking(models, ended);
 const results = new Results(pictures, asking.patience, {
   start,
   remove,
+  reported: (picture) => void kept.update(picture),
   startReady: () => startAll(pictures.with("ready")),
   retryFailed: () => startAll(pictures.with("failed")),
   clear,
@@ -123,6 +124,22 @@ async function addExample() {
   }
 }
 
+/** @param {string} url of a picture elsewhere */
+async function addAddress(url) {
+  if (!models.fetchesUrls) {
+    notify(t("addressesOff"));
+    return;
+  }
+  notify(t("fetching"));
+  try {
+    add([await fetchPicture(url)]);
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error;
+    if (error.kind === "keyNeeded") askForKey();
+    notify(errorText(error));
+  }
+}
+
 function showLanguage() {
   translatePage();
   byId("paste-hint").textContent = t("pasteHint", { keys: /Mac/.test(navigator.userAgent) ? "⌘V" : "Ctrl+V" });
@@ -159,7 +176,7 @@ addEventListener("beforeunload", (event) => {
   if (!kept.complete && pictures.with("waiting", "working").length > 0) event.preventDefault();
 });
 byId("example").addEventListener("click", addExample);
-watchIntake({ add, refuse: (notice) => notify(t(notice)) });
+watchIntake({ add, addAddress, refuse: (notice) => notify(t(notice)) });
 watchKey(retryRefused);
 watchCamera((photo) => add([photo]));
 showProgramHint();

@@ -29,6 +29,9 @@ export class Models {
   /** @type {{name: string, weights: Weights} | undefined} */
   #answering;
 
+  /** Whether the service fetches pictures from addresses. */
+  fetchesUrls = false;
+
   /** @param {() => void} onChoice called when a person chose another model */
   constructor(onChoice) {
     this.#select.addEventListener("change", () => {
@@ -50,6 +53,8 @@ export class Models {
     try {
       const listed = await listModels();
       this.#models = listed.models;
+      this.fetchesUrls = Boolean(listed.fetches_urls);
+      document.body.classList.toggle("takes-reports", Boolean(listed.feedback));
       if (listed.limits) limits.maxBytes = listed.limits.max_image_bytes;
       this.#fillChooser(this.chosen ?? listed.default);
       this.#answering = this.#current();

@@ -3,7 +3,7 @@
 import { ServiceError } from "./api.js";
 import { prepareUpload } from "./uploads.js";
 
-/** @import { Answer, Crop } from "./api.js" */
+/** @import { Answer, Crop, NamedClass } from "./api.js" */
 
 /**
  * How far a picture has come: taken in, to be started by hand; its turn comes; is being made smaller; is being sent, of
@@ -14,9 +14,12 @@ import { prepareUpload } from "./uploads.js";
  * What pictures are counted by; "refused" are those that would fail again.
  * @typedef {"ready" | "waiting" | "working" | "done" | "failed" | "refused"} Outcome
  *
+ * That an answer was reported as wrong: the report's id, the model that answered, and what is right.
+ * @typedef {{id: string, model: string, right?: NamedClass, other: string}} Reported
+ *
  * What is kept of a picture over a reload, beside its file.
- * @typedef {{id: string, at: number, crop?: Crop, original: boolean, answer?: Answer, failure?: string, ready: boolean}}
- *   Record
+ * @typedef {{id: string, at: number, crop?: Crop, original: boolean, answer?: Answer, failure?: string, ready: boolean,
+ *   reported?: Reported}} Record
  */
 
 /** @type {readonly Outcome[]} */
@@ -32,6 +35,8 @@ export class Picture extends EventTarget {
   crop;
   /** Whether the file is sent as it is, however large. */
   original = false;
+  /** @type {Reported | undefined} */
+  reported;
   /** What is sent: the file itself, or a smaller copy or a part of it; undefined until it is made. */
   /** @type {Blob | undefined} */
   upload;
@@ -113,6 +118,7 @@ export class Picture extends EventTarget {
       answer: state.phase === "done" ? state.answer : undefined,
       failure: state.phase === "failed" ? state.error.kind : undefined,
       ready: state.phase === "ready",
+      reported: this.reported,
     };
   }
 
@@ -120,10 +126,11 @@ export class Picture extends EventTarget {
    * @param {Record & {file: File}} record
    * @returns {Picture} as it was kept; one whose answer had not come is waiting
    */
-  static from({ file, crop, original, answer, failure, ready, ...kept }) {
+  static from({ file, crop, original, answer, failure, ready, reported, ...kept }) {
     const picture = new Picture(file, kept);
     picture.crop = crop;
     picture.original = original;
+    picture.reported = reported;
     if (answer) picture.#state = { phase: "done", answer };
     else if (failure) picture.#state = { phase: "failed", error: new ServiceError(failure) };
     else if (!ready) picture.#state = { phase: "waiting" };

@@ -243,6 +243,50 @@ export const TEXTS = {
     en: "There is no map for this answer. {reason}",
     zh: "无法生成热力图。{reason}",
   },
+  report: {
+    en: "This is wrong",
+    zh: "识别有误",
+  },
+  reportLabel: {
+    en: "What is it really?",
+    zh: "图里其实是什么？",
+  },
+  reportOther: {
+    en: "None of the model’s {count} classes has this name. Choose one from the list, or it is kept in your words.",
+    zh: "模型的 {count} 个类别中没有这个名称。可从列表中选择，否则按你填写的文字保存。",
+  },
+  reportSuggestions: {
+    en: "Other classes that came near",
+    zh: "其他可能的类别",
+  },
+  reportKeeping: {
+    en: "Sending keeps this picture and your answer on this server, for the people who run it: they may improve the model with them, and can delete them. Your name and address are not kept.",
+    zh: "提交后，这张图片和你的回答会保存在本服务器上，供服务的运营者改进模型，运营者可随时删除；不会保存你的姓名和网络地址。",
+  },
+  reportSend: {
+    en: "Send",
+    zh: "提交",
+  },
+  reportSending: {
+    en: "Sending…",
+    zh: "提交中…",
+  },
+  reportCancel: {
+    en: "Cancel",
+    zh: "取消",
+  },
+  reportSame: {
+    en: "That is what the model answered. Name what is right instead.",
+    zh: "这正是模型给出的答案。请填写正确的类别。",
+  },
+  reportThanks: {
+    en: "Thank you. Kept as “{name}”.",
+    zh: "谢谢，已按“{name}”保存。",
+  },
+  reportId: {
+    en: "Report {id}",
+    zh: "反馈编号：{id}",
+  },
   time: {
     en: "answered in {time}",
     zh: "用时 {time}",
@@ -268,8 +312,20 @@ export const TEXTS = {
     zh: "{name}：{reason}",
   },
   noPictureThere: {
-    en: "What was pasted or dropped is not a picture file. Save the picture first, then choose it here.",
-    zh: "剪贴板或拖入的内容不是图片文件。请先保存图片，再在这里选择。",
+    en: "What was pasted or dropped is not a picture. Save the picture first, then choose it here.",
+    zh: "粘贴或拖入的内容不是图片。请先保存图片，再在这里选择。",
+  },
+  textThere: {
+    en: "What was pasted or dropped is text. Copy the picture itself, or save it and choose it here.",
+    zh: "粘贴或拖入的内容是文字。请复制图片本身，或先保存图片再在这里选择。",
+  },
+  addressesOff: {
+    en: "That is a web address, and this service fetches nothing from the web. Copy the picture itself (“Copy image”) and paste it, or save it and choose it here.",
+    zh: "这是一个网址，而本服务不从网上下载图片。请“复制图片”后粘贴，或先保存图片再在这里选择。",
+  },
+  fetching: {
+    en: "Fetching the picture…",
+    zh: "正在下载图片…",
   },
   foldersSkipped: {
     en: "Folders cannot be dropped here. Open the folder, select its pictures and drop those.",
@@ -430,5 +486,17 @@ export const TEXTS = {
   "error.notServed": {
     en: "The service no longer offers this model. Choose another one or try again.",
     zh: "该模型已停止提供服务，请选择其他模型或重试。",
+  },
+  "error.notFetched": {
+    en: "No picture could be fetched from this address. It must be public and lead to the picture alone: open the picture in a tab of its own and copy that address, or save it and choose it here.",
+    zh: "无法从这个网址取得图片。网址必须能公开访问，并且直接指向图片：请在新标签页中打开图片并复制其网址，或先保存图片再在这里选择。",
+  },
+  "error.reportsOff": {
+    en: "This service does not take such reports any more.",
+    zh: "本服务已不再接收反馈。",
+  },
+  "error.reportsFull": {
+    en: "There is no room for more reports on this server. The people who run it can make some.",
+    zh: "服务器上保存反馈的空间已满，请联系服务的运营者。",
   },
 };
