@@ -44,6 +44,17 @@ def test_classes_have_the_chinese_names_of_the_table(open_page: OpenPage) -> Non
         expect(row).to_have_text(f"{CHINESE_LABELS[prediction['wnid']]} {prediction['label']}")
 
 
+def test_a_number_and_its_unit_are_apart(open_page: OpenPage) -> None:
+    page = open_page(locale="zh-CN")
+    written = page.evaluate(
+        """async () => {
+            const { byteSize, duration } = await import("/static/i18n.js");
+            return [duration(0.2), duration(327), byteSize(3.94e6)];
+        }"""
+    )
+    assert written == ["<1 毫秒", "327 毫秒", "3.9 MB"]
+
+
 def test_without_storage_the_choice_holds_until_the_page_is_left(open_page: OpenPage) -> None:
     page = open_page(
         init_script="""Object.defineProperty(window, "localStorage", {

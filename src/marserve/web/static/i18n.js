@@ -93,15 +93,25 @@ export function duration(milliseconds) {
     unit: long ? "second" : "millisecond",
     maximumFractionDigits: long ? 1 : 0,
   });
-  return milliseconds < 1 ? `<${format.format(1)}` : format.format(long ? milliseconds / 1000 : milliseconds);
+  const text = spaced(format.format(Math.max(1, long ? milliseconds / 1000 : milliseconds)));
+  return milliseconds < 1 ? `<${text}` : text;
 }
 
 /** @param {number} bytes */
 export function byteSize(bytes) {
   const large = bytes >= 1e6;
-  return new Intl.NumberFormat(TAGS[current], {
+  const format = new Intl.NumberFormat(TAGS[current], {
     style: "unit",
     unit: large ? "megabyte" : "kilobyte",
     maximumFractionDigits: large ? 1 : 0,
-  }).format(bytes / (large ? 1e6 : 1e3));
+  });
+  return spaced(format.format(bytes / (large ? 1e6 : 1e3)));
+}
+
+/**
+ * In Chinese, Intl leaves out the space between a number and its unit.
+ * @param {string} text
+ */
+function spaced(text) {
+  return text.replace(/(\d)(?=\p{Letter})/gu, "$1 ");
 }
