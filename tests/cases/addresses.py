@@ -12,7 +12,6 @@ READ = (
     "/healthz",
     "/readyz",
     "/docs",
-    "/docs/start.js",
     "/docs/assets/swagger-ui.css",
     "/openapi.json",
     "/labels/zh.json",

@@ -71,6 +71,7 @@ def create_app(settings: WebSettings) -> FastAPI:
     )
     #: For the pages, which need no other service.
     app.state.name = settings.name
+    app.state.asks_for_keys = bool(settings.api_keys)
     #: Set, from a signal handler, when the process is about to end.
     app.state.stopping = Event()
     for routes in (pictures, feedback, health, inference_protocol, pages):

@@ -134,14 +134,14 @@ def render_page(request: Request, template: str, root: str, values: Mapping[str,
     """
     prefix = prefix_of(request)
     named = {"root": f"{prefix}/" if prefix else root, "name": request.app.state.name, **(values or {})}
-    text = _read_template(template).replace("{root}static/", f"{{root}}static-{static_version()}/")
+    text = read_template(template).replace("{root}static/", f"{{root}}static-{static_version()}/")
     # At once: a value may look like another one's place.
     page = PLACES.sub(lambda place: html.escape(named[place[1]]), text)
     return Content(page.encode(), "text/html")
 
 
 @functools.cache
-def _read_template(name: str) -> str:
+def read_template(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 

@@ -62,7 +62,7 @@ async def test_pages_have_no_script_or_style_of_their_own(service: Service, path
         ("/examples/tiger.jpg", "image/jpeg"),
         ("/examples/list.json", "application/json"),
         ("/docs", "text/html"),
-        ("/docs/start.js", "text/javascript"),
+        ("/static/docs.js", "text/javascript"),
         ("/docs/assets/swagger-ui-bundle.js", "text/javascript"),
         ("/docs/assets/swagger-ui.css", "text/css"),
         ("/openapi.json", "application/json"),

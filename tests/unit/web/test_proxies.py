@@ -35,7 +35,7 @@ async def test_caller_and_address_are_those_that_trusted_proxies_name(
     page = await fetch(app, "/", case.headers)
     (client,) = {getattr(record, FIELDS)["client"] for record in caplog.records if hasattr(record, FIELDS)}
     assert client == case.client
-    assert f"curl -F file=@examples/cat.jpg {case.base}predict" in document["info"]["description"]
+    assert f"curl -F file=@cat.jpg {case.base}predict" in document["info"]["description"]
     assert document["servers"] == [{"url": case.root.rstrip("/") if case.root != "./" else "/"}]
     assert set(re.findall(r'(?:href|src)="([^"#]*?)(?:static-\w+/\w+\.\w+|docs|example\.jpg|)"', page)) == {case.root}
 

@@ -22,7 +22,7 @@ from marserve.web.content import Content, respond
 from marserve.web.errors import FeedbackOff, Overloaded, StorageFull, problems_of
 from marserve.web.feedback import Feedback, FeedbackFullError, Report, ReportedClass, picture_path
 from marserve.web.models import KnownModel
-from marserve.web.openapi import PICTURE_BODY, WITH_MODEL, WITH_WORK, failures, with_fields
+from marserve.web.openapi import PICTURE_BODY, WITH_MODEL, WITH_PICTURE, failures, with_fields
 from marserve.web.readiness import PROBE_PICTURE
 from marserve.web.routes import GET, READ, SEND, WORK, services_of
 from marserve.web.routes.pictures import check_parameters, chinese_names, receive_picture
@@ -36,7 +36,12 @@ USUAL_TOP_K = 10
 
 
 @router.api_route(
-    "/models/{model}/classes", methods=GET, response_model=ClassList, responses=WITH_MODEL, dependencies=READ
+    "/models/{model}/classes",
+    summary="List the classes of a model",
+    methods=GET,
+    response_model=ClassList,
+    responses=failures(WITH_MODEL),
+    dependencies=READ,
 )
 async def classes(request: Request, model: Annotated[str, Path(max_length=200, examples=["resnet18"])]) -> Response:
     """The classes of a model, in the order of their numbers."""
@@ -51,13 +56,11 @@ async def classes(request: Request, model: Annotated[str, Path(max_length=200, e
 
 @router.api_route(
     "/feedback",
+    summary="Report a wrong answer",
     methods=SEND,
     status_code=201,
     response_model=KeptReport,
-    responses={
-        **WITH_WORK,
-        **failures({FeedbackOff: "No such model, or reports are not taken here.", StorageFull: "No room is left."}),
-    },
+    responses=failures((*WITH_PICTURE, FeedbackOff, StorageFull)),
     openapi_extra=with_fields(PICTURE_BODY, FeedbackFields),
     dependencies=WORK,
 )

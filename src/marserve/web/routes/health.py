@@ -8,14 +8,14 @@ from starlette.responses import JSONResponse, Response
 
 from marserve.web.content import Content, respond
 from marserve.web.errors import RETRY_RESTART_S
-from marserve.web.openapi import WITH_KEY
+from marserve.web.openapi import WITH_KEY, failures
 from marserve.web.routes import GET, READ, services_of
 from marserve.web.schemas import HealthReport
 
 router = APIRouter(tags=["Operation"])
 
 
-@router.api_route("/healthz", methods=GET, response_model=HealthReport)
+@router.api_route("/healthz", summary="Is the process alive?", methods=GET, response_model=HealthReport)
 async def healthz() -> Response:
     """The process is up. It says nothing about TorchServe, since a restart of this process would not help that."""
     return JSONResponse({"status": "ok", "reasons": []})
@@ -23,6 +23,7 @@ async def healthz() -> Response:
 
 @router.api_route(
     "/readyz",
+    summary="Is the service ready to classify?",
     methods=GET,
     response_model=HealthReport,
     responses={503: {"model": HealthReport, "description": "Not ready, and why."}},
@@ -38,10 +39,11 @@ async def readyz(request: Request) -> Response:
 
 @router.api_route(
     "/metrics",
+    summary="Read the metrics for Prometheus",
     methods=GET,
     dependencies=READ,
     response_class=Response,
-    responses={**WITH_KEY, 200: {"content": {"text/plain": {}}, "description": "Prometheus' text format."}},
+    responses={**failures(WITH_KEY), 200: {"content": {"text/plain": {}}, "description": "Prometheus' text format."}},
 )
 async def metrics(request: Request) -> Response:
     """Counters, histograms and gauges."""

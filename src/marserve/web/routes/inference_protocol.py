@@ -54,20 +54,22 @@ INFERENCE_BODY = {
 }
 
 
-@router.api_route("", methods=GET, responses=COMMON)
+@router.api_route("", summary="Describe the server", methods=GET, responses=failures(COMMON))
 async def server() -> dict[str, Any]:
     """The server's name and what it can do."""
     extensions = ["binary_tensor_data", "classification"]
     return {"name": "torchserve-resnet18", "version": "1", "extensions": extensions}
 
 
-@router.api_route("/health/live", methods=GET, responses=COMMON)
+@router.api_route("/health/live", summary="Is the server alive?", methods=GET, responses=failures(COMMON))
 async def live() -> dict[str, bool]:
     """The process is up."""
     return {"live": True}
 
 
-@router.api_route("/health/ready", methods=GET, responses={**COMMON, **failures({ModelUnavailable: "Not ready."})})
+@router.api_route(
+    "/health/ready", summary="Is the server ready?", methods=GET, responses=failures((*COMMON, ModelUnavailable))
+)
 async def ready(request: Request) -> dict[str, bool]:
     """Pictures are being answered, as for /readyz."""
     reasons = services_of(request).readiness.reasons()
@@ -76,8 +78,16 @@ async def ready(request: Request) -> dict[str, bool]:
     return {"ready": True}
 
 
-@router.api_route("/models/{model}", methods=GET, responses=WITH_MODEL, dependencies=READ)
-@router.api_route("/models/{model}/versions/{version}", methods=GET, responses=WITH_MODEL, dependencies=READ)
+@router.api_route(
+    "/models/{model}", summary="Describe a model", methods=GET, responses=failures(WITH_MODEL), dependencies=READ
+)
+@router.api_route(
+    "/models/{model}/versions/{version}",
+    summary="Describe a version of a model",
+    methods=GET,
+    responses=failures(WITH_MODEL),
+    dependencies=READ,
+)
 async def metadata(request: Request, model: ModelInPath, version: VersionInPath | None = None) -> dict[str, Any]:
     """The inputs and outputs of a model."""
     catalogue = services_of(request).catalogue
@@ -97,8 +107,16 @@ async def metadata(request: Request, model: ModelInPath, version: VersionInPath 
     }
 
 
-@router.api_route("/models/{model}/ready", methods=GET, responses=WITH_MODEL, dependencies=READ)
-@router.api_route("/models/{model}/versions/{version}/ready", methods=GET, responses=WITH_MODEL, dependencies=READ)
+@router.api_route(
+    "/models/{model}/ready", summary="Is a model ready?", methods=GET, responses=failures(WITH_MODEL), dependencies=READ
+)
+@router.api_route(
+    "/models/{model}/versions/{version}/ready",
+    summary="Is a version of a model ready?",
+    methods=GET,
+    responses=failures(WITH_MODEL),
+    dependencies=READ,
+)
 async def model_ready(request: Request, model: ModelInPath, version: VersionInPath | None = None) -> dict[str, Any]:
     """A worker of the model is READY, and a prediction succeeded lately."""
     services = services_of(request)
@@ -108,9 +126,19 @@ async def model_ready(request: Request, model: ModelInPath, version: VersionInPa
     return {"name": served.name, "ready": True}
 
 
-@router.post("/models/{model}/infer", responses=WITH_WORK, openapi_extra=INFERENCE_BODY, dependencies=WORK)
 @router.post(
-    "/models/{model}/versions/{version}/infer", responses=WITH_WORK, openapi_extra=INFERENCE_BODY, dependencies=WORK
+    "/models/{model}/infer",
+    summary="Classify pictures",
+    responses=failures(WITH_WORK),
+    openapi_extra=INFERENCE_BODY,
+    dependencies=WORK,
+)
+@router.post(
+    "/models/{model}/versions/{version}/infer",
+    summary="Classify pictures with a version of a model",
+    responses=failures(WITH_WORK),
+    openapi_extra=INFERENCE_BODY,
+    dependencies=WORK,
 )
 async def infer(request: Request, model: ModelInPath, version: VersionInPath | None = None) -> Response:
     """Classify the encoded pictures of the tensor "image": all of them, or the request fails."""

@@ -13,7 +13,6 @@ from marserve.web.content import (
     DIRECTORIES,
     FOREVER,
     STATIC,
-    TEMPLATES,
     Content,
     prefix_of,
     render_page,
@@ -22,8 +21,15 @@ from marserve.web.content import (
     root_of,
     static_version,
 )
-from marserve.web.openapi import build_document
+from marserve.web.openapi import Language, build_document
 from marserve.web.routes import GET
+
+LANGUAGES: dict[str, Language] = {"en": "en", "zh": "zh"}
+#: What docs.html says in each language.
+FRAMES = {
+    "en": {"lang": "en", "title": "API", "other": "zh", "other_name": "中文"},
+    "zh": {"lang": "zh", "title": "API 文档", "other": "en", "other_name": "English"},
+}
 
 router = APIRouter(include_in_schema=False)
 
@@ -47,18 +53,27 @@ async def example_picture(request: Request) -> Response:
 @router.api_route("/docs", methods=GET)
 async def documentation(request: Request) -> Response:
     """Swagger UI without a script or style inside the page, which the Content-Security-Policy forbids."""
-    return respond(request, render_page(request, "docs.html", root_of(request)))
-
-
-@router.api_route("/docs/start.js", methods=GET)
-async def start_documentation(request: Request) -> Response:
-    return await respond_with_file(request, TEMPLATES, "docs.js")
+    language = _wanted(request) or _spoken(request)
+    page = render_page(request, "docs.html", root_of(request), FRAMES[language])
+    return respond(request, page, {"Vary": "Accept-Encoding, Accept-Language"})
 
 
 @router.api_route("/openapi.json", methods=GET)
 async def openapi_document(request: Request) -> Response:
-    document = build_document(request.app, str(request.base_url.replace(path=f"{prefix_of(request)}/")))
+    """In English, whatever the browser prefers: programs are made from it."""
+    base = str(request.base_url.replace(path=f"{prefix_of(request)}/"))
+    document = build_document(request.app, base, _wanted(request) or "en")
     return respond(request, Content(json.dumps(document).encode(), "application/json"))
+
+
+def _wanted(request: Request) -> Language | None:
+    return LANGUAGES.get(request.query_params.get("lang", "").lower()[:2])
+
+
+def _spoken(request: Request) -> Language:
+    """The first language of the browser's list that there is."""
+    listed = request.headers.get("accept-language", "").lower().split(",")
+    return next((LANGUAGES[tag.strip()[:2]] for tag in listed if tag.strip()[:2] in LANGUAGES), "en")
 
 
 @router.api_route("/static-{version}/{name}", methods=GET)

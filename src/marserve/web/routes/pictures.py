@@ -18,14 +18,14 @@ from fastapi import APIRouter, Query, Request
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
-from marserve.handler.resnet18.errors import InvalidParameter, InvalidRequest
+from marserve.handler.resnet18.errors import InvalidParameter, InvalidRequest, NotExplainable
 from marserve.handler.resnet18.requests import MAX_TOP_K
 from marserve.paths import CONFIG
 from marserve.web.bodies import Sent, read_picture
 from marserve.web.classifier import Classified
 from marserve.web.content import Content, respond
 from marserve.web.fetching import MAX_ADDRESS_LENGTH
-from marserve.web.openapi import BINARY, PICTURE_BODY, WITH_KEY, WITH_WORK, without_picture
+from marserve.web.openapi import BINARY, PICTURE_BODY, WITH_KEY, WITH_PICTURE, failures, without_picture
 from marserve.web.routes import GET, READ, SEND, WORK, services_of
 from marserve.web.schemas import (
     ClassifiedPicture,
@@ -66,7 +66,14 @@ MAX_ALPHA = 200
 STOPS = ((40, 60, 220), (30, 190, 220), (250, 220, 60), (230, 40, 30))
 
 
-@router.api_route("/models", methods=GET, response_model=ModelList, responses=WITH_KEY, dependencies=READ)
+@router.api_route(
+    "/models",
+    summary="List the models",
+    methods=GET,
+    response_model=ModelList,
+    responses=failures(WITH_KEY),
+    dependencies=READ,
+)
 async def models(request: Request) -> Response:
     """The models that are served, and which one answers where none is named."""
     check_parameters(request)
@@ -104,9 +111,10 @@ async def models(request: Request) -> Response:
 
 @router.api_route(
     "/predict",
+    summary="Classify a picture: labels and confidence",
     methods=SEND,
     response_model=list[LabelledConfidence],
-    responses=WITH_WORK,
+    responses=failures(WITH_PICTURE),
     openapi_extra=PICTURE_BODY,
     dependencies=WORK,
 )
@@ -126,9 +134,10 @@ async def predict(
 
 @router.api_route(
     "/classify",
+    summary="Classify a picture: all that is known",
     methods=SEND,
     response_model=ClassifiedPicture,
-    responses=WITH_WORK,
+    responses=failures(WITH_PICTURE),
     openapi_extra=PICTURE_BODY,
     dependencies=WORK,
 )
@@ -143,9 +152,10 @@ async def classify(
 
 @router.api_route(
     "/explain",
+    summary="Classify a picture, and show where",
     methods=SEND,
     response_model=ExplainedPicture,
-    responses={**WITH_WORK, 200: {"content": {"image/png": BINARY}}},
+    responses={**failures((*WITH_PICTURE, NotExplainable)), 200: {"content": {"image/png": BINARY}}},
     openapi_extra=PICTURE_BODY,
     dependencies=WORK,
 )
@@ -176,8 +186,9 @@ async def explain(
 
 @router.post(
     "/fetch",
+    summary="Fetch a picture from its address",
     response_class=Response,
-    responses={**WITH_WORK, 200: {"content": {"application/octet-stream": BINARY}}},
+    responses={**failures(WITH_PICTURE), 200: {"content": {"application/octet-stream": BINARY}}},
     openapi_extra=without_picture(PICTURE_BODY),
     dependencies=WORK,
 )
