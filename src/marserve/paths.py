@@ -61,16 +61,17 @@ def door(text: str) -> str:
 
 
 def command(text: str) -> str:
-    """As ``door``, and for the stack that MARSERVE_WEB_PORT names, so that it works when it is pasted."""
+    """As ``door``, and for the stack that the person means, so that it works when it is pasted."""
     home, config, port = (os.environ.get(f"MARSERVE_{name}") for name in ("HOME", "CONFIG", "WEB_PORT"))
     name, line = text.split()[0], door(text)
-    if port not in (None, "", "5000") and name != "build":
+    named = config and "MARSERVE_CONFIG" not in FROM_FILE
+    if named:
+        line = f"{line} --config {shlex.quote(str(config))}"
+    if port not in (None, "", "5000") and name != "build" and not (named and "MARSERVE_WEB_PORT" in FROM_FILE):
         if name != "serve":
             line = f"{line} --port {port}"
         elif "MARSERVE_WEB_PORT" not in FROM_FILE:
             line = f"MARSERVE_WEB_PORT={port} {line}"
-    if config and "MARSERVE_CONFIG" not in FROM_FILE:
-        line = f"MARSERVE_CONFIG={shlex.quote(config)} {line}"
     return f"MARSERVE_HOME={shlex.quote(home)} {line}" if home else line
 
 

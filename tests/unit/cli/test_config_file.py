@@ -121,14 +121,18 @@ def test_hints_name_the_file_where_the_person_did(file: Path, monkeypatch: pytes
     monkeypatch.setattr(paths, "CLONE", None)
     file.write_text("web_port = 5601")
     prepare_environment(config=file)
-    assert command("serve") == f"MARSERVE_CONFIG={file} marserve serve"
-    assert command("stop") == f"MARSERVE_CONFIG={file} marserve stop --port 5601"
+    assert command("serve") == f"marserve serve --config {file}"
+    assert command("scale x --workers 2") == f"marserve scale x --workers 2 --config {file}"
+    monkeypatch.setenv("MARSERVE_WEB_PORT", "5602")
+    FROM_FILE.discard("MARSERVE_WEB_PORT")  # as where the variable was set before
+    assert command("stop") == f"marserve stop --config {file} --port 5602"
     FROM_FILE.clear()
     for name in ("WEB_PORT", "CONFIG"):
         monkeypatch.setenv(f"MARSERVE_{name}", "")
     monkeypatch.chdir(tmp_path)
     prepare_environment()
     assert command("serve") == "marserve serve"
+    assert command("stop") == "marserve stop --port 5601"
     monkeypatch.setenv("MARSERVE_HOME", "/srv/my state")
     assert command("build") == "MARSERVE_HOME='/srv/my state' marserve build"
 
