@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
+from marserve.handler.resnet18.description import Preprocessing
 from marserve.handler.resnet18.network import EFFICIENTNET_LITE0
 from marserve.torchserve.models import ModelVersion
 
@@ -31,6 +34,7 @@ class ArchiveDescription:
     trained: bool | None = None
     #: What its workers read, such as JPEG.
     picture_formats: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
     #: Digest of everything the archive was built from.
     inputs_sha256: str | None = None
 
@@ -48,6 +52,7 @@ class ArchiveDescription:
             precision=_of_type(running.get("precision", content.get("precision")), str),
             trained=_of_type(trained, bool),
             picture_formats=tuple(map(str, formats)) if isinstance(formats, list) else (),
+            preprocessing=_preprocessing(content.get("preprocessing")),
             inputs_sha256=_of_type(content.get("inputs_sha256"), str),
         )
 
@@ -79,6 +84,13 @@ class KnownModel:
         """What a result depends on besides the request; where ``is_confirmed``, for as long as a result is kept."""
         archive = self.description.inputs_sha256 if self.is_confirmed else sorted(self.reported.ready_pids)
         return f"{self.name}\n{self.version}\n{self.reported.archive}\n{archive}"
+
+
+def _preprocessing(content: Any) -> Preprocessing | None:
+    try:
+        return Preprocessing.model_validate(content)
+    except ValidationError:
+        return None
 
 
 def _of_type(value: Any, kind: type) -> Any:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from marserve.handler.resnet18.description import Preprocessing
 from marserve.web.fetching import MAX_ADDRESS_LENGTH
 from marserve.web.models import Weights
 
@@ -97,6 +98,7 @@ class ListedModel(BaseModel):
         description="What it reads; HEIC where its decoder is installed. Empty: it does not say.",
         examples=[["JPEG", "PNG"]],
     )
+    preprocessing: Preprocessing | None = Field(description="What it sees of a picture. null: it does not say.")
     ready: bool
 
 

@@ -19,6 +19,7 @@ TRAINED = {
     "class_count": 10,
     "running": {"picture_formats": ["JPEG", "HEIC"], "precision": "bf16"},
     "precision": "auto",
+    "preprocessing": {"resize_size": 256, "crop_size": 224, "interpolation": "bilinear"},
     "weights": {"source": "a test", "sha256": None, "trained": True},
     "inputs_sha256": "a" * 64,
 }

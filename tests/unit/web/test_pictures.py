@@ -195,6 +195,7 @@ async def test_models_lists_versions_and_limits(start_service: StartService, tor
                 "architecture": "resnet18",
                 "class_count": 10,
                 "picture_formats": ["JPEG", "HEIC"],
+                "preprocessing": {"resize_size": 256, "crop_size": 224, "interpolation": "bilinear"},
                 "weights": "trained",
                 "precision": "bf16",
                 "ready": True,

@@ -90,6 +90,7 @@ async def models(request: Request) -> Response:
             weights=model.weights,
             precision=model.description.precision,
             picture_formats=list(model.description.picture_formats),
+            preprocessing=model.description.preprocessing,
             ready=services.readiness.is_ready(model),
         )
         for model in served
