@@ -25,7 +25,7 @@ from .description import Description
 from .encodings import Encoded
 from .engines.base import FeatureMap, Pixels
 from .engines.factory import create_engine
-from .errors import NotExplainable, RequestError
+from .errors import InvalidParameter, NotExplainable, RequestError
 from .formats import readable_formats
 from .images import DecodedImage, ImageDecoder, ImageLimits
 from .labels import LABELS_FILE, check_label_count, read_labels
@@ -202,7 +202,9 @@ class ClassificationHandler:
         if request.explain:
             if self._maps is None or feature_map is None:
                 return NotExplainable(f"{self._description.architecture} has no class activation maps.")
-            class_id = int(probabilities.argmax())
+            class_id = int(probabilities.argmax()) if request.class_id is None else request.class_id
+            if class_id >= len(probabilities):
+                return InvalidParameter(f"class_id must be 0 to {len(probabilities) - 1}.")
             activation = self._maps.compute(feature_map, class_id)
             answer["explanation"] = {
                 "class_id": class_id,

@@ -23,6 +23,8 @@ from .errors import InvalidParameter, InvalidRequest, RequestError
 MAX_TOP_K = 1000
 TOP_K_HEADER = "x-top-k"
 TOP_K_FIELD = "top_k"
+#: Which class is to be explained.
+CLASS_ID_HEADER = "x-class-id"
 #: How TorchServe marks what came by ``/explanations/``.
 EXPLAIN_HEADER = "explain"
 #: The name under which TorchServe passes a request body that is no form.
@@ -52,8 +54,10 @@ class PictureRequest:
     top_k: int
     #: True for JSON ``instances``, which is answered by a list.
     is_list: bool = False
-    #: The caller also wants to know why: a class activation map for each picture's top class.
+    #: The caller also wants to know why: a class activation map for each picture.
     explain: bool = False
+    #: Of this class; None: of each picture's top class.
+    class_id: int | None = None
 
 
 class Part(NamedTuple):
@@ -106,7 +110,9 @@ def parse_request(
         request = parse_body(_as_bytes(body), top_k, max_images, declared_json=is_json(media_type))
     else:
         request = parse_json(body, top_k, max_images)
-    return replace(request, explain=headers.get(EXPLAIN_HEADER) == "True")
+    if headers.get(EXPLAIN_HEADER) != "True":
+        return request
+    return replace(request, explain=True, class_id=_read_class_id(headers.get(CLASS_ID_HEADER)))
 
 
 def is_json(media_type: str) -> bool:
@@ -205,6 +211,14 @@ def _read_top_k(value: object) -> int:
         # Nothing of the value is repeated: the message goes into logs as well.
         raise InvalidParameter(f"top_k must be a whole number from 1 to {MAX_TOP_K}.")
     return value
+
+
+def _read_class_id(value: str | None) -> int | None:
+    if value is None:
+        return None
+    if not (value.strip().isdecimal() and len(value) < 10):
+        raise InvalidParameter("class_id must be a whole number from 0.")
+    return int(value)
 
 
 def _parts(fields: Mapping[str, object], types: Mapping[str, str]) -> list[Part]:

@@ -228,6 +228,16 @@ def test_an_explanation_adds_the_map_of_the_top_class(demonstration: Served) -> 
     assert (crop["right"] - crop["left"]) * 451 == pytest.approx(300 * 224 / 256, rel=0.01)
 
 
+def test_each_request_has_its_class_explained(demonstration: Served) -> None:
+    (_, first), (_, second), (status, error) = demonstration.ask(
+        raw(explain="True"), raw(explain="True", x_class_id="282"), raw(explain="True", x_class_id="1000")
+    )
+    assert first["explanation"]["class_id"] == first["predictions"][0]["class_id"] != 282
+    assert second["explanation"]["class_id"] == 282
+    assert second["explanation"]["map"] != first["explanation"]["map"]
+    assert (status, error["type"], error["message"]) == (400, "InvalidParameter", "class_id must be 0 to 999.")
+
+
 def test_explanations_survive_the_batches_that_follow(demonstration: Served) -> None:
     """Nine pictures are two batches of the engine, whose memory the second one overwrites."""
     with Image.open(CAT) as cat:

@@ -49,13 +49,14 @@ def create_cache(settings: WebSettings, metrics: WebMetrics) -> ResultCache:
     )
 
 
-def cache_key(picture: bytes, identity: str, *, top_k: int, explain: bool) -> str:
+def cache_key(picture: bytes, identity: str, *, top_k: int, explain: bool, class_id: int | None = None) -> str:
     """A key that is only equal where the answer is; ``identity`` stands for the model, its version and its archive.
 
     SHA-256 throughout: nobody can make a picture that gets another one's answer.
     """
+    explained = explain if class_id is None else class_id
     # The picture's digest has a fixed length, so that no choice of bytes can be mistaken for what follows.
-    request = hashlib.sha256(picture).digest() + f"{top_k}\n{explain}\n{identity}".encode()
+    request = hashlib.sha256(picture).digest() + f"{top_k}\n{explained}\n{identity}".encode()
     return hashlib.sha256(request).hexdigest()
 
 

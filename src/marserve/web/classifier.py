@@ -8,6 +8,7 @@ from typing import Literal
 import anyio
 from pydantic import ValidationError
 
+from marserve.handler.resnet18.errors import NotExplainable
 from marserve.web.cache import ResultCache, cache_key
 from marserve.web.catalogue import Catalogue
 from marserve.web.coalescing import Coalescing
@@ -48,8 +49,11 @@ class Classifier:
         model: str | None = None,
         version: str | None = None,
         explain: bool = False,
+        class_id: int | None = None,
     ) -> Classified:
         """Classify ``picture`` with the model that the catalogue finds for ``model`` and ``version``.
+
+        ``class_id`` is the class to ``explain``; None: the most probable one.
 
         The version is named to TorchServe, so that an answer and its cache entry are of the version they claim to be,
         whatever becomes the default meanwhile. Raises RequestError.
@@ -59,21 +63,21 @@ class Classifier:
         try:
             with anyio.fail_after(self.deadline_s):
                 try:
-                    return await self._classify(served, picture, top_k, request_id, explain)
+                    return await self._classify(served, picture, top_k, request_id, explain, class_id)
                 except ModelGone:
                     # Its version has been replaced since the catalogue was made.
                     await self.catalogue.refresh()
                     served = self.catalogue.find(model, version)
-                    return await self._classify(served, picture, top_k, request_id, explain)
+                    return await self._classify(served, picture, top_k, request_id, explain, class_id)
         except ModelGone as exc:
             raise ModelUnavailable("The model is just being replaced: try again in a few seconds.") from exc
         except TimeoutError as exc:
             raise DeadlineExceeded("The model did not answer in time: try again in a few seconds.") from exc
 
     async def _classify(
-        self, served: KnownModel, picture: bytes, top_k: int, request_id: str, explain: bool
+        self, served: KnownModel, picture: bytes, top_k: int, request_id: str, explain: bool, class_id: int | None
     ) -> Classified:
-        key = cache_key(picture, served.identity, top_k=top_k, explain=explain)
+        key = cache_key(picture, served.identity, top_k=top_k, explain=explain, class_id=class_id)
         if served.is_confirmed:
             cached = await self.cache.get(key)
             # What cannot be parsed was written to Redis by something else.
@@ -88,6 +92,7 @@ class Classifier:
                 picture,
                 top_k=top_k,
                 explain=explain,
+                class_id=class_id,
                 request_id=request_id,
                 timeout_s=self.deadline_s,
             )
@@ -96,6 +101,10 @@ class Classifier:
                 self.metrics.upstream_errors.labels("garbage").inc()
                 raise InferenceFailed("The model server's answer cannot be understood: try again.")
             self.readiness.note_answer(served.name, served.version)
+            if class_id is not None and answer.explanation and answer.explanation.class_id != class_id:
+                raise NotExplainable(
+                    "This archive is an old one, which explains its first class alone: build it again."
+                )
             if served.is_confirmed:
                 await self.cache.put(key, body)
             return answer

@@ -95,7 +95,7 @@ class Readiness:
     async def _probe(self, key: _Key) -> None:
         try:
             await self._inference.classify(
-                *key, PROBE_PICTURE, top_k=1, explain=False, request_id="readiness", timeout_s=PROBE_TIMEOUT_S
+                *key, PROBE_PICTURE, top_k=1, request_id="readiness", timeout_s=PROBE_TIMEOUT_S
             )
         except (ModelGone, RequestError) as exc:
             logger.debug("%s %s did not answer the readiness probe: %s", *key, exc)

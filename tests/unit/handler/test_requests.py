@@ -211,3 +211,17 @@ def test_what_cannot_be_understood_is_refused_with_what_to_do(
 )
 def test_an_explanation_is_given_where_torchserve_marks_the_request(headers: dict[str, str], explain: bool) -> None:
     assert parse({"body": PICTURE}, headers).explain is explain
+
+
+@pytest.mark.parametrize(
+    ("headers", "class_id"),
+    [({"explain": "True"}, None), ({"explain": "True", "x-class-id": "7"}, 7), ({"x-class-id": "7"}, None)],
+)
+def test_the_class_to_explain_comes_in_a_header(headers: dict[str, str], class_id: int | None) -> None:
+    assert parse({"body": PICTURE}, headers).class_id == class_id
+
+
+@pytest.mark.parametrize("value", ["-1", "x", "", "1.5", "1" * 10])
+def test_an_impossible_class_to_explain_is_refused(value: str) -> None:
+    with pytest.raises(InvalidParameter, match="class_id"):
+        parse({"body": PICTURE}, {"explain": "True", "x-class-id": value})

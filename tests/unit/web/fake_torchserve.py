@@ -125,7 +125,11 @@ class FakeTorchServe:
         if request.match_info["kind"] == "explanations":
             strengths = [[(x + y) / 12 for x in range(7)] for y in range(7)]
             crop = {"left": 0.125, "top": 0.0, "right": 0.875, "bottom": 1.0}
-            answer["explanation"] = {"class_id": 1, "map": strengths, "crop": crop}
+            answer["explanation"] = {
+                "class_id": int(request.headers.get("X-Class-ID", 1)),
+                "map": strengths,
+                "crop": crop,
+            }
         return web.json_response(answer)
 
     async def _predict(self, request: web.Request) -> web.StreamResponse:

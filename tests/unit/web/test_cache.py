@@ -38,6 +38,7 @@ async def test_repeated_picture_is_answered_from_the_cache(service: Service, tor
     [
         ("/classify?top_k=4", PICTURE),
         ("/explain?top_k=5", PICTURE),
+        ("/explain?top_k=5&class_id=0", PICTURE),
         ("/classify?top_k=5", PICTURE + b"."),
         ("/classify?top_k=5&model=other", PICTURE),
     ],
@@ -207,4 +208,5 @@ def test_keys_differ_where_anything_differs() -> None:
         cache_key(picture, identity, top_k=top_k, explain=explain)
         for picture, identity, top_k, explain in itertools.product((b"", b"a"), ("m", "n"), (1, 11), (True, False))
     ]
+    keys += [cache_key(b"", "m", top_k=1, explain=True, class_id=class_id) for class_id in (0, 1, 11)]
     assert len(set(keys)) == len(keys)

@@ -133,7 +133,9 @@ async def test_top_k_sets_the_number_of_predictions(service: Service, query: str
     assert len((await service.post(f"/predict{query}", PICTURE)).json) == expected
 
 
-@pytest.mark.parametrize("query", ["top_k=0", "top_k=1001", "top_k=x", "top_k=", "top_k=1.5", "format=gif"])
+@pytest.mark.parametrize(
+    "query", ["top_k=0", "top_k=1001", "top_k=x", "top_k=", "top_k=1.5", "format=gif", "class_id=-1", "class_id=x"]
+)
 async def test_impossible_parameter_is_named(service: Service, query: str) -> None:
     reply = await service.post(f"/explain?{query}", PICTURE)
     assert (reply.status, reply.json["type"]) == (400, "InvalidParameter")
@@ -145,6 +147,28 @@ async def test_explanation_comes_with_the_answer(service: Service, torchserve: F
     assert reply.json["explanation"]["crop"] == {"left": 0.125, "top": 0.0, "right": 0.875, "bottom": 1.0}
     assert len(reply.json["explanation"]["map"]) == 7
     assert torchserve.paths == ["/explanations/resnet18/1.0"]
+    assert "X-Class-ID" not in torchserve.headers[0]
+
+
+async def test_another_class_than_the_first_can_be_explained(service: Service, torchserve: FakeTorchServe) -> None:
+    reply = await service.post("/explain?class_id=7", PICTURE)
+    assert reply.json["explanation"]["class_id"] == 7
+    assert torchserve.headers[0]["X-Class-ID"] == "7"
+
+
+async def test_archive_that_explains_its_first_class_only_is_not_taken_at_its_word(
+    service: Service, torchserve: FakeTorchServe
+) -> None:
+    async def explain_first(request: web.Request, picture: bytes) -> web.StreamResponse:
+        reply = await torchserve.answer(request, picture)
+        assert isinstance(reply, web.Response)
+        reply.text = (reply.text or "").replace('"class_id": 7, "map"', '"class_id": 1, "map"')
+        return reply
+
+    torchserve.behaviour = explain_first
+    reply = await service.post("/explain?class_id=7", PICTURE)
+    assert (reply.status, reply.json["type"]) == (501, "NotExplainable")
+    assert (await service.post("/explain?class_id=1", PICTURE)).status == 200
 
 
 async def test_explanation_as_png_is_a_transparent_to_opaque_heat_map(service: Service) -> None:
@@ -217,7 +241,7 @@ async def test_models_lists_versions_and_limits(start_service: StartService, tor
             "top-k is not a parameter here; did you mean top_k? There are: lang, model, top_k, url.",
         ),
         ("/predict", "TOP_K=5&model=resnet18", "TOP_K is not a parameter here; did you mean top_k? There are: "),
-        ("/explain", "fromat=png", "did you mean format? There are: format, lang, model, top_k, url."),
+        ("/explain", "fromat=png", "did you mean format? There are: class_id, format, lang, model, top_k, url."),
         ("/predict", "format=png", "format is not a parameter here. There are: lang, model, top_k, url."),
         ("/predict", "api_key=secret", "api_key is not a parameter here. There are: lang, model, top_k, url."),
         ("/predict", "=5", " is not a parameter here. There are: "),

@@ -56,6 +56,8 @@ Address = Annotated[
 ]
 LABELLED_CONFIDENCES = TypeAdapter(list[LabelledConfidence])
 
+#: What every signed 32-bit reader takes; the handler knows how many classes there are.
+MAX_CLASS_ID = 99_999_999
 #: Characters of an unknown parameter's name in an error.
 MAX_SHOWN_NAME = 40
 #: Pixels of each side of a heat map: what the network saw.
@@ -170,10 +172,16 @@ async def explain(
         Literal["json", "png"],
         Query(description="png: the map alone, to lay over the crop that X-Explanation-Crop names."),
     ] = "json",
+    class_id: Annotated[
+        int | None,
+        Query(
+            ge=0, le=MAX_CLASS_ID, description="The class to explain; not given: the most probable one.", examples=[281]
+        ),
+    ] = None,
 ) -> Response:
-    """As /classify, with the class activation map: where in the picture the most probable class was seen."""
+    """As /classify, with the class activation map: where in the picture the class was seen."""
     started = time.perf_counter()
-    classified = await _classify(request, top_k=top_k, model=model, lang=lang, url=url, explain=True)
+    classified = await _classify(request, top_k=top_k, model=model, lang=lang, url=url, explain=True, class_id=class_id)
     explanation = classified.answer.explanation
     assert explanation is not None  # noqa: S101 - the classifier has checked it
     if format == "json":
@@ -218,14 +226,26 @@ async def receive_picture(request: Request, top_k: int, url: str | None, names: 
 
 
 async def _classify(
-    request: Request, *, top_k: int, model: str | None, lang: str, url: str | None, explain: bool = False
+    request: Request,
+    *,
+    top_k: int,
+    model: str | None,
+    lang: str,
+    url: str | None,
+    explain: bool = False,
+    class_id: int | None = None,
 ) -> Classified:
     check_parameters(request)
     services = services_of(request)
     with services.admission.admit():
         sent = await receive_picture(request, top_k, url)
         classified = await services.classifier.classify(
-            sent.picture, top_k=sent.top_k, model=model, explain=explain, request_id=request.state.request_id
+            sent.picture,
+            top_k=sent.top_k,
+            model=model,
+            explain=explain,
+            class_id=class_id,
+            request_id=request.state.request_id,
         )
     request.state.log.update(
         model=classified.model.name,

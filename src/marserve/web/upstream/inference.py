@@ -57,7 +57,16 @@ class Inference:
         self._metrics = metrics
 
     async def classify(
-        self, name: str, version: str, picture: bytes, *, top_k: int, explain: bool, request_id: str, timeout_s: float
+        self,
+        name: str,
+        version: str,
+        picture: bytes,
+        *,
+        top_k: int,
+        request_id: str,
+        timeout_s: float,
+        explain: bool = False,
+        class_id: int | None = None,
     ) -> bytes:
         """The body of the handler's answer. Raises ModelGone, or the RequestError that the caller is to see."""
         path = f"/{'explanations' if explain else 'predictions'}/{quote(name)}/{quote(version)}"
@@ -66,6 +75,8 @@ class Inference:
             "X-Top-K": str(top_k),
             "X-Request-ID": request_id,
         }
+        if class_id is not None:
+            headers["X-Class-ID"] = str(class_id)
         give_up = time.monotonic() + timeout_s
         for pause_s in PAUSES_S:
             await asyncio.sleep(pause_s)
