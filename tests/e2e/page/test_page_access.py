@@ -15,7 +15,8 @@ from tests.support import CAT
 
 pytestmark = pytest.mark.needs("chromium")
 
-PHONE, DESKTOP = 390, 1280
+#: WCAG's narrowest; a phone; a desktop, half of which is what zooming to 200 % leaves of it.
+SMALLEST, PHONE, DESKTOP = 320, 390, 1280
 LONG_NAME = "a-very-long-name-" * 12 + ".jpg"
 
 
@@ -105,13 +106,79 @@ def test_everything_can_be_done_with_the_keyboard(page: Page) -> None:
     tab_to(page, "Opacity of the map")
     page.keyboard.press("Home")
     expect(page.locator(".heatmap")).to_have_css("opacity", "0")
-    page.keyboard.press("Shift+Tab")
-    page.keyboard.press("Shift+Tab")
-    page.keyboard.press("Shift+Tab")
+    for _ in range(4):
+        page.keyboard.press("Shift+Tab")
     expect(page.get_by_role("button", name="Remove cat.jpg")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator(".card")).to_have_count(0)
     expect(page.get_by_role("button", name="Choose pictures")).to_be_focused()
+
+
+def test_a_picture_is_enlarged_and_the_focus_returns(answered: Page) -> None:
+    card = answered.get_by_role("article")
+    button = card.get_by_role("button", name="Enlarge cat.jpg")
+    dialog = answered.get_by_role("dialog", name="cat.jpg")
+    button.focus()
+    answered.keyboard.press("Enter")
+    expect(dialog.get_by_role("img")).to_be_visible()
+    assert violations(answered) == []
+    answered.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(button).to_be_focused()
+    card.get_by_role("img", name="cat.jpg").click()
+    dialog.get_by_role("button", name="Close").click()
+    expect(dialog).to_be_hidden()
+    expect(button).to_be_focused()
+    card.get_by_role("img", name="cat.jpg").click()
+    answered.mouse.click(5, 5)
+    expect(dialog).to_be_hidden()
+
+
+def test_the_confidence_is_named_and_explained(open_page: OpenPage) -> None:
+    page = open_page()
+    page.set_input_files("#file-input", CAT)
+    button = page.get_by_role("button", name="Confidence")
+    expect(button).to_have_attribute("aria-expanded", "false")
+    button.click()
+    expect(button).to_have_attribute("aria-expanded", "true")
+    expect(page.locator(".explanation")).to_contain_text("among all 1,000 it knows")
+    page.get_by_role("button", name="中文").click()
+    page.get_by_role("button", name="置信度").click()
+    expect(page.locator(".explanation")).to_contain_text("全部 1,000 个类别")
+
+
+def test_the_language_of_the_log_is_the_pages(answered: Page) -> None:
+    log = answered.get_by_role("log")
+    expect(log).to_contain_text("cat.jpg")
+    answered.get_by_role("button", name="中文").click()
+    expect(log).to_be_empty()
+
+
+def test_the_focus_is_never_lost(page: Page) -> None:
+    """What held it is gone: the focus is on what took its place, never on nothing."""
+
+    def focused() -> str:
+        return page.evaluate("document.activeElement.id || document.activeElement.className")
+
+    tab_to(page, "Try it with this cat")
+    page.keyboard.press("Enter")
+    page.locator("[data-phase=done]").wait_for()
+    assert focused() != ""
+    page.set_input_files("#file-input", [payload("a.jpg", CAT.read_bytes()), payload("b.jpg", CAT.read_bytes())])
+    expect(page.locator("[data-phase=done]")).to_have_count(3)
+    for left in (2, 1):
+        page.get_by_role("button", name="Remove").first.focus()
+        page.keyboard.press("Enter")
+        expect(page.locator(".card")).to_have_count(left)
+        assert "card" in focused()
+    page.get_by_role("button", name="Clear all").focus()
+    page.keyboard.press("Enter")
+    assert focused() == "choose"
+    page.get_by_role("button", name="Take a photo").focus()
+    page.keyboard.press("Enter")
+    page.locator("#camera-shutter:enabled").wait_for()
+    page.keyboard.press("Escape")
+    assert focused() == "camera"
 
 
 def test_trying_again_keeps_the_keyboards_place(page: Page) -> None:
@@ -132,7 +199,7 @@ def test_answers_and_failures_are_announced(page: Page) -> None:
     expect(log).to_contain_text("notes.txt: This file format is not supported.")
 
 
-@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+@pytest.mark.parametrize("width", [SMALLEST, PHONE, DESKTOP // 2, DESKTOP])
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
 def test_nothing_is_cut_off_from_phone_to_desktop(open_page: OpenPage, tmp_path: Path, width: int, locale: str) -> None:
     page = open_page(width=width, height=844, locale=locale)
@@ -143,6 +210,33 @@ def test_nothing_is_cut_off_from_phone_to_desktop(open_page: OpenPage, tmp_path:
     assert page.evaluate("document.documentElement.scrollWidth") == width
     for button in page.get_by_role("button").all():
         assert button.evaluate("node => node.scrollWidth <= node.clientWidth + 1"), button.inner_text()
+
+
+SMALL_TARGETS = """nodes => nodes
+    .filter(node => node.checkVisibility() && node.closest("p:has(a)") === null && !node.closest(".for-screen-readers"))
+    .map(node => [node.outerHTML.slice(0, 120), (node.closest("label") ?? node).getBoundingClientRect()])
+    .filter(([, box]) => box.width < 24 || box.height < 24)
+    .map(([html, box]) => `${Math.round(box.width)} x ${Math.round(box.height)}: ${html}`)"""
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_targets_are_large_enough(open_page: OpenPage, width: int) -> None:
+    page = open_page(width=width)
+    targets = page.locator("button, select, summary, input, a")
+    assert targets.evaluate_all(SMALL_TARGETS) == []
+    show_everything(page)
+    assert targets.evaluate_all(SMALL_TARGETS) == []
+
+
+def test_forced_colors_leave_bars_and_choices_visible(open_page: OpenPage) -> None:
+    """axe does not know which colors are forced."""
+    page = open_page()
+    page.emulate_media(forced_colors="active")
+    show_everything(page)
+    background = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    for fill in page.locator(".fill").all():
+        expect(fill).not_to_have_css("background-color", background)
+    expect(page.get_by_role("button", name="English")).to_have_css("border-top-width", "2px")
 
 
 def test_the_page_asks_nobody_but_its_own_service(open_page: OpenPage, web_url: str) -> None:

@@ -57,7 +57,7 @@ def test_live_says_what_fails_and_goes_on(page: Page) -> None:
     refused = {"status": 429, "json": {"type": "RateLimited"}, "headers": {"Retry-After": "1"}}
     page.route("**/classify?*", lambda route: route.fulfill(**refused), times=1)
     go_live(page)
-    expect(page.locator("#camera-state")).to_contain_text("a lot of pictures in a short time")
+    expect(page.locator("#camera-state")).to_contain_text("Too many pictures in a short time")
     expect(page.locator("#live-answer .class-name")).to_have_count(3)
     expect(page.locator("#camera-state")).to_contain_text("goes to the service")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.e2e.page.browsing import OpenPage
 from tests.e2e.page.pictures import picture
@@ -44,3 +46,53 @@ def test_label_and_confidence_are_in_sight(
         assert is_in_sight(row.locator(".class-name"))
         assert is_in_sight(row.locator(".share"))
     assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+
+
+def hold_answers(page: Page) -> list[Route]:
+    """Keep requests to classify waiting; the caller lets each go on."""
+    held: list[Route] = []
+    page.route("**/classify?*", lambda route: held.append(route))
+    return held
+
+
+def test_nothing_moves_when_the_preview_comes(open_page: OpenPage) -> None:
+    page = open_page(width=UPRIGHT[0], height=UPRIGHT[1])
+    held = hold_answers(page)
+    page.set_input_files("#file-input", picture("tall.png", (200, 90, 40), SHAPES["pillar"]))
+    body = page.locator(".card .body")
+    before = body.bounding_box()
+    expect(page.locator(".stage")).to_have_attribute("style", re.compile("--ratio: 0.1"))
+    assert body.bounding_box() == before
+    held[0].continue_()
+    page.locator("[data-phase=done]").wait_for()
+    after = body.bounding_box()
+    assert before
+    assert after
+    assert after["y"] == before["y"]
+
+
+def test_who_looks_elsewhere_is_left_there(open_page: OpenPage) -> None:
+    page = open_page(width=UPRIGHT[0], height=UPRIGHT[1])
+    held = hold_answers(page)
+    page.set_input_files("#file-input", picture("red.png", (200, 20, 40)))
+    expect(page.locator(".card")).to_have_count(1)
+    page.mouse.move(200, 300)
+    page.mouse.wheel(0, -2000)
+    expect(page.locator("header.top")).to_be_in_viewport(ratio=1)
+    held[0].continue_()
+    page.locator("[data-phase=done]").wait_for()
+    page.wait_for_timeout(300)
+    assert page.evaluate("scrollY") == 0
+
+
+@pytest.mark.parametrize("size", [UPRIGHT, SIDEWAYS], ids=["upright", "sideways"])
+def test_with_results_what_stands_above_is_slim(open_page: OpenPage, size: tuple[int, int]) -> None:
+    page = open_page(width=size[0], height=size[1])
+    expect(page.locator("#banner")).to_be_visible()
+    show(page, "landscape")
+    expect(page.locator("#banner-text")).to_be_hidden()
+    assert page.evaluate("document.getElementById('results').getBoundingClientRect().top + scrollY") < 220
+    page.locator("#banner summary").click()
+    expect(page.locator("#banner-text")).to_be_visible()
+    for control in ("choose", "camera", "model", "theme"):
+        assert page.locator(f"#{control}").is_visible()

@@ -1,10 +1,11 @@
 // One picture as a card: the picture itself, and what became of it.
 
 import { element, icon } from "./dom.js";
+import { enlarge } from "./enlarge.js";
 import { errorText } from "./errors.js";
 import { byteSize, duration, t } from "./i18n.js";
-import { hasMore, predictionList, verdict } from "./predictions.js";
 import { Report } from "./feedback.js";
+import { hasMore, predictionList, verdictLine } from "./predictions.js";
 import { Why } from "./why.js";
 
 /** @import { Answer, ServiceError } from "./api.js" */
@@ -18,6 +19,8 @@ import { Why } from "./why.js";
 
 /** Far enough below what is seen that a preview is there when it is reached. */
 const PREVIEW_MARGIN = "600px";
+/** Pixels on a side of the blurred picture behind the picture. */
+const BACKDROP_SIDE = 24;
 
 let count = 0;
 /** Previews are made of cards that come near: hundreds at once would take all memory. */
@@ -33,7 +36,14 @@ const near = new IntersectionObserver(
 export class Card {
   #image = element("img", { decoding: "async" });
   #frame = element("div", { className: "picture" }, this.#image);
-  #stage = element("div", { className: "stage" }, this.#frame);
+  #backdrop = element("canvas", {
+    className: "backdrop",
+    width: BACKDROP_SIDE,
+    height: BACKDROP_SIDE,
+    "aria-hidden": "true",
+  });
+  #enlarge = element("button", { type: "button", className: "icon-button enlarge" }, icon("enlarge"));
+  #stage = element("div", { className: "stage" }, this.#backdrop, this.#frame, this.#enlarge);
   #remove = element("button", { type: "button", className: "icon-button" }, icon("close"));
   #content = element("div", { className: "content" });
   #bar = element("progress", { max: 1, "aria-hidden": "true" });
@@ -68,6 +78,11 @@ export class Card {
     );
     this.#remove.addEventListener("click", () => actions.remove(picture));
     this.#content.addEventListener("animationend", () => this.element.classList.remove("fresh")); // bars grow once
+    this.#enlarge.addEventListener("click", () => enlarge(picture.file, picture.name, this.#image.alt));
+    this.#image.addEventListener("click", () => {
+      this.#enlarge.focus({ preventScroll: true }); // where the dialog gives the focus back to
+      this.#enlarge.click();
+    });
     this.#stage.addEventListener("near", () => this.#preview(), { once: true });
     near.observe(this.#stage);
     picture.addEventListener("change", this.#onChange);
@@ -98,6 +113,7 @@ export class Card {
     this.element.setAttribute("aria-busy", String(["waiting", "working"].includes(this.picture.outcome)));
     this.#image.alt = t("pictureAlt", { name });
     this.#remove.setAttribute("aria-label", t("remove", { name }));
+    this.#enlarge.setAttribute("aria-label", t("enlarge", { name }));
     this.#stage.dataset.noPreview = t("noPreview");
     this.#content.replaceChildren(...this.#contentOf());
     if (hadFocus) this.element.focus(); // the button that had it is gone
@@ -119,6 +135,7 @@ export class Card {
         URL.revokeObjectURL(address);
         const { naturalWidth, naturalHeight } = this.#image;
         this.#stage.style.setProperty("--ratio", String(naturalWidth / naturalHeight));
+        this.#backdrop.getContext("2d")?.drawImage(this.#image, 0, 0, BACKDROP_SIDE, BACKDROP_SIDE);
       },
       () => {
         URL.revokeObjectURL(address);
@@ -159,7 +176,8 @@ export class Card {
       list = next;
       labelMore();
     });
-    const nodes = [element("p", { className: "verdict" }, verdict(answer)), list];
+    /** @type {HTMLElement[]} */
+    const nodes = [...verdictLine(answer), list];
     const actions = element("div", { className: "actions" }, more);
     nodes.push(actions);
     if (this.#why) {

@@ -4,6 +4,7 @@ import { classify, ServiceError } from "./api.js";
 import { byId, element } from "./dom.js";
 import { errorText } from "./errors.js";
 import { integer, percent, t } from "./i18n.js";
+import { askForKey } from "./key.js";
 import { className, loadLabels } from "./labels.js";
 import { predictionList, verdict } from "./predictions.js";
 import { toJpeg } from "./uploads.js";
@@ -14,7 +15,7 @@ import { toJpeg } from "./uploads.js";
 const FRAME_SIDE = 320;
 /** Faster than this nobody reads, and others have the service too. */
 const MIN_INTERVAL_MS = 100;
-/** Before the next frame after a failure that may pass, unless the service names a time. */
+/** Before the next frame after a failure that may pass, unless the service wants longer. */
 const PAUSE_MS = 2000;
 /** How often a page that nobody sees finds out whether somebody does. */
 const HIDDEN_CHECK_MS = 500;
@@ -88,8 +89,11 @@ export class Live {
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof ServiceError)) throw error;
-      this.#say(errorText(error), !error.retryable);
-      pause = PAUSE_MS;
+      this.#say(errorText(error), !error.passing);
+      if (error.kind === "keyNeeded") askForKey();
+      // A service that counts requests is asked no oftener than it said from here on.
+      if (error.kind === "tooMany") this.#interval = Math.max(this.#interval, error.retryAfterMs);
+      pause = Math.max(PAUSE_MS, error.retryAfterMs);
     }
     await delay(Math.max(pause, this.#interval - (performance.now() - began)), signal);
   }

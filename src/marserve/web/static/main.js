@@ -15,6 +15,7 @@ import { Picture, Pictures } from "./pictures.js";
 import { showProgramHint } from "./program.js";
 import { Remembered } from "./remembered.js";
 import { Results } from "./results.js";
+import { isSmall, reveal, revealComplete } from "./reveal.js";
 
 /** More than a person looks through, and than a browser shows with ease. */
 const MAX_PICTURES = 500;
@@ -47,7 +48,11 @@ function add(files) {
     void kept.add(picture);
     if (autoStart.checked) start(picture);
   }
-  results.cardOf(added[0])?.element.scrollIntoView({ block: "nearest" });
+  const first = added[0] && results.cardOf(added[0])?.element;
+  if (!first) return;
+  reveal(first);
+  // The button that had the focus may be gone with the first results, such as an example's.
+  if (!document.activeElement?.checkVisibility()) first.focus({ preventScroll: true });
 }
 
 /** @param {Picture} picture */
@@ -66,6 +71,8 @@ function startAll(chosen) {
 async function ended(picture) {
   const { name, file, state } = picture;
   void kept.update(picture);
+  const card = results.cardOf(picture);
+  if (card) revealComplete(card.element);
   if (state.phase === "failed") {
     if (state.error.kind === "keyNeeded") askForKey();
     announce("announceFailure", { name, reason: errorText(state.error, file) });
@@ -146,6 +153,7 @@ function showLanguage() {
   models.update();
   results.update();
   notify("");
+  byId("announcements").replaceChildren(); // in the language before
   for (const button of document.querySelectorAll("[data-language]")) {
     button.setAttribute("aria-pressed", String(button.getAttribute("data-language") === language()));
   }
@@ -178,7 +186,11 @@ addEventListener("beforeunload", (event) => {
 byId("example").addEventListener("click", addExample);
 watchIntake({ add, addAddress, refuse: (notice) => notify(t(notice)) });
 watchKey(retryRefused);
-watchCamera((photo) => add([photo]));
+watchCamera(
+  (photo) => add([photo]),
+  () => models.chosen,
+);
+if (isSmall.matches) byId("banner").removeAttribute("open");
 showProgramHint();
 showLanguage();
 await loadLabels();

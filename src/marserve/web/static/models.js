@@ -20,6 +20,12 @@ const BANNER_TITLES = /** @type {Partial<Record<Weights, Key>>} */ ({
 
 const remembered = new Remembered("tab", "model");
 
+/**
+ * How many classes each model knows, by its name.
+ * @type {Map<string, number>}
+ */
+export const classCounts = new Map();
+
 export class Models {
   #chooser = byId("model-chooser");
   #select = /** @type {HTMLSelectElement} */ (byId("model"));
@@ -55,6 +61,7 @@ export class Models {
       this.#models = listed.models;
       this.fetchesUrls = Boolean(listed.fetches_urls);
       document.body.classList.toggle("takes-reports", Boolean(listed.feedback));
+      for (const { name, class_count } of listed.models) if (class_count) classCounts.set(name, class_count);
       if (listed.limits) limits.maxBytes = listed.limits.max_image_bytes;
       this.#fillChooser(this.chosen ?? listed.default);
       this.#answering = this.#current();
@@ -83,6 +90,9 @@ export class Models {
     byId("lead").textContent = t("lead", { count: integer(this.#current()?.class_count ?? DEFAULT_CLASS_COUNT) });
     const readsHeic = this.#current()?.picture_formats?.includes("HEIC");
     byId("formats").textContent = t(readsHeic ? "formatsWithHeic" : "formats");
+    const only = this.#models.length === 1 ? this.#models[0] : undefined;
+    byId("only-model").hidden = !only;
+    byId("only-model-name").textContent = only ? describe(only) : "";
     const title = this.#answering && BANNER_TITLES[this.#answering.weights];
     byId("banner").hidden = !title;
     if (this.#answering && title) {

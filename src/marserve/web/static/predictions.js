@@ -1,8 +1,9 @@
 // The answer's classes as a list of bars.
 
-import { element } from "./dom.js";
-import { language, percent, t } from "./i18n.js";
+import { element, icon } from "./dom.js";
+import { integer, language, percent, t } from "./i18n.js";
 import { className } from "./labels.js";
+import { classCounts } from "./models.js";
 
 /** @import { Answer, Prediction } from "./api.js" */
 
@@ -21,6 +22,28 @@ export function verdict({ weights, predictions }) {
   if (weights === "untrained") return t("verdictUntrained");
   const [first] = predictions;
   return t(VERDICTS.find(([threshold]) => first.probability >= threshold)?.[1] ?? "verdictUnsure");
+}
+
+let explanations = 0;
+
+/**
+ * The verdict, and beside it, above the column of percentages, what those are; a press explains it.
+ * @param {Answer} answer
+ */
+export function verdictLine(answer) {
+  const count = classCounts.get(answer.model);
+  const text = count ? t("confidenceText", { count: integer(count) }) : t("confidenceTextPlain");
+  const explanation = element("p", { className: "explanation", id: `confidence-${++explanations}`, hidden: true }, text);
+  const button = element("button", { type: "button", className: "quiet" }, t("confidence"), icon("info"));
+  button.setAttribute("aria-controls", explanation.id);
+  const show = (/** @type {boolean} */ shown) => {
+    explanation.hidden = !shown;
+    button.setAttribute("aria-expanded", String(shown));
+  };
+  show(false);
+  button.addEventListener("click", () => show(Boolean(explanation.hidden)));
+  const line = element("div", { className: "verdict-line" }, element("p", { className: "verdict" }, verdict(answer)), button);
+  return [line, explanation];
 }
 
 /**

@@ -59,6 +59,8 @@ export class Results {
     const parts = OUTCOMES.filter((outcome) => counts[outcome] > 0).map((outcome) =>
       t(`count.${outcome}`, { count: counts[outcome] }),
     );
+    // What is known of the model by then folds to a line, once; whoever unfolds it keeps it.
+    if (total > 0 && !document.body.classList.contains("has-results")) byId("banner").removeAttribute("open");
     document.body.classList.toggle("has-results", total > 0);
     byId("results").hidden = total === 0;
     byId("overview").textContent = parts.join(" · ");

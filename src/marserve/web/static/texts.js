@@ -163,6 +163,10 @@ export const TEXTS = {
     en: "Your picture {name}",
     zh: "你的图片 {name}",
   },
+  enlarge: {
+    en: "Enlarge {name}",
+    zh: "放大 {name}",
+  },
   noPreview: {
     en: "This browser cannot show this file.",
     zh: "浏览器无法显示这个文件。",
@@ -210,6 +214,18 @@ export const TEXTS = {
   verdictUntrained: {
     en: "A random guess",
     zh: "随机结果",
+  },
+  confidence: {
+    en: "Confidence",
+    zh: "置信度",
+  },
+  confidenceText: {
+    en: "The share of 100% that the model gives this class, among all {count} it knows: how sure the model is, not a guarantee.",
+    zh: "模型把 100% 分配给它认识的全部 {count} 个类别，置信度就是这一类分到的比例：它说明模型有多大把握，但不保证正确。",
+  },
+  confidenceTextPlain: {
+    en: "The share of 100% that the model gives this class, among all it knows: how sure the model is, not a guarantee.",
+    zh: "模型把 100% 分配给它认识的所有类别，置信度就是这一类分到的比例：它说明模型有多大把握，但不保证正确。",
   },
   more: {
     en: "Show more",
@@ -371,7 +387,7 @@ export const TEXTS = {
     en: "Other camera",
     zh: "切换摄像头",
   },
-  cameraClose: {
+  close: {
     en: "Close",
     zh: "关闭",
   },
