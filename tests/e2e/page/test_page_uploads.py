@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import Dialog, FilePayload, Page, Request, Route, expect
 
 from tests.e2e.page.browsing import OpenPage
-from tests.e2e.page.pictures import payload, pictures
+from tests.e2e.page.pictures import payload, picture, pictures
 from tests.support import CAT
 
 pytestmark = pytest.mark.needs("chromium")
@@ -100,6 +100,28 @@ def test_a_reload_loses_no_picture_no_answer_and_not_the_model(page: Page) -> No
     page.reload()
     expect(page.locator("#model")).to_have_value("resnet18")
     expect(page.locator(".card")).to_have_count(0)
+
+
+def test_a_picture_that_comes_before_the_kept_ones_are_read_is_there_once(open_page: OpenPage) -> None:
+    page = open_page(
+        init_script="""const { query } = LockManager.prototype;
+        LockManager.prototype.query = async function () {
+            await new Promise((resolve) => { globalThis.readOn = resolve; });
+            return query.call(this);
+        };"""
+    )
+    page.set_input_files("#file-input", CAT)
+    page.locator("[data-phase=done]").wait_for()
+    page.evaluate("readOn()")
+    page.reload()
+    page.evaluate("readOn()")
+    page.locator("[data-phase=done]").wait_for()
+    page.reload()
+    page.set_input_files("#file-input", picture("red.png", (220, 20, 20)))
+    page.locator("[data-phase=done]").wait_for()
+    page.evaluate("readOn()")
+    expect(page.get_by_role("article", name="cat.jpg")).to_have_count(1)
+    expect(page.get_by_role("article", name="red.png")).to_have_count(1)
 
 
 def test_another_tab_sees_nothing_of_it_and_what_a_closed_tab_kept_is_forgotten(page: Page) -> None:

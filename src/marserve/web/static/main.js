@@ -161,7 +161,9 @@ function showLanguage() {
 
 /** What this tab had before it was loaded again, with what had not been answered yet. */
 async function restore() {
-  const restored = (await kept.restore()).map((record) => Picture.from(record));
+  const records = await kept.restore();
+  const added = new Set([...pictures].map(({ id }) => id)); // meanwhile, and kept already
+  const restored = records.filter(({ id }) => !added.has(id)).map((record) => Picture.from(record));
   pictures.add(restored);
   startAll(restored.filter(({ outcome }) => outcome === "waiting"));
 }
