@@ -158,7 +158,7 @@ def test_the_focus_is_never_lost(page: Page) -> None:
     """What held it is gone: the focus is on what took its place, never on nothing."""
 
     def focused() -> str:
-        return page.evaluate("document.activeElement.id || document.activeElement.className")
+        return str(page.evaluate("document.activeElement.id || document.activeElement.className"))
 
     tab_to(page, "Try it with this cat")
     page.keyboard.press("Enter")

@@ -3,8 +3,8 @@
 import { element, icon } from "./dom.js";
 import { enlarge } from "./enlarge.js";
 import { errorText } from "./errors.js";
-import { byteSize, duration, t } from "./i18n.js";
 import { Report } from "./feedback.js";
+import { byteSize, duration, t } from "./i18n.js";
 import { hasMore, predictionList, verdictLine } from "./predictions.js";
 import { Why } from "./why.js";
 
