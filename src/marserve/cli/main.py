@@ -20,7 +20,7 @@ from marserve import __version__
 from marserve.arguments import Parser, UsageError, did_you_mean, file
 from marserve.cli.operating import web_port
 from marserve.errors import MarserveError
-from marserve.paths import CLONE, as_here
+from marserve.paths import CLONE, FROM_FILE, as_here
 from marserve.running import run_command
 from marserve.setup.environment import continue_in_environment, is_installed
 from marserve.stack.run_directory import check_started
@@ -50,6 +50,12 @@ PRECEDENCE = (
     f"values come from the command line, else from environment variables (MARSERVE_...), else from {FILE_NAME}, whose "
     "table of a command has its options"
 )
+#: The variables that say the same as an option, and win over a file.
+OPTION_VARIABLES = {
+    "port": "MARSERVE_WEB_PORT",
+    "api_key": "MARSERVE_CLASSIFY_API_KEY",
+    "dir": "MARSERVE_FEEDBACK_DIR",
+}
 #: What puts right an environment that has lost something, or was made for another machine.
 AGAIN = f" Remove {CLONE}/.venv, and the next command installs it anew."
 EXIT_STATUS = "exit status: 0 done; 1 it failed, and why is on standard error; 2 wrong arguments or settings"
@@ -133,7 +139,7 @@ def read(name: str, arguments: Sequence[str], config: ConfigFile | None = None) 
     parser = parser_of(name)
     if config is not None:
         try:
-            parser.take_defaults(config.commands.get(name, {}), config.path.parent)
+            parser.take_defaults(dict(_options(config, name)), config.path.parent)
         except ValueError as exc:
             raise ConfigFileError(f"{config.path}: [{name}]: {exc}") from exc
     options = parser.read(arguments)
@@ -142,6 +148,14 @@ def read(name: str, arguments: Sequence[str], config: ConfigFile | None = None) 
         with _usage_errors(parser):
             check(options)
     return options
+
+
+def _options(config: ConfigFile, name: str) -> Iterator[tuple[str, object]]:
+    """Those of ``config`` for command ``name``, without any that a variable of the environment stands for and sets."""
+    for option, value in config.commands.get(name, {}).items():
+        named = OPTION_VARIABLES.get(option)
+        if named is None or named in FROM_FILE or not os.environ.get(named):
+            yield option, value
 
 
 def _run(name: str, arguments: Sequence[str], config: ConfigFile | None = None) -> int:

@@ -266,5 +266,6 @@ def addresses(state: State, run_directory: RunDirectory) -> list[str]:
         f"  {'metrics:':<20}{web}/metrics, http://{LOOPBACK}:{ports.metrics_port}/metrics",
         f"  {'logs:':<20}{run_directory.logs}",
         f"Try it:   curl -F file=@{shown} {web}/predict",
+        f"Watch it: {command('status --watch')}",
         f"Stop it:  {command('stop')}",
     ]

@@ -86,6 +86,15 @@ def test_the_command_line_wins_over_the_environment_over_the_file_over_the_defau
     assert read("serve", [], None).workers is None
 
 
+@pytest.mark.parametrize(("environment", "taken"), [("5603", None), ("", 5602)])
+def test_a_variable_wins_over_the_option_that_it_stands_for(
+    file: Path, environment: str, taken: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text("[status]\nport = 5602\n")
+    monkeypatch.setenv("MARSERVE_WEB_PORT", environment)
+    assert read("status", [], read_config(file, COMMANDS)).port == taken
+
+
 def test_its_paths_are_relative_to_it_and_a_required_option_may_stand_in_it(file: Path) -> None:
     (file.parent / "names.txt").touch()
     (file.parent / "new.mar").touch()
