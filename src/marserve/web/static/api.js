@@ -9,9 +9,12 @@ import { keyHeader } from "./key.js";
  * @typedef {{model: string, version: string, weights: Weights, predictions: Prediction[], cache: "hit" | "miss",
  *   time_ms: number}} Answer
  * @typedef {{left: number, top: number, right: number, bottom: number}} Crop fractions of the upright picture
+ * @typedef {{resize_size: number, crop_size: number}} Preprocessing pixels: what the shorter side becomes, and what is cut
+ *   out of the middle
  * @typedef {{class_id: number, map: number[][], crop: Crop}} Explanation the map's rows run from top to bottom, 0 to 1
  * @typedef {{name: string, version: string, versions: string[], architecture: string | null, class_count: number | null,
- *   weights: Weights, precision: string | null, picture_formats?: string[], ready: boolean}} Model
+ *   weights: Weights, precision: string | null, picture_formats?: string[], preprocessing?: Preprocessing | null,
+ *   ready: boolean}} Model
  * @typedef {{default: string | null, models: Model[], limits?: {max_image_bytes: number, max_image_pixels: number},
  *   feedback?: boolean, fetches_urls?: boolean}} Models
  * @typedef {{class_id: number, wnid: string | null, label: string}} NamedClass

@@ -1,5 +1,6 @@
 // One picture as a card: the picture itself, and what became of it.
 
+import { Cropping } from "./cropping.js";
 import { element, icon } from "./dom.js";
 import { enlarge } from "./enlarge.js";
 import { errorText } from "./errors.js";
@@ -8,13 +9,13 @@ import { byteSize, duration, t } from "./i18n.js";
 import { hasMore, predictionList, verdictLine } from "./predictions.js";
 import { Why } from "./why.js";
 
-/** @import { Answer, ServiceError } from "./api.js" */
+/** @import { Answer, Crop, ServiceError } from "./api.js" */
 /** @import { Picture } from "./pictures.js" */
 
 /**
  * What a person can do with a picture.
  * @typedef {{start: (picture: Picture) => void, remove: (picture: Picture) => void,
- *   reported: (picture: Picture) => void}} Actions
+ *   crop: (picture: Picture, part: Crop | undefined) => void, reported: (picture: Picture) => void}} Actions
  */
 
 /** Far enough below what is seen that a preview is there when it is reached. */
@@ -55,6 +56,7 @@ export class Card {
   #report;
   #showsAll = false;
   #phase = "";
+  #cropping;
   #onChange = () => this.#change();
 
   /**
@@ -76,6 +78,10 @@ export class Card {
         this.#content,
       ),
     );
+    this.#cropping = new Cropping(this.#frame, picture, (part) => {
+      this.element.focus();
+      actions.crop(picture, part);
+    });
     this.#remove.addEventListener("click", () => actions.remove(picture));
     this.#content.addEventListener("animationend", () => this.element.classList.remove("fresh")); // bars grow once
     this.#enlarge.addEventListener("click", () => enlarge(picture.file, picture.name, this.#image.alt));
@@ -115,6 +121,7 @@ export class Card {
     this.#remove.setAttribute("aria-label", t("remove", { name }));
     this.#enlarge.setAttribute("aria-label", t("enlarge", { name }));
     this.#stage.dataset.noPreview = t("noPreview");
+    this.#cropping.update();
     this.#content.replaceChildren(...this.#contentOf());
     if (hadFocus) this.element.focus(); // the button that had it is gone
   }
@@ -134,6 +141,7 @@ export class Card {
       () => {
         URL.revokeObjectURL(address);
         const { naturalWidth, naturalHeight } = this.#image;
+        this.#cropping.measure(this.#image);
         this.#stage.style.setProperty("--ratio", String(naturalWidth / naturalHeight));
         this.#backdrop.getContext("2d")?.drawImage(this.#image, 0, 0, BACKDROP_SIDE, BACKDROP_SIDE);
       },
@@ -151,8 +159,12 @@ export class Card {
     this.#bar.hidden = state.phase !== "uploading";
     if (state.phase === "uploading") this.#showUpload(state.share);
     const nodes = [element("p", { className: "progress" }, t(state.phase)), this.#bar];
-    if (state.phase === "ready") return nodes;
+    if (state.phase === "ready") return [...nodes, ...this.#croppingNodes()];
     return [...nodes, element("div", { className: "skeleton", "aria-hidden": "true" }, ...[1, 2, 3].map(() => element("span")))];
+  }
+
+  #croppingNodes() {
+    return [element("div", { className: "actions" }, this.#cropping.button), this.#cropping.panel, this.#cropping.note];
   }
 
   /** @param {number} share */
@@ -190,9 +202,11 @@ export class Card {
       actions.append(this.#report.button);
       nodes.push(this.#report.panel);
     }
+    actions.append(this.#cropping.button);
+    nodes.push(this.#cropping.panel, this.#cropping.note);
     nodes.push(element("p", { className: "meta" }, this.#meta(answer)));
-    const { upload, file } = this.picture;
-    if (upload && upload !== file) nodes.push(this.#shrunk(upload));
+    const { upload, file, crop } = this.picture;
+    if (upload && upload !== file && !crop) nodes.push(this.#shrunk(upload));
     return nodes;
   }
 

@@ -118,7 +118,7 @@ export class Report {
     this.#label.textContent = t("reportLabel");
     this.#send.textContent = t(this.#sending ? "reportSending" : "reportSend");
     this.#send.disabled = this.#sending;
-    this.#cancel.textContent = t("reportCancel");
+    this.#cancel.textContent = t("cancel");
     this.#keeping.textContent = t("reportKeeping");
     this.#suggestions.setAttribute("role", "group");
     this.#suggestions.setAttribute("aria-label", t("reportSuggestions"));

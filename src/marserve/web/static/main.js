@@ -17,6 +17,8 @@ import { Remembered } from "./remembered.js";
 import { Results } from "./results.js";
 import { isSmall, reveal, revealComplete } from "./reveal.js";
 
+/** @import { Crop } from "./api.js" */
+
 /** More than a person looks through, and than a browser shows with ease. */
 const MAX_PICTURES = 500;
 /** What a screen reader may still be reading out. */
@@ -29,6 +31,7 @@ const asking = new Asking(models, ended);
 const results = new Results(pictures, asking.patience, {
   start,
   remove,
+  crop,
   reported: (picture) => void kept.update(picture),
   startReady: () => startAll(pictures.with("ready")),
   retryFailed: () => startAll(pictures.with("failed")),
@@ -60,6 +63,18 @@ function start(picture) {
   void loadLabels();
   void asking.start(picture);
   void kept.update(picture); // without the answer that it had, perhaps of another model
+}
+
+/**
+ * @param {Picture} picture
+ * @param {Crop | undefined} part
+ */
+function crop(picture, part) {
+  const isReady = picture.outcome === "ready";
+  picture.cropTo(part);
+  if (isReady) picture.state = { phase: "ready" };
+  if (isReady) void kept.update(picture);
+  else start(picture);
 }
 
 /** @param {Picture[]} chosen in the order in which they are shown */
@@ -197,3 +212,4 @@ showProgramHint();
 showLanguage();
 await loadLabels();
 await Promise.all([models.load(), restore()]);
+results.update(); // what a model sees is known now

@@ -6,7 +6,7 @@ import { integer, list, t } from "./i18n.js";
 import { Remembered } from "./remembered.js";
 import { limits } from "./uploads.js";
 
-/** @import { Answer, Model, Weights } from "./api.js" */
+/** @import { Answer, Model, Preprocessing, Weights } from "./api.js" */
 /** @import { Key } from "./texts.js" */
 
 /** The service's own, for as long as it has not said otherwise. */
@@ -17,6 +17,15 @@ const BANNER_TITLES = /** @type {Partial<Record<Weights, Key>>} */ ({
   untrained: "bannerUntrainedTitle",
   demonstration: "bannerDemonstrationTitle",
 });
+
+/** What each model sees of a picture, as far as it says, by its name. */
+/** @type {Map<string, Preprocessing>} */
+const preprocessings = new Map();
+
+/** @param {string} [name] of a model; not given: the one that is chosen */
+export function preprocessingOf(name = /** @type {HTMLSelectElement} */ (byId("model")).value) {
+  return preprocessings.get(name);
+}
 
 const remembered = new Remembered("tab", "model");
 
@@ -59,6 +68,7 @@ export class Models {
     try {
       const listed = await listModels();
       this.#models = listed.models;
+      for (const { name, preprocessing } of listed.models) if (preprocessing) preprocessings.set(name, preprocessing);
       this.fetchesUrls = Boolean(listed.fetches_urls);
       document.body.classList.toggle("takes-reports", Boolean(listed.feedback));
       for (const { name, class_count } of listed.models) if (class_count) classCounts.set(name, class_count);

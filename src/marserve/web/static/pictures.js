@@ -92,6 +92,12 @@ export class Picture extends EventTarget {
     this.state = { phase: "waiting" };
   }
 
+  /** @param {Crop | undefined} crop to ask about from now on; may reach beyond the picture */
+  cropTo(crop) {
+    this.crop = crop;
+    this.upload = undefined;
+  }
+
   cancel() {
     this.#controller.abort();
   }

@@ -287,10 +287,6 @@ export const TEXTS = {
     en: "Sending…",
     zh: "提交中…",
   },
-  reportCancel: {
-    en: "Cancel",
-    zh: "取消",
-  },
   reportSame: {
     en: "That is what the model answered. Name what is right instead.",
     zh: "这正是模型给出的答案。请填写正确的类别。",
@@ -302,6 +298,58 @@ export const TEXTS = {
   reportId: {
     en: "Report {id}",
     zh: "反馈编号：{id}",
+  },
+  crop: {
+    en: "Crop",
+    zh: "裁剪",
+  },
+  cropHint: {
+    en: "Drag the frame over what should be recognized, and a corner to resize it. Keys: arrows, + and −, Enter.",
+    zh: "拖动方框选择要识别的部分，拖动四角调整大小。键盘：方向键、+、−、回车。",
+  },
+  cropFrame: {
+    en: "Frame around the part to recognize",
+    zh: "要识别部分的方框",
+  },
+  cropSize: {
+    en: "Size",
+    zh: "大小",
+  },
+  cropPosition: {
+    en: "Middle at {x} from the left and {y} from the top, size {size}",
+    zh: "中心：距左 {x}，距上 {y}；大小 {size}",
+  },
+  cropApply: {
+    en: "Recognize this part",
+    zh: "识别这一部分",
+  },
+  cropKeep: {
+    en: "Use this part",
+    zh: "使用这一部分",
+  },
+  cropReset: {
+    en: "Reset",
+    zh: "重置",
+  },
+  cropMiddle: {
+    en: "Only the middle was looked at.",
+    zh: "只识别了中间部分。",
+  },
+  cropSent: {
+    en: "Only the part in the frame was looked at.",
+    zh: "只识别了框内部分。",
+  },
+  cropWillSee: {
+    en: "Only the part in the frame will be looked at.",
+    zh: "将只识别框内部分。",
+  },
+  cropOther: {
+    en: "Choose another part",
+    zh: "选择其他部分",
+  },
+  cancel: {
+    en: "Cancel",
+    zh: "取消",
   },
   time: {
     en: "answered in {time}",

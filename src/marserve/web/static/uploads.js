@@ -15,8 +15,8 @@ export const limits = { maxBytes: 16_000_000 };
 
 /**
  * @param {File} file
- * @param {{crop?: Crop, asIs?: "small" | "all" | "none"}} [wish] `crop`: this part of the upright picture alone; `asIs`:
- *   which files are sent as they are: small ones, all that the service accepts, or none
+ * @param {{crop?: Crop, asIs?: "small" | "all" | "none"}} [wish] `crop`: this part of the upright picture alone, which
+ *   may reach beyond it; `asIs`: which files are sent as they are: small ones, all that the service accepts, or none
  * @returns {Promise<Blob>} `file` itself, or an upright JPEG of it; throws a ServiceError if neither can be accepted
  */
 export async function prepareUpload(file, { crop, asIs = "small" } = {}) {
@@ -52,9 +52,22 @@ function draw(bitmap, { left, top, right, bottom } = { left: 0, top: 0, right: 1
     context.fillStyle = "#fff"; // what the service puts behind transparency
     context.fillRect(0, 0, canvas.width, canvas.height);
     const { width: toWidth, height: toHeight } = canvas;
+    const isInside = left >= 0 && top >= 0 && right <= 1 && bottom <= 1;
+    // What lies beyond is never seen, but mixes into the outermost pixels that are: so it gets colors from near by.
+    if (!isInside) context.drawImage(bitmap, ...inside(bitmap, { left, top, right, bottom }), 0, 0, toWidth, toHeight);
     context.drawImage(bitmap, left * bitmap.width, top * bitmap.height, width, height, 0, 0, toWidth, toHeight);
   }
   return canvas;
+}
+
+/**
+ * @param {ImageBitmap} bitmap
+ * @param {Crop} crop
+ * @returns {[number, number, number, number]} left, top, width and height, in pixels, of what is there of it
+ */
+function inside({ width, height }, { left, top, right, bottom }) {
+  const [x, y] = [Math.max(0, left) * width, Math.max(0, top) * height];
+  return [x, y, Math.min(1, right) * width - x, Math.min(1, bottom) * height - y];
 }
 
 /**

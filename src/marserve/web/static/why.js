@@ -6,6 +6,7 @@ import { errorText } from "./errors.js";
 import { paintHeatmap } from "./heatmap.js";
 import { t } from "./i18n.js";
 import { className } from "./labels.js";
+import { lay, WHOLE, within } from "./seen.js";
 
 /** @import { Answer, Explanation } from "./api.js" */
 /** @import { Picture } from "./pictures.js" */
@@ -93,11 +94,7 @@ export class Why {
 
   /** @param {Explanation} explanation */
   #cover({ crop }) {
-    const { style } = this.#overlay;
-    style.left = `${crop.left * 100}%`;
-    style.top = `${crop.top * 100}%`;
-    style.width = `${(crop.right - crop.left) * 100}%`;
-    style.height = `${(crop.bottom - crop.top) * 100}%`;
+    lay(this.#overlay, within(this.picture.crop ?? WHOLE, crop));
   }
 
   #applyStrength() {
