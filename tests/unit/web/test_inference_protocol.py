@@ -14,6 +14,7 @@ import tritonclient.http as triton
 from aiohttp import web
 from numpy.typing import NDArray
 
+from marserve import __version__
 from tests.unit.web.fake_torchserve import FakeTorchServe, predictions_for
 from tests.unit.web.service import Service, StartService
 
@@ -52,7 +53,7 @@ async def test_server_and_model_describe_themselves(service: Service) -> None:
             client.is_model_ready("resnet18"),
             client.is_model_ready("resnet18", "1.0"),
             client.is_model_ready("nope"),
-            client.get_server_metadata()["extensions"],
+            client.get_server_metadata(),
             client.get_model_metadata("resnet18"),
             client.get_model_metadata("resnet18", "1.0")["name"],
         ]
@@ -63,7 +64,7 @@ async def test_server_and_model_describe_themselves(service: Service) -> None:
         True,
         True,
         False,
-        ["binary_tensor_data", "classification"],
+        {"name": "marserve", "version": __version__, "extensions": ["binary_tensor_data", "classification"]},
         {
             "name": "resnet18",
             "versions": ["1.0"],

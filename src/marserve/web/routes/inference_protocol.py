@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
+from marserve import __version__
 from marserve.handler.resnet18.errors import InvalidImage, InvalidRequest, RequestError
 from marserve.handler.resnet18.requests import MAX_TOP_K
 from marserve.web.bodies import stream_body
@@ -58,7 +59,7 @@ INFERENCE_BODY = {
 async def server() -> dict[str, Any]:
     """The server's name and what it can do."""
     extensions = ["binary_tensor_data", "classification"]
-    return {"name": "torchserve-resnet18", "version": "1", "extensions": extensions}
+    return {"name": "marserve", "version": __version__, "extensions": extensions}
 
 
 @router.api_route("/health/live", summary="Is the server alive?", methods=GET, responses=failures(COMMON))
