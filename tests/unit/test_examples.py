@@ -7,7 +7,7 @@ import json
 import pytest
 from PIL import Image
 
-from marserve.paths import EXAMPLES
+from marserve.paths import EXAMPLES, PACKAGE
 from tests.support import REPOSITORY
 
 LISTED = json.loads((EXAMPLES / "list.json").read_text(encoding="utf-8"))
@@ -17,6 +17,10 @@ FREE = {"CC0 1.0": "CC0 1.0", "CC BY 4.0": "CC BY 4.0", "Public domain": "public
 MAX_SIDE_PIXELS = 800
 #: All together, so that a clone and a wheel stay small.
 MAX_BYTES = 400_000
+#: What the page loads of each at first, and of all together, so that it stays quick over a slow line.
+THUMBNAILS = PACKAGE / "web" / "static"
+THUMBNAIL_PIXELS = (216, 162)
+MAX_THUMBNAIL_BYTES = 60_000
 
 
 def test_the_list_names_every_picture_but_the_cat() -> None:
@@ -52,3 +56,13 @@ def test_an_example_is_a_small_jpeg_without_metadata(example: dict[str, str]) ->
 
 def test_all_examples_together_are_small() -> None:
     assert sum(file.stat().st_size for file in EXAMPLES.iterdir()) <= MAX_BYTES
+
+
+def test_each_listed_example_has_a_thumbnail() -> None:
+    files = {file.name: file for file in THUMBNAILS.glob("example-*.jpg")}
+    assert set(files) == {f"example-{example['file']}" for example in LISTED}
+    for file in files.values():
+        with Image.open(file) as picture:
+            assert picture.size == THUMBNAIL_PIXELS
+            assert not {"exif", "xmp", "icc_profile", "photoshop", "comment"} & set(picture.info)
+    assert sum(file.stat().st_size for file in files.values()) <= MAX_THUMBNAIL_BYTES

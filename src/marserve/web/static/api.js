@@ -15,6 +15,9 @@ import { keyHeader } from "./key.js";
  * @typedef {{name: string, version: string, versions: string[], architecture: string | null, class_count: number | null,
  *   weights: Weights, precision: string | null, picture_formats?: string[], preprocessing?: Preprocessing | null,
  *   ready: boolean}} Model
+ * @typedef {Record<"en" | "zh", string>} Words
+ * @typedef {{file: string, name: Words, alt: Words, hard?: boolean, author: string, license: string, license_url: string,
+ *   source_url: string, changes?: Words}} Example
  * @typedef {{default: string | null, models: Model[], limits?: {max_image_bytes: number, max_image_pixels: number},
  *   feedback?: boolean, fetches_urls?: boolean}} Models
  * @typedef {{class_id: number, wnid: string | null, label: string}} NamedClass
@@ -280,8 +283,16 @@ export function chineseLabels() {
   return get("labels/zh.json", readJson);
 }
 
-/** @returns {Promise<File>} */
-export async function examplePicture() {
-  const picture = await get("example.jpg", (response) => response.blob());
-  return new File([picture], "cat.jpg", { type: picture.type });
+/** @returns {Promise<Example[]>} */
+export function exampleList() {
+  return get("examples/list.json", readJson);
+}
+
+/**
+ * @param {string} file of an Example
+ * @returns {Promise<File>}
+ */
+export async function examplePicture(file) {
+  const picture = await get(`examples/${file}`, (response) => response.blob());
+  return new File([picture], file, { type: picture.type });
 }

@@ -1,10 +1,11 @@
 // The page: takes pictures in, has the service asked about them, and shows the answers.
 
-import { examplePicture, fetchPicture, ServiceError } from "./api.js";
+import { fetchPicture, ServiceError } from "./api.js";
 import { Asking } from "./asking.js";
 import { watchCamera } from "./camera.js";
 import { byId, element } from "./dom.js";
 import { errorText } from "./errors.js";
+import { Examples } from "./examples.js";
 import { language, onLanguageChange, percent, setLanguage, t, translatePage } from "./i18n.js";
 import { watchIntake } from "./intake.js";
 import { Kept } from "./kept.js";
@@ -12,7 +13,7 @@ import { askForKey, watchKey } from "./key.js";
 import { className, loadLabels } from "./labels.js";
 import { Models } from "./models.js";
 import { Picture, Pictures } from "./pictures.js";
-import { showProgramHint } from "./program.js";
+import { Program } from "./program.js";
 import { Remembered } from "./remembered.js";
 import { Results } from "./results.js";
 import { isSmall, reveal, revealComplete } from "./reveal.js";
@@ -26,7 +27,11 @@ const MAX_ANNOUNCEMENTS = 10;
 
 const pictures = new Pictures();
 const kept = new Kept();
-const models = new Models(() => startAll([...pictures].filter(({ outcome }) => outcome !== "ready")));
+const models = new Models(
+  () => startAll([...pictures].filter(({ outcome }) => outcome !== "ready")),
+  () => program.update(),
+);
+const program = new Program(models);
 const asking = new Asking(models, ended);
 const results = new Results(pictures, asking.patience, {
   start,
@@ -39,6 +44,15 @@ const results = new Results(pictures, asking.patience, {
 });
 const autoStart = /** @type {HTMLInputElement} */ (byId("auto-start"));
 const autoStartChoice = new Remembered("browser", "auto-start");
+const examples = new Examples(
+  (file) => {
+    const [picture] = add([file]);
+    if (!picture) return;
+    if (!autoStart.checked) start(picture); // it is the one click that asks, and the picture is nobody's secret
+    results.cardOf(picture)?.element.focus({ preventScroll: true });
+  },
+  (error) => notify(errorText(error)),
+);
 
 /** @param {File[]} files */
 function add(files) {
@@ -52,10 +66,10 @@ function add(files) {
     if (autoStart.checked) start(picture);
   }
   const first = added[0] && results.cardOf(added[0])?.element;
-  if (!first) return;
-  reveal(first);
-  // The button that had the focus may be gone with the first results, such as an example's.
-  if (!document.activeElement?.checkVisibility()) first.focus({ preventScroll: true });
+  if (first) reveal(first);
+  // The button that had the focus may be gone with the first results.
+  if (!document.activeElement?.checkVisibility()) first?.focus({ preventScroll: true });
+  return added;
 }
 
 /** @param {Picture} picture */
@@ -101,6 +115,7 @@ async function ended(picture) {
 
 /** With a key at last, ask again where the service had asked for one. */
 function retryRefused() {
+  program.update();
   startAll(pictures.with("failed").filter(({ state }) => state.phase === "failed" && state.error.kind === "keyNeeded"));
 }
 
@@ -137,15 +152,6 @@ function announce(key, values) {
   if (log.childElementCount > MAX_ANNOUNCEMENTS) log.firstElementChild?.remove();
 }
 
-async function addExample() {
-  try {
-    add([await examplePicture()]);
-  } catch (error) {
-    if (!(error instanceof ServiceError)) throw error;
-    notify(errorText(error));
-  }
-}
-
 /** @param {string} url of a picture elsewhere */
 async function addAddress(url) {
   if (!models.fetchesUrls) {
@@ -166,6 +172,7 @@ function showLanguage() {
   translatePage();
   byId("paste-hint").textContent = t("pasteHint", { keys: /Mac/.test(navigator.userAgent) ? "⌘V" : "Ctrl+V" });
   models.update();
+  examples.update();
   results.update();
   notify("");
   byId("announcements").replaceChildren(); // in the language before
@@ -200,7 +207,6 @@ autoStart.addEventListener("change", () => {
 addEventListener("beforeunload", (event) => {
   if (!kept.complete && pictures.with("waiting", "working").length > 0) event.preventDefault();
 });
-byId("example").addEventListener("click", addExample);
 watchIntake({ add, addAddress, refuse: (notice) => notify(t(notice)) });
 watchKey(retryRefused);
 watchCamera(
@@ -208,8 +214,8 @@ watchCamera(
   () => models.chosen,
 );
 if (isSmall.matches) byId("banner").removeAttribute("open");
-showProgramHint();
 showLanguage();
+void examples.load();
 await loadLabels();
 await Promise.all([models.load(), restore()]);
 results.update(); // what a model sees is known now

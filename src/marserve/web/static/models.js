@@ -47,8 +47,15 @@ export class Models {
   /** Whether the service fetches pictures from addresses. */
   fetchesUrls = false;
 
-  /** @param {() => void} onChoice called when a person chose another model */
-  constructor(onChoice) {
+  /** @type {string | null | undefined} what answers unless a model is named; unknown as long as `chosen` is */
+  preset;
+
+  /**
+   * @param {() => void} onChoice called when a person chose another model
+   * @param {() => void} onUpdate called whenever what is told of the models may have changed, the language included
+   */
+  constructor(onChoice, onUpdate) {
+    this.onUpdate = onUpdate;
     this.#select.addEventListener("change", () => {
       remembered.write(this.#select.value);
       this.#answering = this.#current();
@@ -68,6 +75,7 @@ export class Models {
     try {
       const listed = await listModels();
       this.#models = listed.models;
+      this.preset = listed.default;
       for (const { name, preprocessing } of listed.models) if (preprocessing) preprocessings.set(name, preprocessing);
       this.fetchesUrls = Boolean(listed.fetches_urls);
       document.body.classList.toggle("takes-reports", Boolean(listed.feedback));
@@ -109,6 +117,7 @@ export class Models {
       byId("banner-title").textContent = t(title);
       byId("banner-text").textContent = this.#bannerText(this.#answering);
     }
+    this.onUpdate();
   }
 
   /** @param {{name: string, weights: Weights}} answering untrained, or the demonstration */

@@ -55,9 +55,33 @@ export const TEXTS = {
     en: "Take a photo",
     zh: "拍照",
   },
-  example: {
-    en: "Try it with this cat",
-    zh: "用这只猫试试",
+  examples: {
+    en: "Or try one of these:",
+    zh: "或者试试这些图片：",
+  },
+  exampleHard: {
+    en: "{name} · hard",
+    zh: "{name} · 难题",
+  },
+  exampleHardWhy: {
+    en: "Hard on purpose: ImageNet’s 1,000 classes have none for it.",
+    zh: "特意选的难题：ImageNet 的 1000 个类别中没有它。",
+  },
+  credits: {
+    en: "Example pictures: authors and licences",
+    zh: "示例图片：作者与许可",
+  },
+  credit: {
+    en: "{name}: ",
+    zh: "{name}：",
+  },
+  comma: {
+    en: ", ",
+    zh: "，",
+  },
+  publicDomain: {
+    en: "public domain",
+    zh: "公有领域",
   },
   formats: {
     en: "JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF. Pictures are not stored.",
@@ -486,6 +510,34 @@ export const TEXTS = {
   copied: {
     en: "Copied",
     zh: "已复制",
+  },
+  sampleChoice: {
+    en: "Language of the code",
+    zh: "代码语言",
+  },
+  "sample.curl": {
+    en: "For a terminal. Put your picture in the place of cat.jpg.",
+    zh: "在终端中运行，把 cat.jpg 换成你的图片。",
+  },
+  "sample.requests": {
+    en: "Needs requests: pip install requests",
+    zh: "需要 requests：pip install requests",
+  },
+  "sample.client": {
+    en: "Our own client tries again when the service is busy, and sends many pictures at once. In a clone of Marserve: pip install .",
+    zh: "自带的客户端，服务繁忙时会自动重试，也能并发发送多张图片。在 Marserve 源码目录中安装：pip install .",
+  },
+  "sample.javascript": {
+    en: "For Node.js 18 or newer, as a file that ends in .mjs. In a browser, the body is the File of an input; pages of other addresses need MARSERVE_CORS_ORIGINS.",
+    zh: "适用于 Node.js 18 及以上版本，文件以 .mjs 结尾。在浏览器中，body 用文件输入框里的 File；其他网站的页面需要设置 MARSERVE_CORS_ORIGINS。",
+  },
+  "sample.triton": {
+    en: "Triton’s client, by the Open Inference Protocol: pip install \"tritonclient[http]\"",
+    zh: "Triton 客户端，使用 Open Inference Protocol：pip install \"tritonclient[http]\"",
+  },
+  sampleKey: {
+    en: "Your key is read from the variable {name}.",
+    zh: "密钥从环境变量 {name} 中读取。",
   },
   apiDocs: {
     en: "All endpoints and examples",
