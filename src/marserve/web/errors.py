@@ -48,6 +48,12 @@ class ApiKeyRequired(WebError):
         return {"WWW-Authenticate": "Bearer"}
 
 
+class ForeignPage(WebError):
+    """A page of another origin had a visitor's browser send this, unasked."""
+
+    status = 403
+
+
 class NotFound(WebError):
     status = 404
 

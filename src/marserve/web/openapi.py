@@ -30,6 +30,7 @@ from marserve.web.errors import (
     ApiKeyRequired,
     DeadlineExceeded,
     FeedbackOff,
+    ForeignPage,
     InferenceFailed,
     InternalError,
     ModelUnavailable,
@@ -60,6 +61,10 @@ FAILURES: dict[type[RequestError], tuple[str, str]] = {
     ApiKeyRequired: (
         "An API key is missing or unknown.",
         "This service needs an API key: send it as X-API-Key or as Authorization: Bearer.",
+    ),
+    ForeignPage: (
+        "A page of another origin sent this.",
+        "This was sent by a page of another origin: its origin must be in MARSERVE_CORS_ORIGINS.",
     ),
     UnknownModel: ("No such model is served.", "No such model or version is served; there are: resnet18 1.0."),
     FeedbackOff: (
@@ -134,7 +139,7 @@ WITH_WORK: Kinds = (
     DeadlineExceeded,
 )
 #: ... where the picture's address can be sent instead.
-WITH_PICTURE: Kinds = (*WITH_WORK, PictureNotFetched)
+WITH_PICTURE: Kinds = (*WITH_WORK, PictureNotFetched, ForeignPage)
 
 
 def failures(kinds: Kinds) -> Responses:

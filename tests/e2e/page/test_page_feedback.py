@@ -66,6 +66,7 @@ def test_nothing_can_be_reported_where_the_service_takes_no_reports(answered: Pa
 
 def test_a_class_is_reported_with_the_keyboard_alone(reporting: Page) -> None:
     sent = answer_reports(reporting)
+    expect(reporting.locator("#formats")).to_contain_text("not stored, except one whose answer you report as wrong")
     reporting.get_by_role("button", name="This is wrong").focus()
     reporting.keyboard.press("Enter")
     expect(reporting.get_by_label("What is it really?")).to_be_focused()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import multiprocessing
 import stat
+import subprocess
+import sys
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -150,22 +152,50 @@ def test_nothing_is_added_beyond_the_limit(tmp_path: Path) -> None:
     store.add(report(PICTURE), PICTURE)
 
 
-def _add_many(folder: Path, number: int) -> None:
-    store = Feedback(folder, 10**8)
-    for count in range(20):
-        picture = PICTURE + bytes([number, count])
-        store.add(report(picture, note="x" * 3000), picture)
+#: Adds many reports, as a web service would; its first argument is the folder, its second makes its pictures its own.
+WRITER = """
+import hashlib, sys
+from pathlib import Path
+from marserve.web.feedback import Feedback, Report, ReportedClass, picture_path
+folder, number, count, size = Path(sys.argv[1]), *map(int, sys.argv[2:])
+store = Feedback(folder, 10**9)
+right = ReportedClass(1, None, "tench")
+for index in range(count):
+    picture = b"\\xff\\xd8\\xff%d-%d" % (number, index) + bytes(size)
+    sha256 = hashlib.sha256(picture).hexdigest()
+    store.add(Report(id=sha256, time="", request_id="", model="m", version="1", weights="", predicted=right,
+        right=right, note="x" * 3000, picture_sha256=sha256, picture_bytes=len(picture),
+        picture=picture_path("m", right, sha256, picture)), picture)
+"""
+
+
+def start_writer(folder: Path, number: int, *, count: int, size: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", WRITER, str(folder), str(number), str(count), str(size)])
 
 
 def test_several_processes_write_at_once(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_add_many, args=(tmp_path, number)) for number in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+    writers = [start_writer(tmp_path, number, count=20, size=100) for number in range(3)]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
     assert len({line["id"] for line in lines(tmp_path)}) == len(pictures(tmp_path)) == 60
+
+
+def test_a_kill_at_any_moment_leaves_only_whole_lines_and_pictures(tmp_path: Path) -> None:
+    for attempt in range(6):
+        before = len(pictures(tmp_path))
+        writer = start_writer(tmp_path, attempt, count=10_000, size=300_000)
+        deadline = time.monotonic() + 60
+        while len(pictures(tmp_path)) < before + 2 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(0.003 * attempt)
+        writer.kill()
+        writer.wait(60)
+    Feedback(tmp_path, 10**9).add(report(), PICTURE)
+    kept = lines(tmp_path)
+    assert len(kept) > 6
+    for path in tmp_path.rglob("*.jpg"):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
+    assert {line["picture"] for line in kept} <= set(pictures(tmp_path))
+    assert not list((tmp_path / "labelled").rglob(".*"))
 
 
 def test_a_deleted_reports_picture_stays_where_another_report_is_about_it(tmp_path: Path) -> None:
@@ -308,6 +338,28 @@ async def test_a_report_passes_what_every_picture_passes(
     assert (await wrong(service, query=query, **{"X-API-Key": KEY})).status == 201
     check_shape(await wrong(service, query=query, **{"X-API-Key": KEY}), 429, "RateLimited")
     assert len(lines(tmp_path)) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://other.example"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "http://127.0.0.1:1"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://friend.example"}, 201),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://behind-a-proxy.example"}, 201),
+        ({}, 201),
+    ],
+)
+async def test_pages_of_others_cannot_have_a_browser_report(
+    start_service: StartService, tmp_path: Path, headers: dict[str, str], status: int
+) -> None:
+    service = await start_service(feedback_dir=tmp_path, cors_origins=["https://friend.example"])
+    reply = await service.post("/feedback?other=x", PICTURE, headers=headers)
+    assert reply.status == status
+    assert len(pictures(tmp_path)) == (status == 201)
 
 
 @pytest.mark.anyio

@@ -409,6 +409,15 @@ async def test_the_pages_picture_is_no_page(fetching_service: Service, internet:
     check_shape(await fetching_service.get(f"/fetch?url={internet.url}"), 405, "MethodNotAllowed")
 
 
+async def test_pages_of_others_cannot_have_a_browser_name_an_address(
+    fetching_service: Service, internet: Internet
+) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site", "Origin": "https://other.example"}
+    for path in ("/fetch", "/predict"):
+        check_shape(await fetching_service.post(f"{path}?url={internet.url}", headers=headers), 403, "ForeignPage")
+    assert internet.requests == []
+
+
 async def test_a_report_may_name_an_address(
     start_service: StartService, internet: Internet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

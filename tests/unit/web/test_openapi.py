@@ -125,7 +125,7 @@ async def test_every_documented_failure_has_examples_of_its_own_status(service: 
         for name, example in response.get("content", {}).get("application/json", {}).get("examples", {}).items()
     }
     assert all(status == code and name == kind for status, name, kind, code in found)
-    assert {status for status, *_ in found} == {400, 401, 404, 408, 413, 415, 429, 500, 501, 502, 503, 504, 507}
+    assert {status for status, *_ in found} == {400, 401, 403, 404, 408, 413, 415, 429, 500, 501, 502, 503, 504, 507}
     explain = document["paths"]["/explain"]["post"]["responses"]
     assert list(explain["501"]["content"]["application/json"]["examples"]) == ["NotExplainable"]
     assert "501" not in document["paths"]["/predict"]["post"]["responses"]

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from marserve.web.catalogue import Catalogue
 from marserve.web.classifier import Classifier
+from marserve.web.errors import ForeignPage
 from marserve.web.feedback import Feedback
 from marserve.web.fetching import Fetcher
 from marserve.web.metrics import WebMetrics
@@ -44,6 +45,19 @@ async def require_key_and_rate(request: Request) -> None:
     guard = services_of(request).guard
     request.state.caller = guard.check_key(request)
     guard.charge(request.state.caller)
+
+
+def refuse_foreign_pages(request: Request) -> None:
+    """Raise ForeignPage where a page that MARSERVE_CORS_ORIGINS does not name had a browser send this.
+
+    Such a page cannot read what is answered, but what the request does would be done: for whoever may reach this
+    service, and with the network that it is in. Only browsers say where a request comes from.
+    """
+    allowed = services_of(request).settings.cors_origins
+    if request.headers.get("sec-fetch-site", "none") in ("same-origin", "none"):
+        return
+    if "*" not in allowed and request.headers.get("origin") not in allowed:
+        raise ForeignPage("This was sent by a page of another origin: its origin must be in MARSERVE_CORS_ORIGINS.")
 
 
 #: Methods of addresses that are read: monitors and load balancers send HEAD.

@@ -24,7 +24,7 @@ from marserve.web.feedback import Feedback, FeedbackFullError, Report, ReportedC
 from marserve.web.models import KnownModel
 from marserve.web.openapi import PICTURE_BODY, WITH_MODEL, WITH_PICTURE, failures, with_fields
 from marserve.web.readiness import PROBE_PICTURE
-from marserve.web.routes import GET, READ, SEND, WORK, services_of
+from marserve.web.routes import GET, READ, SEND, WORK, refuse_foreign_pages, services_of
 from marserve.web.routes.pictures import check_parameters, chinese_names, receive_picture
 from marserve.web.schemas import ClassList, FeedbackFields, KeptReport, NamedClass, PredictedClass
 
@@ -70,6 +70,7 @@ async def feedback(request: Request, fields: Annotated[FeedbackFields, Query()])
     services = services_of(request)
     if services.feedback is None:
         raise FeedbackOff("This service takes no reports of wrong answers: its operator has not set a folder for them.")
+    refuse_foreign_pages(request)
     with services.admission.admit():
         sent = await receive_picture(request, USUAL_TOP_K, fields.url, FeedbackFields.model_fields.keys() - {ADDRESS})
         said = _combine(fields, sent.fields)

@@ -26,7 +26,7 @@ from marserve.web.classifier import Classified
 from marserve.web.content import Content, respond
 from marserve.web.fetching import MAX_ADDRESS_LENGTH
 from marserve.web.openapi import BINARY, PICTURE_BODY, WITH_KEY, WITH_PICTURE, failures, without_picture
-from marserve.web.routes import GET, READ, SEND, WORK, services_of
+from marserve.web.routes import GET, READ, SEND, WORK, refuse_foreign_pages, services_of
 from marserve.web.schemas import (
     ClassifiedPicture,
     ExplainedPicture,
@@ -220,6 +220,7 @@ async def receive_picture(request: Request, top_k: int, url: str | None, names: 
         return sent
     if services.fetcher is None:
         raise InvalidRequest("This service fetches nothing from addresses: send the picture itself.")
+    refuse_foreign_pages(request)
     picture = await services.fetcher.fetch(sent.address)
     request.state.log["fetched_from"] = urlsplit(sent.address).hostname
     return sent._replace(picture=picture)

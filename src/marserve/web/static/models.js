@@ -44,6 +44,7 @@ export class Models {
   /** @type {{name: string, weights: Weights} | undefined} */
   #answering;
 
+  #takesReports = false;
   /** Whether the service fetches pictures from addresses. */
   fetchesUrls = false;
 
@@ -78,7 +79,8 @@ export class Models {
       this.preset = listed.default;
       for (const { name, preprocessing } of listed.models) if (preprocessing) preprocessings.set(name, preprocessing);
       this.fetchesUrls = Boolean(listed.fetches_urls);
-      document.body.classList.toggle("takes-reports", Boolean(listed.feedback));
+      this.#takesReports = Boolean(listed.feedback);
+      document.body.classList.toggle("takes-reports", this.#takesReports);
       for (const { name, class_count } of listed.models) if (class_count) classCounts.set(name, class_count);
       if (listed.limits) limits.maxBytes = listed.limits.max_image_bytes;
       this.#fillChooser(this.chosen ?? listed.default);
@@ -107,7 +109,8 @@ export class Models {
     }
     byId("lead").textContent = t("lead", { count: integer(this.#current()?.class_count ?? DEFAULT_CLASS_COUNT) });
     const readsHeic = this.#current()?.picture_formats?.includes("HEIC");
-    byId("formats").textContent = t(readsHeic ? "formatsWithHeic" : "formats");
+    const storing = t(this.#takesReports ? "storedIfReported" : "notStored");
+    byId("formats").textContent = t(readsHeic ? "formatsWithHeic" : "formats", { storing });
     const only = this.#models.length === 1 ? this.#models[0] : undefined;
     byId("only-model").hidden = !only;
     byId("only-model-name").textContent = only ? describe(only) : "";

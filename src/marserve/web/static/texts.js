@@ -84,12 +84,20 @@ export const TEXTS = {
     zh: "公有领域",
   },
   formats: {
-    en: "JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF. Pictures are not stored.",
-    zh: "支持 JPEG、PNG、WebP、AVIF、GIF、BMP 和 TIFF。图片不会被保存。",
+    en: "JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF. {storing}",
+    zh: "支持 JPEG、PNG、WebP、AVIF、GIF、BMP 和 TIFF。{storing}",
   },
   formatsWithHeic: {
-    en: "JPEG, HEIC, PNG, WebP, AVIF, GIF, BMP or TIFF. Pictures are not stored.",
-    zh: "支持 JPEG、HEIC、PNG、WebP、AVIF、GIF、BMP 和 TIFF。图片不会被保存。",
+    en: "JPEG, HEIC, PNG, WebP, AVIF, GIF, BMP or TIFF. {storing}",
+    zh: "支持 JPEG、HEIC、PNG、WebP、AVIF、GIF、BMP 和 TIFF。{storing}",
+  },
+  notStored: {
+    en: "Pictures are not stored.",
+    zh: "图片不会被保存。",
+  },
+  storedIfReported: {
+    en: "Pictures are not stored, except one whose answer you report as wrong.",
+    zh: "除了你反馈“识别有误”的图片，其他图片不会被保存。",
   },
   model: {
     en: "Model",
