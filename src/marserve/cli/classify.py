@@ -14,9 +14,10 @@ import sys
 from pathlib import Path
 
 from marserve.arguments import UsageError, add_quiet, real, whole
-from marserve.paths import expanded
+from marserve.paths import command, expanded
 from marserve.stack.ports import Ports
 from marserve.system.files import failure_of
+from marserve.system.loopback import is_free
 from marserve.terminal import complain
 
 NEEDS = "client"
@@ -120,10 +121,13 @@ def run(options: argparse.Namespace) -> int:
     top_k = options.top_k or (TABLE_TOP_K if form == "table" else TOP_K)
     names = [STDIN if name == "-" else name for name in options.pictures]
     listed = [] if options.files_from is None else _listed(options.files_from)
+    port = Ports.from_environment().web_port
+    if options.url is None and is_free(port) and not options.quiet:
+        complain(f"Nothing answers on web port {port}; waiting. Start it with {command('serve')}")
     try:
         found = find_pictures(names, heic=True, listed=listed)
         client = InferenceClient.for_web(
-            _with_scheme(options.url) or f"http://127.0.0.1:{Ports.from_environment().web_port}",
+            _with_scheme(options.url) or f"http://127.0.0.1:{port}",
             model=options.model,
             lang=None if options.lang == "en" else options.lang,
             api_key=options.api_key or os.environ.get("MARSERVE_CLASSIFY_API_KEY"),

@@ -194,6 +194,16 @@ def test_an_address_without_a_scheme_is_taken_for_http(server: FakeServer, pictu
         assert classify(server, pictures / "00.jpg", "--url", address).returncode == 0
 
 
+def test_a_person_need_not_wait_to_learn_that_nothing_runs(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (port,) = free_ports(1)
+    monkeypatch.setenv("MARSERVE_WEB_PORT", str(port))
+    line = [*COMMAND, str(pictures / "00.jpg"), "--deadline", "0.2"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    first, last = done.stderr.splitlines()
+    assert first.startswith(f"Nothing answers on web port {port}; waiting. Start it with MARSERVE_WEB_PORT={port} ")
+    assert last.endswith("is the service running?")
+
+
 def test_a_picture_comes_from_standard_input(server: FakeServer, pictures: Path) -> None:
     done = classify(server, "-", "--format", "jsonl", given="a picture")
     assert (done.returncode, done.stderr) == (0, "")
