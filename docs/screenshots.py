@@ -2,7 +2,8 @@
 
     .venv/bin/python docs/screenshots.py [--url http://127.0.0.1:5000] [PICTURE ...]
 
-The pictures given are shown beside examples/cat.jpg. Needs Chromium (apt-get install chromium) and Playwright.
+The pictures given, or some of the examples, are shown beside examples/cat.jpg. Needs Chromium
+(apt-get install chromium), Playwright and a Chinese font (apt-get install fonts-noto-cjk).
 """
 
 from __future__ import annotations
@@ -10,23 +11,32 @@ from __future__ import annotations
 import argparse
 import io
 import shutil
+import tempfile
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 from playwright.sync_api import Browser, Page, sync_playwright
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDER = REPOSITORY / "docs" / "screenshots"
-CAT = REPOSITORY / "examples" / "cat.jpg"
+EXAMPLES = REPOSITORY / "examples"
+CAT = EXAMPLES / "cat.jpg"
+#: What is shown beside it.
+OTHERS = [EXAMPLES / f"{name}.jpg" for name in ("bee", "espresso", "bridge")]
+#: What the camera is held at.
+TIGER = EXAMPLES / "tiger.jpg"
 
 DESKTOP = (1280, 860)
 PHONE = (390, 844)
-#: A palette, dithered, keeps each file under 250 KB.
+#: A palette, dithered, keeps each file under 400 KB.
 COLORS = 160
 
 
 def save(page: Page, name: str) -> None:
     page.mouse.move(0, 0)
+    for card in page.locator(".card:not(.no-preview)").all():  # the preview of each is made when it comes near
+        card.scroll_into_view_if_needed()
+        card.locator("img").evaluate("image => image.decode()")
     shot = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
     file = FOLDER / f"{name}.png"
     shot.quantize(COLORS, palette=shot.quantize(COLORS), dither=Image.Dither.FLOYDSTEINBERG).save(file, optimize=True)
@@ -63,9 +73,22 @@ def take(browser: Browser, url: str, pictures: list[Path]) -> None:
     show(page, [CAT, *pictures])
     save(page, "results")
     page = visit(DESKTOP)
-    page.route("**/classify?*", lambda route: route.fulfill(status=503, json={"type": "Overloaded"}), times=1)
+    page.route("**/classify?*", lambda route: route.fulfill(status=500, json={"type": "InferenceFailed"}), times=1)
     show(page, [CAT, REPOSITORY / "pyproject.toml"])
     save(page, "error")
+    page = visit(PHONE, dark=True)
+    page.locator("#camera").click()
+    page.locator("#camera-shutter:enabled").wait_for()
+    page.locator("#camera-live").check()
+    page.locator("#live-answer .class-name").first.wait_for()
+    save(page, "live")
+
+
+def write_video(picture: Path, video: Path) -> None:
+    """What Chromium shows as its camera's: two frames of Motion JPEG, again and again."""
+    frame = io.BytesIO()
+    ImageOps.fit(Image.open(picture).convert("RGB"), (960, 1280)).save(frame, "JPEG", quality=90)
+    video.write_bytes(2 * frame.getvalue())
 
 
 def main() -> None:
@@ -75,9 +98,18 @@ def main() -> None:
     arguments = parser.parse_args()
     executable = shutil.which("chromium") or parser.error("no Chromium here: apt-get install chromium")
     FOLDER.mkdir(exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
-        take(browser, arguments.url, arguments.pictures)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        video = Path(folder) / "camera.mjpeg"
+        write_video(TIGER, video)
+        camera = [
+            "--use-fake-ui-for-media-stream",
+            "--use-fake-device-for-media-stream",
+            f"--use-file-for-fake-video-capture={video}",
+        ]
+        browser = playwright.chromium.launch(
+            executable_path=executable, args=["--no-sandbox", "--disable-gpu", *camera]
+        )
+        take(browser, arguments.url, arguments.pictures or OTHERS)
         browser.close()
 
 
