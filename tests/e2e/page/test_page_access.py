@@ -90,11 +90,11 @@ def test_light_and_dark_can_be_chosen_and_are_remembered(open_page: OpenPage, ow
     expect(root).to_have_css("background-color", PAPER[other])
 
 
-def tab_to(page: Page, name: str) -> None:
-    """Press Tab until the control of this name has the focus."""
+def tab_to(page: Page, name: str, key: str = "Tab") -> None:
+    """Press Tab, or Shift+Tab as ``key``, until the control of this name has the focus."""
     target = page.get_by_role("button", name=name).or_(page.get_by_role("slider", name=name))
     for _ in range(30):
-        page.keyboard.press("Tab")
+        page.keyboard.press(key)
         if target.evaluate_all("nodes => nodes.includes(document.activeElement)"):
             outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
             assert outline != "none", f"{name} does not show that it has the focus"
@@ -116,9 +116,7 @@ def test_everything_can_be_done_with_the_keyboard(page: Page) -> None:
     tab_to(page, "Opacity of the map")
     page.keyboard.press("Home")
     expect(page.locator(".heatmap")).to_have_css("opacity", "0")
-    for _ in range(4):
-        page.keyboard.press("Shift+Tab")
-    expect(page.get_by_role("button", name="Remove tiger.jpg")).to_be_focused()
+    tab_to(page, "Remove tiger.jpg", key="Shift+Tab")
     page.keyboard.press("Enter")
     expect(page.locator(".card")).to_have_count(0)
     expect(page.get_by_role("button", name="Choose pictures")).to_be_focused()
