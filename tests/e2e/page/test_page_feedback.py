@@ -88,6 +88,20 @@ def test_a_class_is_reported_with_the_keyboard_alone(reporting: Page) -> None:
     expect(reporting.locator(".report-button")).to_be_hidden()
 
 
+def test_another_answer_can_be_reported_again(reporting: Page) -> None:
+    answer_reports(reporting)
+    reporting.get_by_role("button", name="This is wrong").click()
+    reporting.get_by_label("What is it really?").fill("red fox")
+    reporting.get_by_role("button", name="Send").click()
+    reporting.locator(".thanks").wait_for()
+    reporting.get_by_label("Model").select_option("resnet18")
+    expect(reporting.locator(".verdict")).to_contain_text("random")
+    expect(reporting.locator(".thanks")).to_have_count(0)
+    expect(reporting.get_by_role("button", name="This is wrong")).to_have_count(0)  # random answers are all wrong
+    reporting.get_by_label("Model").select_option("efficientnet_lite0")
+    expect(reporting.get_by_role("button", name="This is wrong")).to_be_visible()
+
+
 def test_what_is_none_of_the_classes_is_kept_in_ones_own_words(reporting: Page) -> None:
     sent = answer_reports(reporting)
     reporting.get_by_role("button", name="This is wrong").click()

@@ -104,13 +104,16 @@ export class Card {
 
   /** Write everything in the current language. */
   update() {
-    const { name, state } = this.picture;
+    const { picture, actions } = this;
+    const { name, state } = picture;
     const answer = state.phase === "done" ? state.answer : undefined;
     if (answer !== this.#answered) {
       this.#answered = answer;
       this.#why?.remove();
       this.#why = answer && new Why(this.#frame, answer, this.picture);
-      this.#report = answer && answer.weights !== "untrained" ? new Report(answer, this.picture, () => this.actions.reported(this.picture)) : undefined;
+      // Random answers are wrong without anybody's saying so.
+      const reportable = answer && answer.weights !== "untrained";
+      this.#report = reportable ? new Report(answer, picture, () => actions.reported(picture)) : undefined;
       this.element.classList.toggle("fresh", Boolean(answer));
     }
     const hadFocus = this.#content.contains(document.activeElement);
@@ -197,13 +200,13 @@ export class Card {
       actions.append(this.#why.button);
       nodes.push(this.#why.panel);
     }
+    actions.append(this.#cropping.button);
+    nodes.push(this.#cropping.panel, this.#cropping.note);
     if (this.#report) {
       this.#report.update();
       actions.append(this.#report.button);
       nodes.push(this.#report.panel);
     }
-    actions.append(this.#cropping.button);
-    nodes.push(this.#cropping.panel, this.#cropping.note);
     nodes.push(element("p", { className: "meta" }, this.#meta(answer)));
     const { upload, file, crop } = this.picture;
     if (upload && upload !== file && !crop) nodes.push(this.#shrunk(upload));

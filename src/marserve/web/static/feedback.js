@@ -103,13 +103,12 @@ export class Report {
   /** Show the current state in the current language. */
   update() {
     const { reported } = this.picture;
-    const done = reported?.model === this.answer.model;
     const open = !this.#form.hidden;
-    this.button.hidden = done;
+    this.button.hidden = Boolean(reported);
     this.button.setAttribute("aria-expanded", String(open));
     this.#buttonLabel.textContent = t("report");
-    this.#thanks.hidden = !done;
-    if (done) {
+    this.#thanks.hidden = !reported;
+    if (reported) {
       this.#form.hidden = true;
       const name = reported.right ? className(reported.right) : reported.other;
       const id = element("span", { className: "report-id" }, t("reportId", { id: reported.id }));
@@ -208,7 +207,7 @@ export class Report {
         ...(right ? { right: right.class_id } : { other }),
         signal,
       });
-      this.picture.reported = { id, model: this.answer.model, right, other };
+      this.picture.reported = { id, right, other };
       this.onReported();
     } catch (error) {
       if (signal.aborted) return;

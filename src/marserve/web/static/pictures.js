@@ -14,8 +14,8 @@ import { prepareUpload } from "./uploads.js";
  * What pictures are counted by; "refused" are those that would fail again.
  * @typedef {"ready" | "waiting" | "working" | "done" | "failed" | "refused"} Outcome
  *
- * That an answer was reported as wrong: the report's id, the model that answered, and what is right.
- * @typedef {{id: string, model: string, right?: NamedClass, other: string}} Reported
+ * That the answer was reported as wrong: the report's id, and what is right.
+ * @typedef {{id: string, right?: NamedClass, other: string}} Reported
  *
  * What is kept of a picture over a reload, beside its file.
  * @typedef {{id: string, at: number, crop?: Crop, original: boolean, answer?: Answer, failure?: string, ready: boolean,
@@ -89,6 +89,7 @@ export class Picture extends EventTarget {
     this.cancel();
     this.#controller = new AbortController();
     this.upload = undefined;
+    this.reported = undefined;
     this.state = { phase: "waiting" };
   }
 
