@@ -46,7 +46,7 @@ def show(page: Page, shown: FilePayload) -> None:
 
 def test_a_panorama_shows_at_once_that_only_its_middle_was_seen(page: Page) -> None:
     show(page, cat_at_the_left())
-    expect(page.locator(".crop-note")).to_contain_text("Only the middle was looked at.")
+    expect(page.locator(".crop-note")).to_contain_text("The model saw only the middle.")
     x, y, width, height = box(page.locator(".seen"))
     left, top, whole_width, whole_height = box(page.locator(".picture"))
     assert height == pytest.approx(SEEN_SHARE * whole_height, abs=1)
@@ -83,7 +83,7 @@ def test_another_part_is_asked_about_kept_and_explained_where_it_is(page: Page) 
     assert place(page, ".seen") == pytest.approx(chosen, abs=1)
     page.get_by_role("button", name="Choose another part").click()
     page.get_by_role("button", name="Reset").click()
-    expect(page.locator(".crop-note")).to_contain_text("Only the middle was looked at.")
+    expect(page.locator(".crop-note")).to_contain_text("The model saw only the middle.")
     expect(first).not_to_contain_text("cat")
 
 
@@ -131,4 +131,4 @@ def test_a_part_is_chosen_before_anything_is_sent(open_page: OpenPage) -> None:
     expect(page.locator(".card")).to_have_attribute("data-phase", "ready")
     page.get_by_role("button", name="Start recognizing (1)").click()
     page.locator("[data-phase=done]").wait_for()
-    expect(page.locator(".crop-note")).to_contain_text("Only the part in the frame was looked at.")
+    expect(page.locator(".crop-note")).to_contain_text("The model saw only the part in the frame.")

@@ -348,7 +348,7 @@ export const TEXTS = {
     zh: "大小",
   },
   cropPosition: {
-    en: "Middle at {x} from the left and {y} from the top, size {size}",
+    en: "Center at {x} from the left and {y} from the top, size {size}",
     zh: "中心：距左 {x}，距上 {y}；大小 {size}",
   },
   cropApply: {
@@ -364,15 +364,15 @@ export const TEXTS = {
     zh: "重置",
   },
   cropMiddle: {
-    en: "Only the middle was looked at.",
+    en: "The model saw only the middle.",
     zh: "只识别了中间部分。",
   },
   cropSent: {
-    en: "Only the part in the frame was looked at.",
+    en: "The model saw only the part in the frame.",
     zh: "只识别了框内部分。",
   },
   cropWillSee: {
-    en: "Only the part in the frame will be looked at.",
+    en: "The model will see only the part in the frame.",
     zh: "将只识别框内部分。",
   },
   cropOther: {
@@ -524,7 +524,7 @@ export const TEXTS = {
     zh: "代码语言",
   },
   "sample.curl": {
-    en: "For a terminal. Put your picture in the place of cat.jpg.",
+    en: "For a terminal. Replace cat.jpg with your picture.",
     zh: "在终端中运行，把 cat.jpg 换成你的图片。",
   },
   "sample.requests": {
