@@ -92,7 +92,7 @@ def test_choosing_another_model_asks_it_about_every_picture(page: Page) -> None:
     expect(page.locator("[data-phase=done]")).to_have_count(2)
     expect(page.locator(".meta").first).to_contain_text("efficientnet_lite0 (demonstration)")
     page.get_by_label("Model").select_option("resnet18")
-    expect(page.locator(".meta")).to_have_text([re.compile("^resnet18 · ")] * 2)
+    expect(page.locator(".meta")).to_have_text([re.compile(r"^resnet18 \(untrained\) · ")] * 2)
 
 
 def test_the_banner_says_in_plain_words_what_kind_of_model_answers(page: Page) -> None:

@@ -111,7 +111,8 @@ def test_text_that_is_pasted_or_dropped_is_explained(page: Page) -> None:
 def test_more_pictures_than_fit_are_taken_in_part_and_said_so(page: Page) -> None:
     page.get_by_label("Start automatically").uncheck()
     page.set_input_files("#file-input", [payload(f"{index}.txt", b"text", "text/plain") for index in range(503)])
-    expect(page.locator(".card")).to_have_count(500)
+    expect(page.locator("#overview")).to_have_text("500 not started")
+    expect(page.get_by_role("row")).to_have_count(1 + 500)
     expect(page.locator("#notice")).to_contain_text("The first 500 of 503 pictures were taken")
 
 

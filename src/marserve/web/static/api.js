@@ -44,7 +44,14 @@ const KIND_BY_TYPE = new Map([
   ["StorageFull", "reportsFull"],
   ["PictureNotFetched", "notFetched"],
   ["ModelUnavailable", "starting"],
+  ["ApiKeyRequired", "keyNeeded"],
+  ["UnknownModel", "notServed"],
+  ["UploadTimeout", "slowUpload"],
+  ["RateLimited", "tooMany"],
+  ["Overloaded", "busy"],
+  ["DeadlineExceeded", "deadline"],
 ]);
+const TYPE_BY_KIND = new Map([...KIND_BY_TYPE].map(([type, kind]) => [kind, type]));
 const KIND_BY_STATUS = new Map([
   [401, "keyNeeded"],
   [403, "keyNeeded"],
@@ -85,6 +92,11 @@ export class ServiceError extends Error {
     this.kind = kind;
     this.requestId = requestId;
     this.retryAfterMs = retryAfterMs;
+  }
+
+  /** The service's name for it, which programs know; the client's own where no service answered. */
+  get type() {
+    return TYPE_BY_KIND.get(this.kind) ?? "Unreachable";
   }
 
   get retryable() {

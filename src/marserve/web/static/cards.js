@@ -4,8 +4,10 @@ import { Cropping } from "./cropping.js";
 import { element, icon } from "./dom.js";
 import { enlarge } from "./enlarge.js";
 import { errorText } from "./errors.js";
+import { asLine, copyText } from "./export.js";
 import { Report } from "./feedback.js";
 import { byteSize, duration, t } from "./i18n.js";
+import { modelName } from "./models.js";
 import { hasMore, predictionList, verdictLine } from "./predictions.js";
 import { Why } from "./why.js";
 
@@ -22,6 +24,8 @@ import { Why } from "./why.js";
 const PREVIEW_MARGIN = "600px";
 /** Pixels on a side of the blurred picture behind the picture. */
 const BACKDROP_SIDE = 24;
+
+const COPIED_FOR_MS = 2000;
 
 let count = 0;
 /** Previews are made of cards that come near: hundreds at once would take all memory. */
@@ -45,6 +49,7 @@ export class Card {
   });
   #enlarge = element("button", { type: "button", className: "icon-button enlarge" }, icon("enlarge"));
   #stage = element("div", { className: "stage" }, this.#backdrop, this.#frame, this.#enlarge);
+  #copy = element("button", { type: "button", className: "icon-button" });
   #remove = element("button", { type: "button", className: "icon-button" }, icon("close"));
   #content = element("div", { className: "content" });
   #bar = element("progress", { max: 1, "aria-hidden": "true" });
@@ -74,7 +79,7 @@ export class Card {
       element(
         "div",
         { className: "body" },
-        element("header", {}, element("h3", { id, title: picture.name }, picture.name), this.#remove),
+        element("header", {}, element("h3", { id, title: picture.name }, picture.name), this.#copy, this.#remove),
         this.#content,
       ),
     );
@@ -82,6 +87,7 @@ export class Card {
       this.element.focus();
       actions.crop(picture, part);
     });
+    this.#copy.addEventListener("click", () => this.#copyLine());
     this.#remove.addEventListener("click", () => actions.remove(picture));
     this.#content.addEventListener("animationend", () => this.element.classList.remove("fresh")); // bars grow once
     this.#enlarge.addEventListener("click", () => enlarge(picture.file, picture.name, this.#image.alt));
@@ -121,6 +127,8 @@ export class Card {
     this.element.dataset.phase = state.phase;
     this.element.setAttribute("aria-busy", String(["waiting", "working"].includes(this.picture.outcome)));
     this.#image.alt = t("pictureAlt", { name });
+    this.#copy.hidden = !answer || !asLine(answer);
+    this.#labelCopy(false);
     this.#remove.setAttribute("aria-label", t("remove", { name }));
     this.#enlarge.setAttribute("aria-label", t("enlarge", { name }));
     this.#stage.dataset.noPreview = t("noPreview");
@@ -134,6 +142,20 @@ export class Card {
     const { state } = this.picture;
     if (state.phase === "uploading" && this.#phase === "uploading") this.#showUpload(state.share);
     else this.update();
+  }
+
+  async #copyLine() {
+    if (!this.#answered) return;
+    await copyText(asLine(this.#answered));
+    this.#labelCopy(true);
+    setTimeout(() => this.#labelCopy(false), COPIED_FOR_MS);
+  }
+
+  /** @param {boolean} copied */
+  #labelCopy(copied) {
+    this.#copy.replaceChildren(icon(copied ? "check" : "copy"));
+    this.#copy.setAttribute("aria-label", t(copied ? "copied" : "copyLine"));
+    this.#copy.title = t(copied ? "copied" : "copyLine");
   }
 
   #preview() {
@@ -216,7 +238,7 @@ export class Card {
   /** @param {Answer} answer */
   #meta({ model, cache, time_ms, weights }) {
     const time = cache === "hit" ? t("cached") : t("time", { time: duration(time_ms) });
-    return `${weights === "demonstration" ? t("modelDemonstration", { name: model }) : model} · ${time}`;
+    return `${modelName(model, weights)} · ${time}`;
   }
 
   /** @param {Blob} upload */

@@ -1,4 +1,4 @@
-// The two ways in which this page makes elements.
+// How this page makes elements, and puts them in order.
 
 /**
  * Make an element. Names that are properties of the element are assigned, others become attributes; `dataset` is
@@ -32,6 +32,21 @@ export function icon(name) {
   use.setAttribute("href", `#icon-${name}`);
   svg.append(use);
   return svg;
+}
+
+/**
+ * Make `nodes` the only children of `parent`, in this order, and move no others than those that are out of place.
+ * @param {Element} parent
+ * @param {Element[]} nodes
+ */
+export function arrange(parent, nodes) {
+  const wanted = new Set(nodes);
+  for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+  let place = parent.firstElementChild;
+  for (const node of nodes) {
+    if (node === place) place = place.nextElementSibling;
+    else parent.insertBefore(node, place);
+  }
 }
 
 /**

@@ -65,14 +65,17 @@ export function translatePage() {
   }
 }
 
-/** @param {number} probability 0 to 1 */
-export function percent(probability) {
+/**
+ * @param {number} probability 0 to 1
+ * @param {number} [digits] after the point
+ */
+export function percent(probability, digits = 1) {
   const format = new Intl.NumberFormat(TAGS[current], {
     style: "percent",
-    minimumFractionDigits: 1,
-    maximumFractionDigits: 1,
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
   });
-  return probability > 0 && probability < 0.001 ? `<${format.format(0.001)}` : format.format(probability);
+  return digits === 1 && probability > 0 && probability < 0.001 ? `<${format.format(0.001)}` : format.format(probability);
 }
 
 /** @param {string[]} names one after the other, such as "a and b" */

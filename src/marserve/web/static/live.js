@@ -8,6 +8,7 @@ import { askForKey } from "./key.js";
 import { className, loadLabels } from "./labels.js";
 import { predictionList, verdict } from "./predictions.js";
 import { toJpeg } from "./uploads.js";
+import { view } from "./view.js";
 
 /** @import { Answer } from "./api.js" */
 
@@ -105,13 +106,15 @@ export class Live {
   #show(answer, milliseconds) {
     const [first] = answer.predictions;
     const rate = Math.max(1, Math.round(1000 / Math.max(milliseconds, this.#interval)));
-    const about = [answer.weights === "untrained" ? verdict(answer) : "", t("liveRate", { count: integer(rate) })];
+    const needsWords = answer.weights === "untrained" || view.select(answer).length === 0;
+    const about = [needsWords ? verdict(answer) : "", t("liveRate", { count: integer(rate) })];
     this.#panel.replaceChildren(
       predictionList(answer, false),
       element("p", { className: "meta" }, about.filter(Boolean).join(" · ")),
     );
     this.#panel.hidden = false;
-    const text = `${className(first)}, ${percent(first.probability)}`;
+    const untrained = answer.weights === "untrained" ? `, ${t("untrained")}` : "";
+    const text = `${className(first)}, ${percent(first.probability)}${untrained}`;
     const isOther = !this.#spoken.textContent?.startsWith(className(first));
     if (isOther && performance.now() - this.#lastSpoken > SPOKEN_EVERY_MS) {
       this.#lastSpoken = performance.now();

@@ -13,10 +13,12 @@ import { askForKey, watchKey } from "./key.js";
 import { className, loadLabels } from "./labels.js";
 import { Models } from "./models.js";
 import { Picture, Pictures } from "./pictures.js";
+import { verdict } from "./predictions.js";
 import { Program } from "./program.js";
 import { Remembered } from "./remembered.js";
 import { Results } from "./results.js";
 import { isSmall, reveal, revealComplete } from "./reveal.js";
+import { view } from "./view.js";
 
 /** @import { Crop } from "./api.js" */
 
@@ -49,7 +51,7 @@ const examples = new Examples(
     const [picture] = add([file]);
     if (!picture) return;
     if (!autoStart.checked) start(picture); // it is the one click that asks, and the picture is nobody's secret
-    results.cardOf(picture)?.element.focus({ preventScroll: true });
+    results.elementOf(picture).focus({ preventScroll: true });
   },
   (error) => notify(errorText(error)),
 );
@@ -65,7 +67,7 @@ function add(files) {
     void kept.add(picture);
     if (autoStart.checked) start(picture);
   }
-  const first = added[0] && results.cardOf(added[0])?.element;
+  const first = added[0] && results.elementOf(added[0]);
   if (first) reveal(first);
   // The button that had the focus may be gone with the first results.
   if (!document.activeElement?.checkVisibility()) first?.focus({ preventScroll: true });
@@ -100,15 +102,18 @@ function startAll(chosen) {
 async function ended(picture) {
   const { name, file, state } = picture;
   void kept.update(picture);
-  const card = results.cardOf(picture);
-  if (card) revealComplete(card.element);
+  revealComplete(results.elementOf(picture));
   if (state.phase === "failed") {
     if (state.error.kind === "keyNeeded") askForKey();
     announce("announceFailure", { name, reason: errorText(state.error, file) });
   } else if (state.phase === "done") {
     models.noteAnswer(state.answer);
-    const [first] = state.answer.predictions;
-    announce("announceAnswer", { name, label: className(first), percent: percent(first.probability) });
+    const [first] = view.select(state.answer);
+    if (!first) announce("announceFailure", { name, reason: verdict(state.answer) });
+    else {
+      const key = state.answer.weights === "untrained" ? "announceUntrained" : "announceAnswer";
+      announce(key, { name, label: className(first), percent: percent(first.probability) });
+    }
   }
   await models.load();
 }
@@ -121,12 +126,10 @@ function retryRefused() {
 
 /** @param {Picture} picture */
 function remove(picture) {
-  const card = results.cardOf(picture)?.element;
-  const next = card?.nextElementSibling ?? card?.previousElementSibling;
+  const next = results.neighborOf(picture);
   pictures.remove(picture);
   void kept.remove(picture);
-  if (next instanceof HTMLElement) next.focus();
-  else byId("choose").focus();
+  (next ?? byId("choose")).focus();
 }
 
 function clear() {
@@ -173,6 +176,7 @@ function showLanguage() {
   byId("paste-hint").textContent = t("pasteHint", { keys: /Mac/.test(navigator.userAgent) ? "⌘V" : "Ctrl+V" });
   models.update();
   examples.update();
+  view.update();
   results.update();
   notify("");
   byId("announcements").replaceChildren(); // in the language before

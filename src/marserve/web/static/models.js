@@ -147,7 +147,15 @@ export class Models {
 
 /** @param {Model} model */
 function describe({ name, weights, ready }) {
-  if (!ready) return t("modelNotReady", { name });
+  return ready ? modelName(name, weights) : t("modelNotReady", { name });
+}
+
+/**
+ * The model's name, and what its weights are where one should know.
+ * @param {string} name
+ * @param {Weights} weights
+ */
+export function modelName(name, weights) {
   if (weights === "untrained") return t("modelUntrained", { name });
   return weights === "demonstration" ? t("modelDemonstration", { name }) : name;
 }

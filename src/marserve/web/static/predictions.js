@@ -4,11 +4,9 @@ import { element, icon } from "./dom.js";
 import { integer, language, percent, t } from "./i18n.js";
 import { className } from "./labels.js";
 import { classCounts } from "./models.js";
+import { view } from "./view.js";
 
 /** @import { Answer, Prediction } from "./api.js" */
-
-/** How many classes are shown before anyone asks for more. */
-const SHOWN_AT_FIRST = 3;
 
 /** From which probability of the first class on the answer is called by which name. */
 const VERDICTS = /** @type {const} */ ([
@@ -18,9 +16,10 @@ const VERDICTS = /** @type {const} */ ([
 ]);
 
 /** @param {Answer} answer */
-export function verdict({ weights, predictions }) {
-  if (weights === "untrained") return t("verdictUntrained");
-  const [first] = predictions;
+export function verdict(answer) {
+  const [first] = view.select(answer);
+  if (!first) return t("nothingAbove", { percent: percent(view.threshold, 0) });
+  if (answer.weights === "untrained") return t("verdictUntrained");
   return t(VERDICTS.find(([threshold]) => first.probability >= threshold)?.[1] ?? "verdictUnsure");
 }
 
@@ -48,25 +47,33 @@ export function verdictLine(answer) {
 
 /**
  * @param {Answer} answer
- * @param {boolean} all every class of the answer instead of the first few
+ * @param {boolean} all every class of the answer instead of those that a person wants to see
  */
-export function predictionList({ predictions }, all) {
-  const shown = all ? predictions : predictions.slice(0, SHOWN_AT_FIRST);
+export function predictionList(answer, all) {
+  const shown = all ? answer.predictions : view.select(answer);
   return element("ol", { className: "predictions" }, ...shown.map(row));
 }
 
 /** @param {Answer} answer */
-export function hasMore({ predictions }) {
-  return predictions.length > SHOWN_AT_FIRST;
+export function hasMore(answer) {
+  return answer.predictions.length > view.select(answer).length;
+}
+
+/**
+ * The name of a class, marked with the language that it is in.
+ * @param {Prediction} prediction
+ */
+export function classNameOf(prediction) {
+  const name = className(prediction);
+  // Names without a WordNet id are the user's own, in any language and direction.
+  const spoken = name !== prediction.label ? language() : prediction.wnid ? "en" : "";
+  return element("span", { className: "class-name", lang: spoken, dir: "auto" }, name);
 }
 
 /** @param {Prediction} prediction */
 function row(prediction) {
-  const name = className(prediction);
-  // Names without a WordNet id are the user's own, in any language and direction.
-  const spoken = name !== prediction.label ? language() : prediction.wnid ? "en" : "";
-  const label = element("span", { className: "class-name", lang: spoken, dir: "auto" }, name);
-  if (name !== prediction.label) {
+  const label = classNameOf(prediction);
+  if (className(prediction) !== prediction.label) {
     label.append(" ", element("span", { className: "original", lang: "en" }, prediction.label));
   }
   const fill = element("span", { className: "fill" });

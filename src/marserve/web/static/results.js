@@ -1,10 +1,13 @@
-// The results: how many pictures have come how far, what can be done with all of them, and a card for each.
+// The results: how many pictures have come how far, what can be done with all of them, and each as a card or a row.
 
 import { Card } from "./cards.js";
-import { byId } from "./dom.js";
+import { arrange, byId } from "./dom.js";
 import { errorText } from "./errors.js";
+import { asCsv, asJson, asText, copyText, download } from "./export.js";
 import { duration, t } from "./i18n.js";
 import { OUTCOMES } from "./pictures.js";
+import { Table } from "./table.js";
+import { view } from "./view.js";
 
 /** @import { Patience } from "./patience.js" */
 /** @import { Actions } from "./cards.js" */
@@ -12,10 +15,13 @@ import { OUTCOMES } from "./pictures.js";
 
 /** @typedef {{startReady: () => void, retryFailed: () => void, clear: () => void}} ActionsOnAll */
 
+const COPIED_FOR_MS = 2000;
+
 export class Results {
   /** @type {Map<Picture, Card>} */
   #cards = new Map();
   #progress = /** @type {HTMLProgressElement} */ (byId("progress"));
+  #table;
   #pictures;
   #patience;
   #actions;
@@ -31,28 +37,70 @@ export class Results {
     this.#pictures = pictures;
     this.#patience = patience;
     this.#actions = actions;
+    this.#table = new Table(pictures, actions, (picture) => this.#card(picture).element);
     byId("start").addEventListener("click", actions.startReady);
     byId("retry-failed").addEventListener("click", actions.retryFailed);
     byId("clear").addEventListener("click", actions.clear);
     byId("try-now").addEventListener("click", () => patience.resume());
     pictures.addEventListener("change", () => this.#show());
     patience.addEventListener("change", () => this.#showPatience());
+    view.addEventListener("change", () => this.update());
+    watchMenus();
+    byId("export-menu").addEventListener("toggle", () => this.#showExtent());
+    byId("export-text").addEventListener("click", async () => {
+      await copyText(asText(this.#exported));
+      byId("export-text").textContent = t("copied");
+      setTimeout(() => (byId("export-text").textContent = t("exportText")), COPIED_FOR_MS);
+    });
+    byId("export-csv").addEventListener("click", () => download(asCsv(this.#exported), "csv"));
+    byId("export-json").addEventListener("click", () => download(asJson(this.#exported), "json"));
   }
 
   /** Write everything in the current language. */
   update() {
     for (const card of this.#cards.values()) card.update();
+    this.#table.update();
     this.#show();
     this.#showPatience();
   }
 
-  /** @param {Picture} picture */
-  cardOf(picture) {
-    return this.#cards.get(picture);
+  /**
+   * @param {Picture} picture
+   * @returns {HTMLElement} what shows it: its card, or its row
+   */
+  elementOf(picture) {
+    return view.layout === "table" ? this.#table.elementOf(picture) : this.#card(picture).element;
+  }
+
+  /**
+   * @param {Picture} picture
+   * @returns {HTMLElement | undefined} what gets the focus once it is removed
+   */
+  neighborOf(picture) {
+    if (view.layout === "table") return this.#table.neighborOf(picture);
+    const { element } = this.#card(picture);
+    const next = element.nextElementSibling ?? element.previousElementSibling;
+    return next instanceof HTMLElement ? next : undefined;
+  }
+
+  /** What is exported: in the table, what its filters leave. */
+  get #exported() {
+    return view.layout === "table" ? this.#table.shown : [...this.#pictures];
+  }
+
+  #showExtent() {
+    const values = { count: this.#exported.length, all: this.#pictures.size };
+    byId("export-extent").textContent = t(values.count < values.all ? "exportFiltered" : "exportAll", values);
   }
 
   #show() {
-    this.#showCards();
+    view.count = this.#pictures.size;
+    const isTable = view.layout === "table";
+    byId("cards").hidden = isTable;
+    byId("table").hidden = !isTable;
+    this.#forgetRemoved();
+    if (isTable) this.#table.show();
+    else arrange(byId("cards"), [...this.#pictures].map((picture) => this.#card(picture).element));
     const total = this.#pictures.size;
     const counts = this.#pictures.counts();
     const open = counts.waiting + counts.working;
@@ -75,24 +123,21 @@ export class Results {
     retry.textContent = t("retryFailed", { count: counts.failed });
   }
 
-  /** As many cards as pictures, in their order. */
-  #showCards() {
-    const gone = new Set(this.#cards.keys());
-    /** @type {Element | null} */
-    let place = byId("cards").firstElementChild;
-    for (const picture of this.#pictures) {
-      gone.delete(picture);
-      const known = this.#cards.get(picture);
-      if (known && known.element === place) {
-        place = place.nextElementSibling;
-        continue;
-      }
-      const card = known ?? new Card(picture, this.#actions);
+  /** @param {Picture} picture */
+  #card(picture) {
+    let card = this.#cards.get(picture);
+    if (!card) {
+      card = new Card(picture, this.#actions);
       this.#cards.set(picture, card);
-      byId("cards").insertBefore(card.element, place);
     }
-    for (const picture of gone) {
-      this.#cards.get(picture)?.dispose();
+    return card;
+  }
+
+  #forgetRemoved() {
+    const all = new Set(this.#pictures);
+    for (const [picture, card] of this.#cards) {
+      if (all.has(picture)) continue;
+      card.dispose();
       this.#cards.delete(picture);
     }
   }
@@ -109,5 +154,20 @@ export class Results {
     };
     count();
     this.#countdown = setInterval(count, 1000);
+  }
+}
+
+/** Menus close as others do: by a press elsewhere, and by Escape, which gives the focus back. */
+function watchMenus() {
+  const menus = /** @type {NodeListOf<HTMLDetailsElement>} */ (document.querySelectorAll("details.menu"));
+  addEventListener("pointerdown", ({ target }) => {
+    for (const menu of menus) if (target instanceof Node && !menu.contains(target)) menu.open = false;
+  });
+  for (const menu of menus) {
+    menu.addEventListener("keydown", ({ key }) => {
+      if (key !== "Escape" || !menu.open) return;
+      menu.open = false;
+      menu.querySelector("summary")?.focus();
+    });
   }
 }

@@ -139,6 +139,154 @@ export const TEXTS = {
     en: "Results",
     zh: "结果",
   },
+  layout: {
+    en: "Layout",
+    zh: "布局",
+  },
+  "layout.cards": {
+    en: "Cards",
+    zh: "卡片",
+  },
+  "layout.table": {
+    en: "Table",
+    zh: "表格",
+  },
+  labelsMenu: {
+    en: "Labels",
+    zh: "显示",
+  },
+  topK: {
+    en: "Labels per picture",
+    zh: "每张图显示的类别数",
+  },
+  threshold: {
+    en: "Hide confidence below",
+    zh: "隐藏置信度低于此值的类别",
+  },
+  nothingAbove: {
+    en: "No label reaches {percent}",
+    zh: "没有置信度达到 {percent} 的类别",
+  },
+  untrained: {
+    en: "untrained",
+    zh: "未训练",
+  },
+  exportMenu: {
+    en: "Export",
+    zh: "导出",
+  },
+  exportAll: {
+    en: "All pictures: {count}",
+    zh: "全部图片：{count} 张",
+  },
+  exportFiltered: {
+    en: "Filtered pictures: {count} of {all}",
+    zh: "筛选后的图片：{count} / {all} 张",
+  },
+  exportText: {
+    en: "Copy as text",
+    zh: "复制为文本",
+  },
+  exportCsv: {
+    en: "Download CSV",
+    zh: "下载 CSV",
+  },
+  exportJson: {
+    en: "Download JSON",
+    zh: "下载 JSON",
+  },
+  copyLine: {
+    en: "Copy label and confidence",
+    zh: "复制类别和置信度",
+  },
+  line: {
+    en: "{label} {percent}",
+    zh: "{label} {percent}",
+  },
+  lineUntrained: {
+    en: "{label} {percent} (untrained)",
+    zh: "{label} {percent}（未训练）",
+  },
+  tableCaption: {
+    en: "Pictures and their labels",
+    zh: "图片及识别结果",
+  },
+  "column.picture": {
+    en: "Picture",
+    zh: "图片",
+  },
+  "column.name": {
+    en: "Name",
+    zh: "文件名",
+  },
+  "column.state": {
+    en: "State",
+    zh: "状态",
+  },
+  "column.label": {
+    en: "Label",
+    zh: "类别",
+  },
+  "column.confidence": {
+    en: "Confidence",
+    zh: "置信度",
+  },
+  "column.further": {
+    en: "Further labels",
+    zh: "其他类别",
+  },
+  "column.model": {
+    en: "Model",
+    zh: "模型",
+  },
+  "column.time": {
+    en: "Time",
+    zh: "用时",
+  },
+  "column.actions": {
+    en: "Actions",
+    zh: "操作",
+  },
+  sortBy: {
+    en: "Sort by",
+    zh: "排序",
+  },
+  filterStates: {
+    en: "Show by state",
+    zh: "按状态筛选",
+  },
+  filterText: {
+    en: "Find names and labels",
+    zh: "查找文件名或类别",
+  },
+  countAll: {
+    en: "All {count}",
+    zh: "全部 {count}",
+  },
+  noMatch: {
+    en: "No picture matches.",
+    zh: "没有符合条件的图片。",
+  },
+  "state.done": {
+    en: "Recognized",
+    zh: "已识别",
+  },
+  "state.failed": {
+    en: "Failed",
+    zh: "失败",
+  },
+  "state.refused": {
+    en: "Not readable",
+    zh: "无法读取",
+  },
+  uploadingShare: {
+    en: "Uploading {share}",
+    zh: "上传中 {share}",
+  },
+  retryOne: {
+    en: "Try {name} again",
+    zh: "重试 {name}",
+  },
   "count.done": {
     en: "{count} recognized",
     zh: "已识别 {count}",
@@ -402,6 +550,10 @@ export const TEXTS = {
   announceAnswer: {
     en: "{name}: {label}, confidence {percent}",
     zh: "{name}：{label}，置信度 {percent}",
+  },
+  announceUntrained: {
+    en: "{name}: {label}, confidence {percent}, a random guess of an untrained model",
+    zh: "{name}：{label}，置信度 {percent}，模型未训练，结果随机",
   },
   announceFailure: {
     en: "{name}: {reason}",
