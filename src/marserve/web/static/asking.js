@@ -5,7 +5,7 @@ import { Patience } from "./patience.js";
 
 /** @import { Answer } from "./api.js" */
 /** @import { Models } from "./models.js" */
-/** @import { Picture } from "./pictures.js" */
+/** @import { Picture, Question } from "./pictures.js" */
 
 /** Enough to keep the service's batches filled, few enough to leave it to others too. */
 const MAX_REQUESTS_IN_FLIGHT = 3;
@@ -22,7 +22,7 @@ export class Asking {
 
   /**
    * @param {Models} models
-   * @param {(picture: Picture) => void} onEnd called when a picture is done or has failed
+   * @param {(picture: Picture, question: Question) => void} onEnd called when a question about a picture is done or has failed
    */
   constructor(models, onEnd) {
     this.#models = models;
@@ -35,17 +35,18 @@ export class Asking {
   /**
    * Ask about `picture` (again) when its turn comes.
    * @param {Picture} picture
+   * @param {Question} [question] the picture's own, which goes to the model that is chosen, or its second one
    */
-  async start(picture) {
+  async start(picture, question = picture) {
     this.patience.renew();
-    picture.restart();
-    const { signal } = picture;
+    question.restart();
+    const { signal } = question;
     if (this.#running >= MAX_REQUESTS_IN_FLIGHT) {
       await new Promise((resolve) => this.#waiting.push(() => resolve(undefined)));
     }
     this.#running += 1;
     try {
-      if (!signal.aborted) await this.#ask(picture, signal);
+      if (!signal.aborted) await this.#ask(picture, question, signal);
     } finally {
       this.#running -= 1;
       this.#waiting.shift()?.();
@@ -54,51 +55,53 @@ export class Asking {
 
   /**
    * @param {Picture} picture
+   * @param {Question} question
    * @param {AbortSignal} signal
    */
-  async #ask(picture, signal) {
+  async #ask(picture, question, signal) {
     for (;;) {
       await this.patience.pass();
       if (signal.aborted) return;
       const startedAt = Date.now();
       try {
         if (this.patience.exhausted) throw this.patience.exhausted;
-        const answer = await this.#answer(picture, signal);
+        const answer = await this.#answer(picture, question, signal);
         if (signal.aborted) return;
         this.patience.renew();
-        picture.state = { phase: "done", answer };
+        question.state = { phase: "done", answer };
         break;
       } catch (error) {
         if (signal.aborted) return;
         if (!(error instanceof ServiceError)) throw error;
         if (!error.passing || !this.patience.lasts(error, startedAt)) {
-          picture.state = { phase: "failed", error };
+          question.state = { phase: "failed", error };
           break;
         }
-        picture.state = { phase: "waiting" };
+        question.state = { phase: "waiting" };
       }
     }
-    this.#onEnd(picture);
+    this.#onEnd(picture, question);
   }
 
   /**
    * @param {Picture} picture
+   * @param {Question} question
    * @param {AbortSignal} signal
    * @returns {Promise<Answer>}
    */
-  async #answer(picture, signal) {
+  async #answer(picture, question, signal) {
     /** @param {"none"} [asIs] */
     const send = async (asIs) => {
-      picture.state = { phase: "preparing" };
+      question.state = { phase: "preparing" };
       const upload = await picture.prepare(asIs);
       if (signal.aborted) throw signal.reason;
-      picture.state = { phase: "uploading", share: 0 };
+      question.state = { phase: "uploading", share: 0 };
       return classify(upload, {
-        model: this.#models.chosen,
+        model: question === picture ? this.#models.chosen : this.#models.compared,
         topK: TOP_K,
         signal,
         onProgress(share) {
-          if (!signal.aborted) picture.state = share < 1 ? { phase: "uploading", share } : { phase: "recognizing" };
+          if (!signal.aborted) question.state = share < 1 ? { phase: "uploading", share } : { phase: "recognizing" };
         },
       });
     };

@@ -9,6 +9,7 @@ import { Report } from "./feedback.js";
 import { byteSize, duration, t } from "./i18n.js";
 import { modelName } from "./models.js";
 import { hasMore, predictionList, verdictLine } from "./predictions.js";
+import { SecondAnswer } from "./second.js";
 import { Why } from "./why.js";
 
 /** @import { Answer, Crop, ServiceError } from "./api.js" */
@@ -17,7 +18,7 @@ import { Why } from "./why.js";
 /**
  * What a person can do with a picture.
  * @typedef {{start: (picture: Picture) => void, remove: (picture: Picture) => void,
- *   crop: (picture: Picture, part: Crop | undefined) => void, reported: (picture: Picture) => void}} Actions
+ *   startSecond: (picture: Picture) => void, crop: (picture: Picture, part: Crop | undefined) => void, reported: (picture: Picture) => void}} Actions
  */
 
 /** Far enough below what is seen that a preview is there when it is reached. */
@@ -59,10 +60,13 @@ export class Card {
   #why;
   /** @type {Report | undefined} */
   #report;
+  #second;
+  #comparing = false;
   #showsAll = false;
   #phase = "";
   #cropping;
   #onChange = () => this.#change();
+  #onSecondChange = () => this.#changeSecond();
 
   /**
    * @param {Picture} picture
@@ -83,6 +87,7 @@ export class Card {
         this.#content,
       ),
     );
+    this.#second = new SecondAnswer(picture, (answer) => this.#column(answer), () => actions.startSecond(picture));
     this.#cropping = new Cropping(this.#frame, picture, (part) => {
       this.element.focus();
       actions.crop(picture, part);
@@ -98,6 +103,7 @@ export class Card {
     this.#stage.addEventListener("near", () => this.#preview(), { once: true });
     near.observe(this.#stage);
     picture.addEventListener("change", this.#onChange);
+    picture.second.addEventListener("change", this.#onSecondChange);
     this.update();
   }
 
@@ -105,6 +111,7 @@ export class Card {
   dispose() {
     near.unobserve(this.#stage);
     this.picture.removeEventListener("change", this.#onChange);
+    this.picture.second.removeEventListener("change", this.#onSecondChange);
     this.element.remove();
   }
 
@@ -156,6 +163,13 @@ export class Card {
     this.#copy.replaceChildren(icon(copied ? "check" : "copy"));
     this.#copy.setAttribute("aria-label", t(copied ? "copied" : "copyLine"));
     this.#copy.title = t(copied ? "copied" : "copyLine");
+  }
+
+  /** The rest of the card stays as it is, and with it the focus. */
+  #changeSecond() {
+    const isAsked = this.picture.second.state.phase !== "ready";
+    if (isAsked !== this.#comparing) this.update();
+    else if (isAsked) this.#second.update(this.#showsAll);
   }
 
   #preview() {
@@ -211,10 +225,21 @@ export class Card {
       const next = predictionList(answer, this.#showsAll);
       list.replaceWith(next);
       list = next;
+      if (this.#comparing) this.#second.update(this.#showsAll);
       labelMore();
     });
     /** @type {HTMLElement[]} */
-    const nodes = [...verdictLine(answer), list];
+    const nodes = [];
+    this.#comparing = this.picture.second.state.phase !== "ready";
+    this.element.classList.toggle("comparing", this.#comparing);
+    if (this.#comparing) {
+      const [heading, meta] = this.#column(answer);
+      const own = element("section", { className: "column" }, heading, ...verdictLine(answer), list, meta);
+      this.#second.update(this.#showsAll);
+      nodes.push(element("div", { className: "columns" }, own, this.#second.column), this.#second.agreement);
+    } else {
+      nodes.push(...verdictLine(answer), list);
+    }
     const actions = element("div", { className: "actions" }, more);
     nodes.push(actions);
     if (this.#why) {
@@ -229,16 +254,18 @@ export class Card {
       actions.append(this.#report.button);
       nodes.push(this.#report.panel);
     }
-    nodes.push(element("p", { className: "meta" }, this.#meta(answer)));
+    if (!this.#comparing) nodes.push(element("p", { className: "meta" }, `${modelName(answer.model, answer.weights)} · ${timeOf(answer)}`));
     const { upload, file, crop } = this.picture;
     if (upload && upload !== file && !crop) nodes.push(this.#shrunk(upload));
     return nodes;
   }
 
-  /** @param {Answer} answer */
-  #meta({ model, cache, time_ms, weights }) {
-    const time = cache === "hit" ? t("cached") : t("time", { time: duration(time_ms) });
-    return `${modelName(model, weights)} · ${time}`;
+  /**
+   * @param {Answer} answer
+   * @returns {HTMLElement[]} heading and last line of its column
+   */
+  #column(answer) {
+    return [element("h4", {}, modelName(answer.model, answer.weights)), element("p", { className: "meta" }, timeOf(answer))];
   }
 
   /** @param {Blob} upload */
@@ -264,4 +291,9 @@ export class Card {
     }
     return nodes;
   }
+}
+
+/** @param {Answer} answer */
+function timeOf({ cache, time_ms }) {
+  return cache === "hit" ? t("cached") : t("time", { time: duration(time_ms) });
 }

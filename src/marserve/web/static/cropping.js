@@ -60,7 +60,7 @@ export class Cropping {
   button = element("button", { type: "button", className: "quiet crop-button" }, icon("crop"), this.#label);
   panel = element("div", { className: "cropping", hidden: true, id: `crop-${count}` });
   /** Says that only a part was seen, and offers another one. */
-  note = element("p", { className: "meta crop-note", hidden: true });
+  note = element("p", { className: "crop-note", hidden: true });
 
   /**
    * @param {HTMLElement} container exactly as large as the picture in it
@@ -111,7 +111,7 @@ export class Cropping {
     this.#seen.hidden = open || !framed;
     this.#frame.hidden = !open;
     this.#container.classList.toggle("being-cropped", open);
-    this.button.hidden = this.#width === 0;
+    this.button.disabled = this.#width === 0; // there, so that nothing moves once it can be used
     this.button.setAttribute("aria-expanded", String(open));
     this.#label.textContent = t("crop");
     this.#hint.textContent = t("cropHint");

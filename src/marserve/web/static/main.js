@@ -21,6 +21,7 @@ import { isSmall, reveal, revealComplete } from "./reveal.js";
 import { view } from "./view.js";
 
 /** @import { Crop } from "./api.js" */
+/** @import { Question } from "./pictures.js" */
 
 /** More than a person looks through, and than a browser shows with ease. */
 const MAX_PICTURES = 500;
@@ -32,16 +33,18 @@ const kept = new Kept();
 const models = new Models(
   () => startAll([...pictures].filter(({ outcome }) => outcome !== "ready")),
   () => program.update(),
+  compareAll,
 );
 const program = new Program(models);
 const asking = new Asking(models, ended);
 const results = new Results(pictures, asking.patience, {
   start,
   remove,
+  startSecond: (picture) => void asking.start(picture, picture.second),
   crop,
   reported: (picture) => void kept.update(picture),
   startReady: () => startAll(pictures.with("ready")),
-  retryFailed: () => startAll(pictures.with("failed")),
+  retryFailed,
   clear,
 });
 const autoStart = /** @type {HTMLInputElement} */ (byId("auto-start"));
@@ -98,10 +101,42 @@ function startAll(chosen) {
   for (const picture of chosen) start(picture);
 }
 
-/** @param {Picture} picture that is done or has failed */
-async function ended(picture) {
-  const { name, file, state } = picture;
+function retryFailed() {
+  startAll(pictures.with("failed"));
+  for (const picture of pictures) if (picture.second.outcome === "failed") void asking.start(picture, picture.second);
+}
+
+/** Ask the second model, where there is one, about each picture that it has not answered. */
+function compareAll() {
+  for (const picture of pictures.with("done")) compare(picture);
+}
+
+/** @param {Picture} picture that the first model has answered */
+function compare(picture) {
+  const { state } = picture.second;
+  if (state.phase === "done" && state.answer.model === models.compared) return;
+  if (models.compared) void asking.start(picture, picture.second);
+  else picture.second.withdraw();
+  void kept.update(picture); // without the answer of another model
+}
+
+/**
+ * @param {Picture} picture
+ * @param {Question} question about it, which is done or has failed
+ */
+async function ended(picture, question) {
+  const { name, file } = picture;
+  const { state } = question;
   void kept.update(picture);
+  if (question === picture.second) {
+    if (state.phase === "done") {
+      const [first] = state.answer.predictions;
+      const values = { name, model: state.answer.model, label: className(first), percent: percent(first.probability) };
+      announce("announceSecond", values);
+    }
+    return;
+  }
+  if (state.phase === "done") compare(picture);
   revealComplete(results.elementOf(picture));
   if (state.phase === "failed") {
     if (state.error.kind === "keyNeeded") askForKey();
@@ -223,3 +258,4 @@ void examples.load();
 await loadLabels();
 await Promise.all([models.load(), restore()]);
 results.update(); // what a model sees is known now
+compareAll();

@@ -1,6 +1,7 @@
 // Which model answers: the chooser where there are several, and plain words where its answers need some.
 
 import { listModels, ServiceError } from "./api.js";
+import { Comparison } from "./comparison.js";
 import { byId, element } from "./dom.js";
 import { integer, list, t } from "./i18n.js";
 import { Remembered } from "./remembered.js";
@@ -48,18 +49,23 @@ export class Models {
   /** Whether the service fetches pictures from addresses. */
   fetchesUrls = false;
 
+  #comparison;
+
   /** @type {string | null | undefined} what answers unless a model is named; unknown as long as `chosen` is */
   preset;
 
   /**
    * @param {() => void} onChoice called when a person chose another model
    * @param {() => void} onUpdate called whenever what is told of the models may have changed, the language included
+   * @param {() => void} onComparison called when a person chose another model to compare with, or none
    */
-  constructor(onChoice, onUpdate) {
+  constructor(onChoice, onUpdate, onComparison) {
+    this.#comparison = new Comparison(describe, onComparison);
     this.onUpdate = onUpdate;
     this.#select.addEventListener("change", () => {
       remembered.write(this.#select.value);
       this.#answering = this.#current();
+      this.#comparison.fill(this.#models, this.#select.value);
       this.update();
       onChoice();
     });
@@ -68,6 +74,11 @@ export class Models {
   /** The name to ask for; undefined as long as the service has not told its models, and its default answers. */
   get chosen() {
     return this.#current()?.name;
+  }
+
+  /** The name of the model to compare with, if any. */
+  get compared() {
+    return this.#comparison.model;
   }
 
   /** Ask the service what it serves, unless it has told already and all of it is ready. */
@@ -84,6 +95,7 @@ export class Models {
       for (const { name, class_count } of listed.models) if (class_count) classCounts.set(name, class_count);
       if (listed.limits) limits.maxBytes = listed.limits.max_image_bytes;
       this.#fillChooser(this.chosen ?? listed.default);
+      this.#comparison.fill(this.#models, this.#select.value);
       this.#answering = this.#current();
       this.update();
     } catch (error) {
@@ -107,6 +119,7 @@ export class Models {
       const model = this.#models.find(({ name }) => name === option.value);
       if (model) option.textContent = describe(model);
     }
+    this.#comparison.update();
     byId("lead").textContent = t("lead", { count: integer(this.#current()?.class_count ?? DEFAULT_CLASS_COUNT) });
     const readsHeic = this.#current()?.picture_formats?.includes("HEIC");
     const storing = t(this.#takesReports ? "storedIfReported" : "notStored");

@@ -6,7 +6,7 @@ import { prepareUpload } from "./uploads.js";
 /** @import { Answer, Crop, NamedClass } from "./api.js" */
 
 /**
- * How far a picture has come: taken in, to be started by hand; its turn comes; is being made smaller; is being sent, of
+ * How far a question has come: the picture is taken in, to be started by hand; its turn comes; it is being made smaller; is being sent, of
  * which `share` (0 to 1) is done; has arrived at the service; was answered; has failed.
  * @typedef {{phase: "ready" | "waiting" | "preparing" | "recognizing"} | {phase: "uploading", share: number}
  *   | {phase: "done", answer: Answer} | {phase: "failed", error: ServiceError}} State
@@ -19,17 +19,72 @@ import { prepareUpload } from "./uploads.js";
  *
  * What is kept of a picture over a reload, beside its file.
  * @typedef {{id: string, at: number, crop?: Crop, original: boolean, answer?: Answer, failure?: string, ready: boolean,
- *   reported?: Reported}} Record
+ *   reported?: Reported, second?: Answer}} Record
  */
 
 /** @type {readonly Outcome[]} */
 export const OUTCOMES = ["done", "failed", "refused", "working", "waiting", "ready"];
 
-/** A picture, which sends "change" after each change of what is known of it. */
-export class Picture extends EventTarget {
+/** What one model is asked about a picture. Sends "change" after each change of what is known of it. */
+export class Question extends EventTarget {
   #controller = new AbortController();
   /** @type {State} */
   #state = { phase: "ready" };
+
+  get state() {
+    return this.#state;
+  }
+
+  set state(state) {
+    this.#state = state;
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /** @returns {Outcome} */
+  get outcome() {
+    switch (this.#state.phase) {
+      case "preparing":
+      case "uploading":
+      case "recognizing":
+        return "working";
+      case "failed":
+        return this.#state.error.retryable ? "failed" : "refused";
+      default:
+        return this.#state.phase;
+    }
+  }
+
+  /** For the requests about it that are under way; aborted when it is asked anew, or goes. */
+  get signal() {
+    return this.#controller.signal;
+  }
+
+  /** Forget any earlier answer, and any request that is under way. */
+  restart() {
+    this.#renew();
+    this.state = { phase: "waiting" };
+  }
+
+  /** As if it had never been asked. */
+  withdraw() {
+    this.#renew();
+    if (this.#state.phase !== "ready") this.state = { phase: "ready" };
+  }
+
+  #renew() {
+    this.#controller.abort();
+    this.#controller = new AbortController();
+  }
+
+  cancel() {
+    this.#controller.abort();
+  }
+}
+
+/** A picture, and the question to the model that is chosen. */
+export class Picture extends Question {
+  /** The question to the model that this one is compared with; ready while there is none. */
+  second = new Question();
   /** The part of the upright picture that is asked about. */
   /** @type {Crop | undefined} */
   crop;
@@ -56,51 +111,22 @@ export class Picture extends EventTarget {
     return this.file.name;
   }
 
-  get state() {
-    return this.#state;
-  }
-
-  set state(state) {
-    this.#state = state;
-    this.dispatchEvent(new Event("change"));
-  }
-
-  /** @returns {Outcome} */
-  get outcome() {
-    switch (this.#state.phase) {
-      case "preparing":
-      case "uploading":
-      case "recognizing":
-        return "working";
-      case "failed":
-        return this.#state.error.retryable ? "failed" : "refused";
-      default:
-        return this.#state.phase;
-    }
-  }
-
-  /** For the requests about it that are under way; aborted when it is asked about anew, or goes. */
-  get signal() {
-    return this.#controller.signal;
-  }
-
-  /** Forget any earlier answer, and any request that is under way. */
   restart() {
-    this.cancel();
-    this.#controller = new AbortController();
     this.upload = undefined;
     this.reported = undefined;
-    this.state = { phase: "waiting" };
+    this.second.withdraw();
+    super.restart();
+  }
+
+  cancel() {
+    this.second.cancel();
+    super.cancel();
   }
 
   /** @param {Crop | undefined} crop to ask about from now on; may reach beyond the picture */
   cropTo(crop) {
     this.crop = crop;
     this.upload = undefined;
-  }
-
-  cancel() {
-    this.#controller.abort();
   }
 
   /**
@@ -116,7 +142,7 @@ export class Picture extends EventTarget {
 
   /** @returns {Record} */
   record() {
-    const state = this.#state;
+    const { state, second } = this;
     return {
       id: this.id,
       at: this.at,
@@ -126,6 +152,7 @@ export class Picture extends EventTarget {
       failure: state.phase === "failed" ? state.error.kind : undefined,
       ready: state.phase === "ready",
       reported: this.reported,
+      second: second.state.phase === "done" ? second.state.answer : undefined,
     };
   }
 
@@ -133,14 +160,15 @@ export class Picture extends EventTarget {
    * @param {Record & {file: File}} record
    * @returns {Picture} as it was kept; one whose answer had not come is waiting
    */
-  static from({ file, crop, original, answer, failure, ready, reported, ...kept }) {
+  static from({ file, crop, original, answer, failure, ready, reported, second, ...kept }) {
     const picture = new Picture(file, kept);
     picture.crop = crop;
     picture.original = original;
     picture.reported = reported;
-    if (answer) picture.#state = { phase: "done", answer };
-    else if (failure) picture.#state = { phase: "failed", error: new ServiceError(failure) };
-    else if (!ready) picture.#state = { phase: "waiting" };
+    if (answer) picture.state = { phase: "done", answer };
+    else if (failure) picture.state = { phase: "failed", error: new ServiceError(failure) };
+    else if (!ready) picture.state = { phase: "waiting" };
+    if (second) picture.second.state = { phase: "done", answer: second };
     return picture;
   }
 }

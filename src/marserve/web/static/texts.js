@@ -479,6 +479,34 @@ export const TEXTS = {
     en: "Report {id}",
     zh: "反馈编号：{id}",
   },
+  compareWith: {
+    en: "Compare with…",
+    zh: "对比模型…",
+  },
+  compareNone: {
+    en: "Do not compare",
+    zh: "不对比",
+  },
+  compareOff: {
+    en: "Stop comparing",
+    zh: "停止对比",
+  },
+  compareLabel: {
+    en: "Compare with",
+    zh: "对比模型",
+  },
+  modelsAgree: {
+    en: "Both models say the same.",
+    zh: "两个模型结果一致。",
+  },
+  modelsDisagree: {
+    en: "The models disagree.",
+    zh: "两个模型结果不一致。",
+  },
+  announceSecond: {
+    en: "{name}, {model}: {label}, confidence {percent}",
+    zh: "{name}，{model}：{label}，置信度 {percent}",
+  },
   crop: {
     en: "Crop",
     zh: "裁剪",
