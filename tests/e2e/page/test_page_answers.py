@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import pytest
+from PIL import Image, ImageChops
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.page.browsing import OpenPage
-from tests.e2e.page.pictures import pictures
+from tests.e2e.page.pictures import payload, pictures
 from tests.support import CAT
 
 pytestmark = pytest.mark.needs("chromium")
@@ -129,3 +131,41 @@ def test_a_card_can_be_removed_and_all_can_be_cleared(page: Page) -> None:
     page.get_by_role("button", name="Clear all").click()
     expect(page.locator(".card")).to_have_count(0)
     expect(page.get_by_role("heading", name="Results")).to_be_hidden()
+
+
+def test_another_class_has_its_own_map_and_the_colors_are_explained(answered: Page) -> None:
+    answered.get_by_role("button", name="Why?").click()
+    expect(answered.locator(".why-text")).to_contain_text("“Egyptian cat”")
+    expect(answered.locator(".legend")).to_have_text("weakstrong")
+    first = answered.locator(".heatmap").evaluate(HEATMAP_ALPHA)
+    with answered.expect_request("**/explain?*class_id=282*"):
+        answered.get_by_label("Map for").select_option("tiger cat")
+    expect(answered.locator(".why-text")).to_contain_text("“tiger cat”")
+    assert answered.locator(".heatmap").evaluate(HEATMAP_ALPHA) != first
+
+
+def test_a_picture_is_saved_with_its_map(answered: Page) -> None:
+    answered.get_by_role("button", name="Why?").click()
+    with answered.expect_download() as download:
+        answered.get_by_role("button", name="Save the picture with its map").click()
+    assert download.value.suggested_filename == "cat-map.png"
+    with Image.open(download.value.path()) as saved, Image.open(CAT) as cat:
+        assert (saved.format, saved.size) == ("PNG", cat.size)
+        changed = ImageChops.difference(saved.convert("RGB"), cat.convert("RGB")).getbbox()
+    assert changed is not None
+
+
+def animation(kind: str, frames: int) -> bytes:
+    encoded = io.BytesIO()
+    shown = [Image.new("RGB", (64, 48), (40 * index, 90, 200)) for index in range(frames)]
+    shown[0].save(encoded, kind, save_all=frames > 1, append_images=shown[1:])
+    return encoded.getvalue()
+
+
+def test_of_an_animation_the_first_frame_is_said_to_be_recognized(page: Page) -> None:
+    for kind in ("GIF", "PNG", "WEBP", "AVIF", "TIFF"):
+        for frames in (1, 3):
+            page.set_input_files("#file-input", payload(f"{frames}.{kind}", animation(kind, frames), ""))
+            note = page.locator(".card").first.get_by_text(re.compile("only (its|the) first .* looked at"))
+            page.locator(".card").first.and_(page.locator("[data-phase=done]")).wait_for()
+            expect(note).to_have_count(int(frames > 1))

@@ -41,7 +41,7 @@ def place(page: Page, selector: str) -> tuple[float, float, float, float]:
 
 def show(page: Page, shown: FilePayload) -> None:
     page.set_input_files("#file-input", shown)
-    page.locator("[data-phase=done]").wait_for()
+    page.locator(".card").first.and_(page.locator("[data-phase=done]")).wait_for()
 
 
 def test_a_panorama_shows_at_once_that_only_its_middle_was_seen(page: Page) -> None:

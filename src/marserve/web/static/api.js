@@ -40,6 +40,7 @@ const KIND_BY_TYPE = new Map([
   ["ImageTooLarge", "tooLarge"],
   ["UnsupportedImage", "unsupported"],
   ["InferenceFailed", "failed"],
+  ["NotExplainable", "notExplainable"],
   ["FeedbackOff", "reportsOff"],
   ["StorageFull", "reportsFull"],
   ["PictureNotFetched", "notFetched"],
@@ -235,11 +236,12 @@ export function classify(picture, { model, topK, ...options }) {
 
 /**
  * @param {Blob} picture
- * @param {{model: string, signal: AbortSignal}} options
+ * @param {{model: string, classId?: number, signal: AbortSignal}} options `classId`: the class to explain; not given: the first
  * @returns {Promise<Answer & {explanation: Explanation}>}
  */
-export function explain(picture, { model, ...options }) {
-  return sendPicture("explain", picture, { format: "json", model }, options);
+export function explain(picture, { model, classId, ...options }) {
+  const query = { format: "json", model, ...(classId !== undefined && { class_id: String(classId) }) };
+  return sendPicture("explain", picture, query, options);
 }
 
 /**

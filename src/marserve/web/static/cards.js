@@ -6,6 +6,7 @@ import { enlarge } from "./enlarge.js";
 import { errorText } from "./errors.js";
 import { asLine, copyText } from "./export.js";
 import { Report } from "./feedback.js";
+import { firstOfSeveral } from "./frames.js";
 import { byteSize, duration, t } from "./i18n.js";
 import { modelName } from "./models.js";
 import { hasMore, predictionList, verdictLine } from "./predictions.js";
@@ -60,6 +61,10 @@ export class Card {
   #why;
   /** @type {Report | undefined} */
   #report;
+  /** What the first of several pictures in the file is called. */
+  /** @type {"frame" | "page" | undefined} */
+  #first;
+  #firstNote = element("p", { className: "first-note", hidden: true });
   #second;
   #comparing = false;
   #showsAll = false;
@@ -102,6 +107,13 @@ export class Card {
     });
     this.#stage.addEventListener("near", () => this.#preview(), { once: true });
     near.observe(this.#stage);
+    firstOfSeveral(picture.file).then(
+      (first) => {
+        this.#first = first;
+        this.#showFirst();
+      },
+      () => {}, // a file that cannot be read fails when it is sent
+    );
     picture.addEventListener("change", this.#onChange);
     picture.second.addEventListener("change", this.#onSecondChange);
     this.update();
@@ -140,6 +152,7 @@ export class Card {
     this.#enlarge.setAttribute("aria-label", t("enlarge", { name }));
     this.#stage.dataset.noPreview = t("noPreview");
     this.#cropping.update();
+    this.#showFirst();
     this.#content.replaceChildren(...this.#contentOf());
     if (hadFocus) this.element.focus(); // the button that had it is gone
   }
@@ -163,6 +176,11 @@ export class Card {
     this.#copy.replaceChildren(icon(copied ? "check" : "copy"));
     this.#copy.setAttribute("aria-label", t(copied ? "copied" : "copyLine"));
     this.#copy.title = t(copied ? "copied" : "copyLine");
+  }
+
+  #showFirst() {
+    this.#firstNote.hidden = !this.#first;
+    if (this.#first) this.#firstNote.textContent = t(this.#first === "page" ? "firstPage" : "firstFrame");
   }
 
   /** The rest of the card stays as it is, and with it the focus. */
@@ -255,6 +273,7 @@ export class Card {
       nodes.push(this.#report.panel);
     }
     if (!this.#comparing) nodes.push(element("p", { className: "meta" }, `${modelName(answer.model, answer.weights)} · ${timeOf(answer)}`));
+    nodes.push(this.#firstNote);
     const { upload, file, crop } = this.picture;
     if (upload && upload !== file && !crop) nodes.push(this.#shrunk(upload));
     return nodes;

@@ -15,6 +15,9 @@ const COLORS = [
 /** Below this strength the picture shows through untouched; it is reached smoothly. */
 const CLEAR_BELOW = 0.15;
 
+/** The colors from weak to strong, as CSS. */
+export const GRADIENT = `linear-gradient(to right, ${COLORS.map((rgb) => `rgb(${rgb.join(" ")})`).join(", ")})`;
+
 /**
  * @param {HTMLCanvasElement} canvas becomes SIDE × SIDE pixels, the more opaque the stronger the map
  * @param {number[][]} map rows from top to bottom, 0 to 1

@@ -507,6 +507,34 @@ export const TEXTS = {
     en: "{name}, {model}: {label}, confidence {percent}",
     zh: "{name}，{model}：{label}，置信度 {percent}",
   },
+  firstFrame: {
+    en: "An animation: only its first frame was looked at.",
+    zh: "这是动图，只识别了第一帧。",
+  },
+  firstPage: {
+    en: "Several pages: only the first was looked at.",
+    zh: "文件有多页，只识别了第一页。",
+  },
+  whyClass: {
+    en: "Map for",
+    zh: "类别",
+  },
+  whyWeak: {
+    en: "weak",
+    zh: "弱",
+  },
+  whyStrong: {
+    en: "strong",
+    zh: "强",
+  },
+  whySave: {
+    en: "Save the picture with its map",
+    zh: "保存带热力图的图片",
+  },
+  "error.notExplainable": {
+    en: "This model offers no such map.",
+    zh: "该模型不支持此热力图。",
+  },
   crop: {
     en: "Crop",
     zh: "裁剪",
