@@ -145,13 +145,13 @@ def test_a_picture_is_enlarged_and_the_focus_returns(answered: Page) -> None:
 def test_the_confidence_is_named_and_explained(open_page: OpenPage) -> None:
     page = open_page()
     page.set_input_files("#file-input", CAT)
-    button = page.get_by_role("button", name="Confidence")
+    button = page.get_by_role("button", name="Confidence", exact=True)
     expect(button).to_have_attribute("aria-expanded", "false")
     button.click()
     expect(button).to_have_attribute("aria-expanded", "true")
     expect(page.locator(".explanation")).to_contain_text("among all 1,000 it knows")
     page.get_by_role("button", name="中文").click()
-    page.get_by_role("button", name="置信度").click()
+    page.get_by_role("button", name="置信度", exact=True).click()
     expect(page.locator(".explanation")).to_contain_text("全部 1,000 个类别")
 
 
