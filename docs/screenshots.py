@@ -28,7 +28,7 @@ TIGER = EXAMPLES / "tiger.jpg"
 
 DESKTOP = (1280, 860)
 PHONE = (390, 844)
-#: A palette, dithered, keeps each file under 400 KB.
+#: A palette, dithered, keeps each file near 400 KB or below.
 COLORS = 160
 
 
