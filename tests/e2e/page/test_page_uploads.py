@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from playwright.sync_api import Dialog, FilePayload, Page, Request, Route, expect
 
 from tests.e2e.page.browsing import OpenPage
@@ -46,6 +47,28 @@ def test_a_large_photograph_is_sent_smaller_and_the_original_where_a_person_want
     assert sent_bytes(request.value) > len(original["buffer"])
     expect(card.locator(".class-name").first).to_have_text(label)
     expect(page.get_by_role("button", name="Send the original instead")).to_have_count(0)
+
+
+def test_a_picture_that_is_large_as_a_file_alone_keeps_the_resolution_of_its_colors(page: Page) -> None:
+    encoded = io.BytesIO()
+    Image.open(CAT).convert("RGB").resize((900, 600)).save(encoded, "PNG")
+    assert len(encoded.getvalue()) > 500_000
+    page.evaluate(
+        """() => {
+            const { append } = FormData.prototype;
+            FormData.prototype.append = function (name, value) {
+                globalThis.sent = value;
+                append.call(this, name, value);
+            };
+        }"""
+    )
+    page.set_input_files("#file-input", payload("screenshot.png", encoded.getvalue()))
+    expect(page.locator("[data-phase=done]")).to_have_count(1)
+    sent = bytes(page.evaluate("async () => [...new Uint8Array(await sent.arrayBuffer())]"))
+    assert len(sent) < 500_000
+    upload = JpegImageFile(io.BytesIO(sent))
+    assert upload.size == (900, 600)
+    assert upload.layer[0][1:3] == (1, 1)  # of the brightness: no finer than the colors
 
 
 def test_a_picture_with_too_many_pixels_is_made_smaller_though_its_file_is_small(page: Page) -> None:
