@@ -10,6 +10,7 @@ from playwright.sync_api import FilePayload, Locator, Page, expect
 
 from tests.e2e.page.browsing import OpenPage
 from tests.e2e.page.pictures import payload, picture
+from tests.e2e.page.test_page_access import violations
 from tests.support import CAT
 
 pytestmark = pytest.mark.needs("chromium")
@@ -107,6 +108,19 @@ def test_the_frame_is_moved_and_resized_by_keys(answered: Page) -> None:
     answered.get_by_role("slider", name="Size").fill("50")
     with answered.expect_request("**/classify?*"):
         frame.press("Enter")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing_serious(open_page: OpenPage, dark: bool) -> None:
+    page = open_page(dark=dark)
+    page.set_input_files("#file-input", CAT)
+    page.locator("[data-phase=done]").wait_for()
+    page.get_by_role("button", name="Why?").click()
+    page.locator(".overlay").wait_for()
+    page.locator("#compared").select_option("resnet18")
+    expect(page.locator(".column .verdict")).to_have_count(2)
+    page.get_by_role("button", name="Crop").click()
+    assert violations(page) == []
 
 
 def test_corners_resize_the_frame_and_the_corner_across_stays(answered: Page) -> None:
