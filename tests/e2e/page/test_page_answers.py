@@ -137,11 +137,11 @@ def test_another_class_has_its_own_map_and_the_colors_are_explained(answered: Pa
     answered.get_by_role("button", name="Why?").click()
     expect(answered.locator(".why-text")).to_contain_text("“Egyptian cat”")
     expect(answered.locator(".legend")).to_have_text("weakstrong")
-    first = answered.locator(".heatmap").evaluate(HEATMAP_ALPHA)
+    first = answered.locator(".heatmap").evaluate("canvas => canvas.toDataURL()")
     with answered.expect_request("**/explain?*class_id=282*"):
         answered.get_by_label("Map for").select_option("tiger cat")
     expect(answered.locator(".why-text")).to_contain_text("“tiger cat”")
-    assert answered.locator(".heatmap").evaluate(HEATMAP_ALPHA) != first
+    assert answered.locator(".heatmap").evaluate("canvas => canvas.toDataURL()") != first
 
 
 def test_a_picture_is_saved_with_its_map(answered: Page) -> None:

@@ -129,7 +129,7 @@ async function ended(picture, question) {
   const { state } = question;
   void kept.update(picture);
   if (question === picture.second) {
-    if (state.phase === "done") {
+    if (state.phase === "done" && state.answer.weights !== "untrained") {
       const [first] = state.answer.predictions;
       const values = { name, model: state.answer.model, label: className(first), percent: percent(first.probability) };
       announce("announceSecond", values);
