@@ -201,11 +201,11 @@ export const TEXTS = {
   },
   line: {
     en: "{label} {percent}",
-    zh: "{label} {percent}",
+    zh: "{label}（{percent}）",
   },
   lineUntrained: {
     en: "{label} {percent} (untrained)",
-    zh: "{label} {percent}（未训练）",
+    zh: "{label}（{percent}，未训练）",
   },
   tableCaption: {
     en: "Pictures and their labels",
