@@ -22,7 +22,8 @@ export class Asking {
 
   /**
    * @param {Models} models
-   * @param {(picture: Picture, question: Question) => void} onEnd called when a question about a picture is done or has failed
+   * @param {(picture: Picture, question: Question) => void} onEnd called when a question about a picture is done or has
+   *   failed
    */
   constructor(models, onEnd) {
     this.#models = models;

@@ -1,10 +1,11 @@
 // One picture as a card: the picture itself, and what became of it.
 
+import { copyText } from "./clipboard.js";
 import { Cropping } from "./cropping.js";
 import { element, icon } from "./dom.js";
 import { enlarge } from "./enlarge.js";
 import { errorText } from "./errors.js";
-import { asLine, copyText } from "./export.js";
+import { asLine } from "./export.js";
 import { Report } from "./feedback.js";
 import { firstOfSeveral } from "./frames.js";
 import { byteSize, duration, t } from "./i18n.js";
@@ -19,15 +20,14 @@ import { Why } from "./why.js";
 /**
  * What a person can do with a picture.
  * @typedef {{start: (picture: Picture) => void, remove: (picture: Picture) => void,
- *   startSecond: (picture: Picture) => void, crop: (picture: Picture, part: Crop | undefined) => void, reported: (picture: Picture) => void}} Actions
+ *   startSecond: (picture: Picture) => void, crop: (picture: Picture, part: Crop | undefined) => void,
+ *   reported: (picture: Picture) => void}} Actions
  */
 
 /** Far enough below what is seen that a preview is there when it is reached. */
 const PREVIEW_MARGIN = "600px";
 /** Pixels on a side of the blurred picture behind the picture. */
 const BACKDROP_SIDE = 24;
-
-const COPIED_FOR_MS = 2000;
 
 let count = 0;
 /** Previews are made of cards that come near: hundreds at once would take all memory. */
@@ -97,7 +97,9 @@ export class Card {
       this.element.focus();
       actions.crop(picture, part);
     });
-    this.#copy.addEventListener("click", () => this.#copyLine());
+    this.#copy.addEventListener("click", () => {
+      if (this.#answered) void copyText(asLine(this.#answered), (copied) => this.#labelCopy(copied));
+    });
     this.#remove.addEventListener("click", () => actions.remove(picture));
     this.#content.addEventListener("animationend", () => this.element.classList.remove("fresh")); // bars grow once
     this.#enlarge.addEventListener("click", () => enlarge(picture.file, picture.name, this.#image.alt));
@@ -162,13 +164,6 @@ export class Card {
     const { state } = this.picture;
     if (state.phase === "uploading" && this.#phase === "uploading") this.#showUpload(state.share);
     else this.update();
-  }
-
-  async #copyLine() {
-    if (!this.#answered) return;
-    await copyText(asLine(this.#answered));
-    this.#labelCopy(true);
-    setTimeout(() => this.#labelCopy(false), COPIED_FOR_MS);
   }
 
   /** @param {boolean} copied */

@@ -105,19 +105,6 @@ export function download(content, suffix) {
   setTimeout(() => URL.revokeObjectURL(href));
 }
 
-/** @param {string} text */
-export async function copyText(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  // Browsers have no clipboard on an address that is neither local nor https; this old way still works there.
-  const area = element("textarea", { value: text, className: "for-screen-readers", readOnly: true });
-  const focused = document.activeElement;
-  document.body.append(area);
-  area.select();
-  document.execCommand("copy");
-  area.remove();
-  if (focused instanceof HTMLElement) focused.focus();
-}
-
 /** @param {Date} date */
 function timestamp(date) {
   const two = (/** @type {number} */ part) => String(part).padStart(2, "0");

@@ -6,8 +6,8 @@ import { prepareUpload } from "./uploads.js";
 /** @import { Answer, Crop, NamedClass } from "./api.js" */
 
 /**
- * How far a question has come: the picture is taken in, to be started by hand; its turn comes; it is being made smaller; is being sent, of
- * which `share` (0 to 1) is done; has arrived at the service; was answered; has failed.
+ * How far a question has come: the picture is taken in, to be started by hand; its turn comes; it is being made smaller; is
+ * being sent, of which `share` (0 to 1) is done; has arrived at the service; was answered; has failed.
  * @typedef {{phase: "ready" | "waiting" | "preparing" | "recognizing"} | {phase: "uploading", share: number}
  *   | {phase: "done", answer: Answer} | {phase: "failed", error: ServiceError}} State
  *

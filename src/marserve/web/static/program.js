@@ -1,6 +1,7 @@
 // For people who write programs: the request of this page as code in several languages, in tabs with the ARIA pattern.
 
 import { address } from "./api.js";
+import { copyText } from "./clipboard.js";
 import { byId, element } from "./dom.js";
 import { t } from "./i18n.js";
 import { keyHeader } from "./key.js";
@@ -9,7 +10,6 @@ import { SAMPLES } from "./samples.js";
 /** @import { Models } from "./models.js" */
 /** @import { Sample } from "./samples.js" */
 
-const COPIED_FOR_MS = 2000;
 /** Where the arrow keys lead to, from the tab with this index. */
 const STEPS = new Map([
   ["ArrowLeft", (/** @type {number} */ index) => index - 1],
@@ -31,12 +31,9 @@ export class Program {
     this.models = models;
     byId("sample-tabs").append(...this.#tabs);
     const copy = byId("copy");
-    copy.hidden = !navigator.clipboard; // pages may not write to it on an address that is neither local nor https
-    copy.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(this.#code());
-      copy.textContent = t("copied");
-      setTimeout(() => (copy.textContent = t("copy")), COPIED_FOR_MS);
-    });
+    copy.addEventListener("click", () =>
+      copyText(this.#code(), (copied) => (copy.textContent = t(copied ? "copied" : "copy"))),
+    );
     this.update();
   }
 

@@ -1,9 +1,10 @@
 // The results: how many pictures have come how far, what can be done with all of them, and each as a card or a row.
 
 import { Card } from "./cards.js";
+import { copyText } from "./clipboard.js";
 import { arrange, byId } from "./dom.js";
 import { errorText } from "./errors.js";
-import { asCsv, asJson, asText, copyText, download } from "./export.js";
+import { asCsv, asJson, asText, download } from "./export.js";
 import { duration, t } from "./i18n.js";
 import { OUTCOMES } from "./pictures.js";
 import { Table } from "./table.js";
@@ -14,8 +15,6 @@ import { view } from "./view.js";
 /** @import { Picture, Pictures } from "./pictures.js" */
 
 /** @typedef {{startReady: () => void, retryFailed: () => void, clear: () => void}} ActionsOnAll */
-
-const COPIED_FOR_MS = 2000;
 
 export class Results {
   /** @type {Map<Picture, Card>} */
@@ -47,11 +46,10 @@ export class Results {
     view.addEventListener("change", () => this.update());
     watchMenus();
     byId("export-menu").addEventListener("toggle", () => this.#showExtent());
-    byId("export-text").addEventListener("click", async () => {
-      await copyText(asText(this.#exported));
-      byId("export-text").textContent = t("copied");
-      setTimeout(() => (byId("export-text").textContent = t("exportText")), COPIED_FOR_MS);
-    });
+    const copy = byId("export-text");
+    copy.addEventListener("click", () =>
+      copyText(asText(this.#exported), (copied) => (copy.textContent = t(copied ? "copied" : "exportText"))),
+    );
     byId("export-csv").addEventListener("click", () => download(asCsv(this.#exported), "csv"));
     byId("export-json").addEventListener("click", () => download(asJson(this.#exported), "json"));
   }
