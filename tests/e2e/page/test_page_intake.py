@@ -7,7 +7,7 @@ import base64
 import pytest
 from playwright.sync_api import FilePayload, Page, expect
 
-from tests.e2e.page.browsing import OpenPage
+from tests.e2e.page.browsing import OpenPage, wait_until_kept
 from tests.e2e.page.pictures import payload, picture, pictures
 from tests.support import CAT
 
@@ -142,6 +142,7 @@ def test_pictures_wait_for_the_start_button_where_a_person_wants_that(page: Page
     page.get_by_role("button", name="Remove picture 1.png").click()
     page.get_by_label("Model").select_option("resnet18")
     expect(page.locator("#overview")).to_have_text("2 not started")
+    wait_until_kept(page, 2)
     page.reload()
     expect(page.get_by_label("Start automatically")).not_to_be_checked()
     expect(page.locator("#overview")).to_have_text("2 not started")

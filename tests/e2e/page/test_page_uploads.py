@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from playwright.sync_api import Dialog, FilePayload, Page, Request, Route, expect
 
-from tests.e2e.page.browsing import OpenPage
+from tests.e2e.page.browsing import OpenPage, wait_until_kept
 from tests.e2e.page.pictures import payload, picture, pictures
 from tests.support import CAT
 
@@ -104,10 +104,17 @@ def test_a_reload_loses_no_picture_no_answer_and_not_the_model(page: Page) -> No
     expect(overview).to_have_text("1 recognized · 1 not readable")
     label = page.locator(".class-name").first.inner_text()
     held: list[Route] = []
-    page.route("**/classify?*", lambda route: held.append(route))
+
+    def hold_three(route: Route) -> None:
+        if len(held) < 3:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/classify?*", hold_three)
     page.set_input_files("#file-input", pictures(5))
     expect(overview).to_have_text("1 recognized · 1 not readable · 3 in progress · 2 waiting")
-    page.unroute("**/classify?*")
+    wait_until_kept(page, 7)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/classify" in request.url else None)
     page.reload()
@@ -150,23 +157,14 @@ def test_a_picture_that_comes_before_the_kept_ones_are_read_is_there_once(open_p
 def test_another_tab_sees_nothing_of_it_and_what_a_closed_tab_kept_is_forgotten(page: Page) -> None:
     page.set_input_files("#file-input", CAT)
     expect(page.locator("[data-phase=done]")).to_have_count(1)
-    count = """async () => {
-        const opened = indexedDB.open("marserve", 1);
-        await new Promise(resolve => opened.onsuccess = resolve);
-        const counted = opened.result.transaction("files").objectStore("files").count();
-        await new Promise(resolve => counted.onsuccess = resolve);
-        opened.result.close();
-        return counted.result;
-    }"""
     other = page.context.new_page()
     other.goto(page.url)
     other.locator("#model option").first.wait_for(state="attached")
     expect(other.locator(".card")).to_have_count(0)
-    assert other.evaluate(count) == 1
+    wait_until_kept(other, 1)
     page.close()
     other.reload()
-    other.locator("#model option").first.wait_for(state="attached")
-    assert other.evaluate(count) == 0
+    wait_until_kept(other, 0)
 
 
 def test_where_nothing_can_be_kept_leaving_is_asked_about_while_pictures_are_under_way(open_page: OpenPage) -> None:

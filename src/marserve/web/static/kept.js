@@ -19,6 +19,8 @@ export class Kept {
   #database;
   /** Whether everything could be kept so far: storage can be forbidden, and full. */
   complete = true;
+  /** How often add() is at work: large files take a moment. An answer that is not kept yet would be asked for again. */
+  adding = 0;
 
   /**
    * Call this first.
@@ -29,8 +31,9 @@ export class Kept {
       holdTab();
       this.#database = open();
       await this.#forgetClosedTabs();
-      const records = await this.#run(RECORDS, "readonly", (store) => store.getAll(rangeOf(tab)));
-      const files = await this.#run(FILES, "readonly", (store) => store.getAll(rangeOf(tab)));
+      const own = rangeOf(tab);
+      const read = await this.#run("readonly", (files, records) => [files.getAll(own), records.getAll(own)]);
+      const [files, records] = read.map(({ result }) => result);
       const fileOf = new Map(files.map(({ key, file }) => [key[1], file]));
       return records
         .filter(({ id }) => fileOf.has(id))
@@ -42,43 +45,51 @@ export class Kept {
     }
   }
 
-  /** @param {Picture} picture that is new */
-  async add(picture) {
-    await this.#write(FILES, (store) => store.put({ key: [tab, picture.id], file: picture.file }));
-    await this.update(picture);
+  /** @param {Picture[]} pictures that are new */
+  async add(pictures) {
+    this.adding += 1;
+    await this.#write((files, records) => {
+      for (const picture of pictures) {
+        files.put({ key: [tab, picture.id], file: picture.file });
+        records.put({ ...picture.record(), key: [tab, picture.id] });
+      }
+    });
+    this.adding -= 1;
   }
 
   /** @param {Picture} picture of which something else is known now */
   async update(picture) {
-    await this.#write(RECORDS, (store) => store.put({ ...picture.record(), key: [tab, picture.id] }));
+    await this.#write((_, records) => records.put({ ...picture.record(), key: [tab, picture.id] }));
   }
 
   /** @param {Picture} picture */
   async remove({ id }) {
-    for (const name of [RECORDS, FILES]) await this.#write(name, (store) => store.delete([tab, id]));
+    await this.#write((...stores) => stores.forEach((store) => store.delete([tab, id])));
   }
 
   async clear() {
-    for (const name of [RECORDS, FILES]) await this.#write(name, (store) => store.delete(rangeOf(tab)));
+    await this.#forget(tab);
   }
 
   async #forgetClosedTabs() {
     const open = await openTabs();
-    const records = await this.#run(RECORDS, "readonly", (store) => store.getAll());
-    for (const { key, at } of records) {
+    const { result } = await this.#run("readonly", (_, records) => records.getAll());
+    for (const { key, at } of result) {
       const [owner] = key;
       if (owner === tab || open?.has(owner) || (!open && Date.now() - at < MAX_AGE_MS)) continue;
-      for (const name of [RECORDS, FILES]) await this.#run(name, "readwrite", (store) => store.delete(rangeOf(owner)));
+      await this.#forget(owner);
     }
   }
 
-  /**
-   * @param {string} name
-   * @param {(store: IDBObjectStore) => IDBRequest} makeRequest
-   */
-  async #write(name, makeRequest) {
+  /** @param {string} owner a tab's name */
+  async #forget(owner) {
+    await this.#write((...stores) => stores.forEach((store) => store.delete(rangeOf(owner))));
+  }
+
+  /** @param {(files: IDBObjectStore, records: IDBObjectStore) => unknown} change all of it is kept, or nothing */
+  async #write(change) {
     try {
-      await this.#run(name, "readwrite", makeRequest);
+      await this.#run("readwrite", change);
     } catch (error) {
       this.#fail(error);
     }
@@ -92,18 +103,17 @@ export class Kept {
 
   /**
    * @template Result
-   * @param {string} name
    * @param {IDBTransactionMode} mode
-   * @param {(store: IDBObjectStore) => IDBRequest<Result>} makeRequest
-   * @returns {Promise<Result>}
+   * @param {(files: IDBObjectStore, records: IDBObjectStore) => Result} request
+   * @returns {Promise<Result>} what `request` returned, once all of it is done
    */
-  async #run(name, mode, makeRequest) {
+  async #run(mode, request) {
     const database = await this.#database;
     if (!database) throw new DOMException("no database", "InvalidStateError");
-    const transaction = database.transaction(name, mode);
-    const request = makeRequest(transaction.objectStore(name));
+    const transaction = database.transaction([FILES, RECORDS], mode);
+    const result = request(transaction.objectStore(FILES), transaction.objectStore(RECORDS));
     return new Promise((resolve, reject) => {
-      transaction.addEventListener("complete", () => resolve(request.result));
+      transaction.addEventListener("complete", () => resolve(result));
       transaction.addEventListener("abort", () => reject(transaction.error));
     });
   }

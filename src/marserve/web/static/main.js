@@ -66,10 +66,8 @@ function add(files) {
   const now = Date.now();
   const added = taken.map((file, index) => new Picture(file, { at: now - index / 1000 }));
   pictures.add(added);
-  for (const picture of added) {
-    void kept.add(picture);
-    if (autoStart.checked) start(picture);
-  }
+  void kept.add(added);
+  if (autoStart.checked) startAll(added);
   const first = added[0] && results.elementOf(added[0]);
   if (first) reveal(first);
   // The button that had the focus may be gone with the first results.
@@ -242,9 +240,9 @@ autoStart.addEventListener("change", () => {
   autoStartChoice.write(autoStart.checked ? "yes" : "no");
   if (autoStart.checked) startAll(pictures.with("ready"));
 });
-// Where nothing could be kept, leaving the page loses what is under way.
+// Leaving the page loses what is not kept yet and, where nothing can be kept, what is under way.
 addEventListener("beforeunload", (event) => {
-  if (!kept.complete && pictures.with("waiting", "working").length > 0) event.preventDefault();
+  if (kept.adding > 0 || (!kept.complete && pictures.with("waiting", "working").length > 0)) event.preventDefault();
 });
 watchIntake({ add, addAddress, refuse: (notice) => notify(t(notice)) });
 watchKey(retryRefused);

@@ -71,9 +71,9 @@ export class Models {
     });
   }
 
-  /** The name to ask for; undefined as long as the service has not told its models, and its default answers. */
+  /** The name to ask for, which was chosen before as long as the service has not told its models; undefined: its default. */
   get chosen() {
-    return this.#current()?.name;
+    return this.#models.length > 0 ? this.#current()?.name : remembered.read();
   }
 
   /** The name of the model to compare with, if any. */
@@ -86,6 +86,7 @@ export class Models {
     if (this.#models.length > 0 && this.#models.every(({ ready }) => ready)) return;
     try {
       const listed = await listModels();
+      const before = this.chosen;
       this.#models = listed.models;
       this.preset = listed.default;
       for (const { name, preprocessing } of listed.models) if (preprocessing) preprocessings.set(name, preprocessing);
@@ -94,7 +95,7 @@ export class Models {
       document.body.classList.toggle("takes-reports", this.#takesReports);
       for (const { name, class_count } of listed.models) if (class_count) classCounts.set(name, class_count);
       if (listed.limits) limits.maxBytes = listed.limits.max_image_bytes;
-      this.#fillChooser(this.chosen ?? listed.default);
+      this.#fillChooser(this.#models.some(({ name }) => name === before) ? before : listed.default);
       this.#comparison.fill(this.#models, this.#select.value);
       this.#answering = this.#current();
       this.update();
@@ -148,12 +149,10 @@ export class Models {
     return this.#models.find(({ name }) => name === this.#select.value);
   }
 
-  /** @param {string | null} preselected */
+  /** @param {string | null | undefined} preselected */
   #fillChooser(preselected) {
     this.#select.replaceChildren(...this.#models.map(({ name }) => element("option", { value: name })));
-    const before = remembered.read();
     if (preselected) this.#select.value = preselected;
-    if (this.#models.some(({ name }) => name === before)) this.#select.value = before ?? "";
     this.#chooser.hidden = this.#models.length < 2;
   }
 }
