@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from fastapi import Depends, Request
 
+from marserve.handler.resnet18.errors import InvalidParameter
 from marserve.web.catalogue import Catalogue
 from marserve.web.classifier import Classifier
 from marserve.web.errors import ForeignPage
@@ -15,6 +19,9 @@ from marserve.web.metrics import WebMetrics
 from marserve.web.protection import Admission, Guard
 from marserve.web.readiness import Readiness
 from marserve.web.settings import WebSettings
+
+#: Characters of an unknown parameter's name in an error.
+MAX_SHOWN_NAME = 40
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,28 @@ def refuse_foreign_pages(request: Request) -> None:
         return
     if "*" not in allowed and request.headers.get("origin") not in allowed:
         raise ForeignPage("This was sent by a page of another origin: its origin must be in MARSERVE_CORS_ORIGINS.")
+
+
+def check_parameters(request: Request, known: Collection[str] = ()) -> None:
+    """Raise InvalidParameter for a parameter that the address does not have, such as ``topk``, or that is given twice.
+
+    ``known`` are the parameters where the endpoint's signature does not name each of them.
+
+    Only here, where the answer would quietly be another one than was meant. Elsewhere such parameters are ignored:
+    with files and pages ``?v=2`` gets around caches, a monitor that is refused is blind, and clients of /v2 write
+    parameters for gateways in between.
+    """
+    if not request.scope["query_string"]:
+        return
+    known = sorted(known or (field.alias for field in request.scope["route"].dependant.query_params))
+    for name, count in Counter(name for name, _ in request.query_params.multi_items()).items():
+        if count > 1:
+            raise InvalidParameter(f"{name[:MAX_SHOWN_NAME]} is given {count} times: give it once.")
+        if name not in known:
+            near = difflib.get_close_matches(name.lower().replace("-", "_"), known, 1)
+            meant = f"; did you mean {near[0]}?" if near else "."
+            there_are = f"There are: {', '.join(known)}." if known else "There are none."
+            raise InvalidParameter(f"{name[:MAX_SHOWN_NAME]} is not a parameter here{meant} {there_are}")
 
 
 #: Methods of addresses that are read: monitors and load balancers send HEAD.

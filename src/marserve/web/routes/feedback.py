@@ -24,8 +24,8 @@ from marserve.web.feedback import Feedback, FeedbackFullError, Report, ReportedC
 from marserve.web.models import KnownModel
 from marserve.web.openapi import PICTURE_BODY, WITH_MODEL, WITH_PICTURE, failures, with_fields
 from marserve.web.readiness import PROBE_PICTURE
-from marserve.web.routes import GET, READ, SEND, WORK, refuse_foreign_pages, services_of
-from marserve.web.routes.pictures import check_parameters, chinese_names, receive_picture
+from marserve.web.routes import GET, READ, SEND, WORK, check_parameters, refuse_foreign_pages, services_of
+from marserve.web.routes.pictures import chinese_names, receive_picture
 from marserve.web.schemas import ClassList, FeedbackFields, KeptReport, NamedClass, PredictedClass
 
 router = APIRouter(tags=["Feedback"])

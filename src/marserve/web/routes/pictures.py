@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import functools
-import io
 import json
 import time
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -18,15 +15,16 @@ from fastapi import APIRouter, Query, Request
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
-from marserve.handler.resnet18.errors import InvalidParameter, InvalidRequest, NotExplainable
+from marserve.handler.resnet18.errors import InvalidRequest, NotExplainable
 from marserve.handler.resnet18.requests import MAX_TOP_K
 from marserve.paths import CONFIG
 from marserve.web.bodies import Sent, read_picture
 from marserve.web.classifier import Classified
 from marserve.web.content import Content, respond
 from marserve.web.fetching import MAX_ADDRESS_LENGTH
+from marserve.web.heatmap import render_heatmap
 from marserve.web.openapi import BINARY, PICTURE_BODY, WITH_KEY, WITH_PICTURE, failures, without_picture
-from marserve.web.routes import GET, READ, SEND, WORK, refuse_foreign_pages, services_of
+from marserve.web.routes import GET, READ, SEND, WORK, check_parameters, refuse_foreign_pages, services_of
 from marserve.web.schemas import (
     ClassifiedPicture,
     ExplainedPicture,
@@ -58,14 +56,6 @@ LABELLED_CONFIDENCES = TypeAdapter(list[LabelledConfidence])
 
 #: What every signed 32-bit reader takes; the handler knows how many classes there are.
 MAX_CLASS_ID = 99_999_999
-#: Characters of an unknown parameter's name in an error.
-MAX_SHOWN_NAME = 40
-#: Pixels of each side of a heat map: what the network saw.
-HEATMAP_SIDE = 224
-#: Opacity (0 to 255) where the map is 1; where it is 0 the picture is transparent.
-MAX_ALPHA = 200
-#: From weak to strong: blue, cyan, yellow, red.
-STOPS = ((40, 60, 220), (30, 190, 220), (250, 220, 60), (230, 40, 30))
 
 
 @router.api_route(
@@ -188,7 +178,7 @@ async def explain(
         content = ExplainedPicture(**_describe(classified, started), explanation=explanation)
         return _json(content.model_dump_json(), _headers(classified))
     # Some milliseconds of work, beside the event loop.
-    picture = await asyncio.to_thread(_render_heatmap, explanation.map)
+    picture = await asyncio.to_thread(render_heatmap, explanation.map)
     crop = ",".join(f"{side}={share:.6g}" for side, share in sorted(explanation.crop))
     return Response(picture, headers={**_headers(classified), "X-Explanation-Crop": crop}, media_type="image/png")
 
@@ -267,28 +257,6 @@ def _in_chinese(classified: Classified) -> Classified:
     return replace(classified, answer=classified.answer.model_copy(update={"predictions": predictions}))
 
 
-def check_parameters(request: Request, known: Collection[str] = ()) -> None:
-    """Raise InvalidParameter for a parameter that the address does not have, such as ``topk``, or that is given twice.
-
-    ``known`` are the parameters where the endpoint's signature does not name each of them.
-
-    Only here, where the answer would quietly be another one than was meant. Elsewhere such parameters are ignored:
-    with files and pages ``?v=2`` gets around caches, a monitor that is refused is blind, and clients of /v2 write
-    parameters for gateways in between.
-    """
-    if not request.scope["query_string"]:
-        return
-    known = sorted(known or (field.alias for field in request.scope["route"].dependant.query_params))
-    for name, count in Counter(name for name, _ in request.query_params.multi_items()).items():
-        if count > 1:
-            raise InvalidParameter(f"{name[:MAX_SHOWN_NAME]} is given {count} times: give it once.")
-        if name not in known:
-            near = difflib.get_close_matches(name.lower().replace("-", "_"), known, 1)
-            meant = f"; did you mean {near[0]}?" if near else "."
-            there_are = f"There are: {', '.join(known)}." if known else "There are none."
-            raise InvalidParameter(f"{name[:MAX_SHOWN_NAME]} is not a parameter here{meant} {there_are}")
-
-
 @functools.cache
 def chinese_names() -> Mapping[str | None, str]:
     """ImageNet's classes by WordNet id."""
@@ -318,30 +286,3 @@ def _headers(classified: Classified) -> dict[str, str]:
 
 def _json(content: str | bytes, headers: dict[str, str]) -> Response:
     return Response(content, headers=headers, media_type="application/json")
-
-
-def _render_heatmap(strengths: Sequence[Sequence[float]]) -> bytes:
-    """A PNG to lay over the crop, RGBA, from rows of values 0 to 1, interpolated bilinearly between cell centres."""
-    from PIL import Image  # not at start-up: the service decodes no picture, and few want this one
-
-    cells = Image.new("F", (len(strengths[0]), len(strengths)))
-    cells.putdata([min(max(value, 0.0), 1.0) * 255 for row in strengths for value in row])
-    # Half a step, because the conversion to bytes cuts off.
-    levels = (
-        cells.resize((HEATMAP_SIDE, HEATMAP_SIDE), Image.Resampling.BILINEAR)
-        .point(lambda level: level * 1 + 0.5)
-        .convert("L")
-    )
-    bands = [levels.point(table) for table in zip(*map(_color, range(256)), strict=True)]
-    stream = io.BytesIO()
-    Image.merge("RGBA", bands).save(stream, "PNG", compress_level=1)
-    return stream.getvalue()
-
-
-def _color(level: int) -> list[int]:
-    """Red, green, blue and opacity of a ``level`` of 0 to 255."""
-    position = level / 255 * (len(STOPS) - 1)
-    lower = min(int(position), len(STOPS) - 2)
-    share = position - lower
-    color = [round(a + (b - a) * share) for a, b in zip(STOPS[lower], STOPS[lower + 1], strict=True)]
-    return [*color, round(MAX_ALPHA * level / 255)]
