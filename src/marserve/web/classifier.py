@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,6 +13,7 @@ from marserve.handler.resnet18.errors import NotExplainable
 from marserve.web.cache import ResultCache, cache_key
 from marserve.web.catalogue import Catalogue
 from marserve.web.coalescing import Coalescing
+from marserve.web.dispatch.urgency import Urgency
 from marserve.web.errors import DeadlineExceeded, InferenceFailed, ModelUnavailable
 from marserve.web.metrics import WebMetrics
 from marserve.web.models import KnownModel
@@ -46,6 +48,7 @@ class Classifier:
         *,
         top_k: int,
         request_id: str,
+        urgency: Urgency,
         model: str | None = None,
         version: str | None = None,
         explain: bool = False,
@@ -53,6 +56,7 @@ class Classifier:
     ) -> Classified:
         """Classify ``picture`` with the model that the catalogue finds for ``model`` and ``version``.
 
+        ``urgency`` says how long the answer is worth anything: later, DeadlineExceeded is raised.
         ``class_id`` is the class to ``explain``; None: the most probable one.
 
         The version is named to TorchServe, so that an answer and its cache entry are of the version they claim to be,
@@ -61,7 +65,7 @@ class Classifier:
         check_pixels(picture, self.max_image_pixels)
         served = self.catalogue.find(model, version)
         try:
-            with anyio.fail_after(self.deadline_s):
+            with anyio.fail_after(urgency.give_up - time.monotonic()):
                 try:
                     return await self._classify(served, picture, top_k, request_id, explain, class_id)
                 except ModelGone:

@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from marserve.handler.resnet18.errors import InvalidParameter
 from marserve.web.catalogue import Catalogue
 from marserve.web.classifier import Classifier
+from marserve.web.dispatch.urgency import Urgency, read_urgency
 from marserve.web.errors import ForeignPage
 from marserve.web.feedback import Feedback
 from marserve.web.fetching import Fetcher
@@ -52,6 +53,11 @@ async def require_key_and_rate(request: Request) -> None:
     guard = services_of(request).guard
     request.state.caller = guard.check_key(request)
     guard.charge(request.state.caller)
+
+
+def urgency_of(request: Request) -> Urgency:
+    """Called when the whole request has arrived, from which its time counts. Raises InvalidParameter."""
+    return read_urgency(request.headers, request.state.caller, services_of(request).settings)
 
 
 def refuse_foreign_pages(request: Request) -> None:

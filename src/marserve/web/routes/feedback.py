@@ -24,7 +24,7 @@ from marserve.web.feedback import Feedback, FeedbackFullError, Report, ReportedC
 from marserve.web.models import KnownModel
 from marserve.web.openapi import PICTURE_BODY, WITH_MODEL, WITH_PICTURE, failures, with_fields
 from marserve.web.readiness import PROBE_PICTURE
-from marserve.web.routes import GET, READ, SEND, WORK, check_parameters, refuse_foreign_pages, services_of
+from marserve.web.routes import GET, READ, SEND, WORK, check_parameters, refuse_foreign_pages, services_of, urgency_of
 from marserve.web.routes.pictures import chinese_names, receive_picture
 from marserve.web.schemas import ClassList, FeedbackFields, KeptReport, NamedClass, PredictedClass
 
@@ -82,6 +82,7 @@ async def feedback(request: Request, fields: Annotated[FeedbackFields, Query()])
             top_k=MAX_TOP_K if many else USUAL_TOP_K,
             model=served.name,
             request_id=request.state.request_id,
+            urgency=urgency_of(request),
         )
         first, *_ = predictions = classified.answer.predictions
         # Of many classes the right one is among the likelier ones.
@@ -143,6 +144,7 @@ async def _list_classes(request: Request, served: KnownModel) -> Sequence[Predic
         model=served.name,
         version=served.version,
         request_id=request.state.request_id,
+        urgency=urgency_of(request),
     )
     return listed.answer.predictions
 

@@ -25,7 +25,7 @@ from marserve.web.oip import (
     parse_inference_request,
 )
 from marserve.web.openapi import BINARY, COMMON, EXAMPLE_PICTURE, WITH_MODEL, WITH_WORK, failures
-from marserve.web.routes import GET, READ, WORK, Services, services_of
+from marserve.web.routes import GET, READ, WORK, Services, services_of, urgency_of
 from marserve.web.schemas import HandlerAnswer
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
@@ -171,6 +171,7 @@ async def _classify_all(
 ) -> list[HandlerAnswer]:
     """The answers in the order of the pictures; raises the error of the first picture that has one."""
     places = asyncio.Semaphore(PICTURES_AT_ONCE)
+    urgency = urgency_of(request)
 
     async def classify(picture: bytes) -> HandlerAnswer | RequestError:
         async with places:
@@ -183,6 +184,7 @@ async def _classify_all(
                     request_id=request.state.request_id,
                     model=served.name,
                     version=served.version,
+                    urgency=urgency,
                 )
             except RequestError as error:
                 return error

@@ -24,7 +24,7 @@ from marserve.web.content import Content, respond
 from marserve.web.fetching import MAX_ADDRESS_LENGTH
 from marserve.web.heatmap import render_heatmap
 from marserve.web.openapi import BINARY, PICTURE_BODY, WITH_KEY, WITH_PICTURE, failures, without_picture
-from marserve.web.routes import GET, READ, SEND, WORK, check_parameters, refuse_foreign_pages, services_of
+from marserve.web.routes import GET, READ, SEND, WORK, check_parameters, refuse_foreign_pages, services_of, urgency_of
 from marserve.web.schemas import (
     ClassifiedPicture,
     ExplainedPicture,
@@ -237,6 +237,7 @@ async def _classify(
             explain=explain,
             class_id=class_id,
             request_id=request.state.request_id,
+            urgency=urgency_of(request),
         )
     request.state.log.update(
         model=classified.model.name,
