@@ -5,30 +5,34 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
+import struct
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 Behaviour = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
 
 TRAINED = {
     "architecture": "resnet18",
     "class_count": 10,
-    "running": {"picture_formats": ["JPEG", "HEIC"], "precision": "bf16"},
+    "running": {"picture_formats": ["JPEG", "HEIC"], "precision": "bf16", "reads_groups": True},
     "precision": "auto",
     "preprocessing": {"resize_size": 256, "crop_size": 224, "interpolation": "bilinear"},
     "weights": {"source": "a test", "sha256": None, "trained": True},
     "inputs_sha256": "a" * 64,
 }
+#: An archive that was built before groups: it takes one picture a request.
+WITHOUT_GROUPS = {**TRAINED, "running": {"picture_formats": ["JPEG", "HEIC"], "precision": "bf16"}}
 UNTRAINED = {**TRAINED, "weights": {"source": "seed", "sha256": None, "trained": False}}
 DEMONSTRATION = {**TRAINED, "architecture": "efficientnet_lite0", "inputs_sha256": "d" * 64}
 
-TOKEN_REFUSED = {
+TOKEN_REFUSED: dict[str, Any] = {
     "code": 400,
-    "type": "InvalidKeyException",
+    "kind": "InvalidKeyException",
     "message": "Token Authorization failed. Token either incorrect, expired, or not provided correctly",
 }
 
@@ -43,11 +47,52 @@ def predictions_for(picture: bytes, top_k: int) -> list[dict[str, object]]:
     ]
 
 
-def java_error(code: int, kind: str, message: str) -> web.Response:
+#: Of groups, written out once more here: what both sides of the service take from one module, a test would not see.
+GROUP_TYPE, ANSWERS_TYPE = "application/x-picture-group", "application/x-picture-answers"
+PART = struct.Struct("<II")
+
+
+def split_group(group: bytes) -> list[tuple[int, bytes]]:
+    """(top_k, picture) of each part."""
+    parts: list[tuple[int, bytes]] = []
+    position = 0
+    while position < len(group):
+        top_k, length = PART.unpack_from(group, position)
+        position += PART.size
+        picture = group[position : position + length]
+        assert len(picture) == length
+        parts.append((top_k, picture))
+        position += length
+    assert parts
+    return parts
+
+
+def join_answers(answers: Sequence[tuple[int, bytes]], worker_us: int) -> bytes:
+    """Of (HTTP status, body) for each picture, in order."""
+    parts = (PART.pack(status, len(body)) + body for status, body in answers)
+    return struct.pack("<I", worker_us) + b"".join(parts)
+
+
+class JavaError(web.Response):
     """As TorchServe itself answers: the connection is closed after it."""
-    response = web.json_response({"code": code, "type": kind, "message": message}, status=code)
-    response.force_close()
-    return response
+
+    def __init__(self, code: int, kind: str, message: str) -> None:
+        content = {"code": code, "type": kind, "message": message}
+        super().__init__(status=code, text=json.dumps(content), content_type="application/json")
+        self.force_close()
+
+
+def java_error(code: int, kind: str, message: str) -> web.Response:
+    return JavaError(code, kind, message)
+
+
+def _as_sent_alone(group: web.BaseRequest, top_k: int) -> web.Request:
+    """One picture's request, for behaviours that know nothing of groups."""
+    headers = CIMultiDict(group.headers)
+    headers["X-Top-K"] = str(top_k)
+    one = group.clone(headers=headers)
+    assert isinstance(one, web.Request)
+    return one
 
 
 class FakeTorchServe:
@@ -62,7 +107,10 @@ class FakeTorchServe:
         self.worker_status = "READY"
         #: What answers pictures; probes for readiness (recognised by their request id) go to it as well.
         self.behaviour: Behaviour = self.answer
-        #: Bodies and headers of the pictures, probes left out.
+        #: How many pictures came in each group, and what a worker says that it spent on one, in microseconds.
+        self.groups: list[int] = []
+        self.worker_us = 1000
+        #: Bodies, headers and paths of the pictures, those of groups one by one, probes left out.
         self.pictures: list[bytes] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
@@ -133,16 +181,40 @@ class FakeTorchServe:
         return web.json_response(answer)
 
     async def _predict(self, request: web.Request) -> web.StreamResponse:
-        picture = await request.read()
+        alone = request.clone()
+        body = await request.read()
         if not self._is_allowed(request, "inference"):
             return self._refuse()
+        named = request.match_info["model"], request.match_info["version"]
+        is_group = request.content_type == GROUP_TYPE
+        parts = split_group(body) if is_group else [(0, body)]
+        requests = [_as_sent_alone(alone, top_k) for top_k, _ in parts] if is_group else [request]
         if request.headers.get("X-Request-ID") != "readiness":
-            self.pictures.append(picture)
-            self.headers.append(dict(request.headers))
-            self.paths.append(request.path)
-        if (request.match_info["model"], request.match_info["version"]) not in self.archives:
+            for one, (_, picture) in zip(requests, parts, strict=True):
+                self.pictures.append(picture)
+                self.headers.append(dict(one.headers))
+                self.paths.append(request.path)
+            if is_group:
+                self.groups.append(len(parts))
+        if named not in self.archives:
             return java_error(404, "ModelVersionNotFoundException", "Model version: 1.0 does not exist for model: x")
-        return await self.behaviour(request, picture)
+        if not is_group:
+            return await self.behaviour(request, body)
+        assert self.archives[named]["running"]["reads_groups"]
+        answers = await asyncio.gather(
+            *(self.behaviour(one, picture) for one, (_, picture) in zip(requests, parts, strict=True))
+        )
+        return self._together(answers)
+
+    def _together(self, answers: Sequence[web.StreamResponse]) -> web.StreamResponse:
+        """One answer of a group; what TorchServe itself says about one of its pictures, it says about all."""
+        of_handler: list[tuple[int, bytes]] = []
+        for answer in answers:
+            if isinstance(answer, JavaError) or not isinstance(answer, web.Response):
+                return answer
+            assert isinstance(answer.body, bytes)
+            of_handler.append((answer.status, answer.body))
+        return web.Response(body=join_answers(of_handler, self.worker_us), content_type=ANSWERS_TYPE)
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         if self.is_frozen:
@@ -196,6 +268,4 @@ class FakeTorchServe:
         return self.key_file is None or request.headers.get("Authorization") == f"Bearer {self._keys[kind]}"
 
     def _refuse(self) -> web.Response:
-        response = web.json_response(TOKEN_REFUSED, status=400)
-        response.force_close()
-        return response
+        return JavaError(**TOKEN_REFUSED)
