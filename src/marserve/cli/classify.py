@@ -85,6 +85,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for one picture, retries while the service is overloaded or unavailable included (default: 60)",
     )  # fmt: skip
     parser.add_argument(
+        "--priority", choices=["interactive", "bulk"],
+        help="bulk: the service lets pictures of other callers go first, and these fill the gaps (default: bulk for "
+        "several pictures, interactive for one)",
+    )  # fmt: skip
+    parser.add_argument(
         "--api-key", metavar="KEY",
         help="if the service requires one; other users of this machine can see it, so prefer the variable "
         "MARSERVE_CLASSIFY_API_KEY",
@@ -133,6 +138,8 @@ def run(options: argparse.Namespace) -> int:
             api_key=options.api_key or os.environ.get("MARSERVE_CLASSIFY_API_KEY"),
             deadline_s=options.deadline,
             connections=options.parallel,
+            # A person may be waiting for one picture; nobody waits for one of many.
+            bulk=(options.priority or ("bulk" if len(found.pictures) > 1 else "interactive")) == "bulk",
         )
         if found.has_heic and not client.reads("HEIC"):
             found = find_pictures(names, heic=False, listed=listed)

@@ -14,10 +14,12 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from marserve.client.credentials import Credentials
-from marserve.client.errors import ClientError, ServerOverloaded, TimedOut, Unreachable, error_of
+from marserve.client.errors import ClientError, ServerFailed, ServerOverloaded, TimedOut, Unreachable, error_of
 
 #: Seconds for a connection to be made; a lost packet is sent again after 1 and 3 s.
 CONNECT_S = 4.0
+#: Says how many milliseconds the answer is still worth something: a server that cannot keep to it says so at once.
+TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 #: Seconds that must be left for another attempt: the failure before it says more than a deadline missed by then.
 SHORTEST_ATTEMPT_S = 0.1
 
@@ -40,13 +42,25 @@ class Backoff:
 class Connection:
     """Requests of many threads to one server."""
 
-    def __init__(self, url: str, credentials: Credentials, *, connections: int, backoff: Backoff | None = None) -> None:
-        """``connections`` are kept open at most; more threads than that open new ones for each request."""
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials,
+        *,
+        connections: int,
+        backoff: Backoff | None = None,
+        sends_deadlines: bool = False,
+    ) -> None:
+        """``connections`` are kept open at most; more threads than that open new ones for each request.
+
+        ``sends_deadlines``: each request says how long the caller still waits.
+        """
         if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
             raise ValueError(f"{url!r} is no address of a server: give one such as http://127.0.0.1:5000")
         self.url = url.rstrip("/")
         self._credentials = credentials
         self._backoff = backoff or Backoff()
+        self._sends_deadlines = sends_deadlines
         self._closed = threading.Event()
         self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections)
         # A Session would search for proxies and certificates in the environment on every request, and keep cookies and
@@ -74,8 +88,8 @@ class Connection:
     ) -> bytes:
         """The body of the answer, if its status is below 400.
 
-        With ``retry``, 503 and failed connections are retried until ``deadline_s`` seconds have passed since the call;
-        no other status is. Raises ClientError.
+        With ``retry``, 503, 504 with a Retry-After and failed connections are retried until ``deadline_s`` seconds have
+        passed since the call; no other status is. Raises ClientError.
         """
         give_up = time.monotonic() + deadline_s
         attempt = 0
@@ -83,8 +97,10 @@ class Connection:
             attempt += 1
             try:
                 return self._send_with_valid_credentials(method, path, headers or {}, body, give_up)
-            except (ServerOverloaded, Unreachable) as exc:
-                if not retry:
+            except (ServerOverloaded, ServerFailed, Unreachable) as exc:
+                # 504: the server gave it less time than there is here.
+                is_late = exc.status == 504 and exc.retry_after_s is not None
+                if not retry or (isinstance(exc, ServerFailed) and not is_late):
                     raise
                 delay = self._backoff.delay_s(attempt, exc.retry_after_s)
                 if time.monotonic() + delay + SHORTEST_ATTEMPT_S > give_up or self._closed.wait(delay):
@@ -111,6 +127,8 @@ class Connection:
         request.method = method
         request.url = self.url + path
         request.headers = requests.structures.CaseInsensitiveDict(headers)
+        if self._sends_deadlines:
+            request.headers[TIMEOUT_HEADER] = str(max(1, int(left * 1000)))
         request.body = body
         request.headers["Content-Length"] = str(len(body or b""))
         try:

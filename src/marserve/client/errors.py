@@ -8,7 +8,8 @@ ClientError
 ├── InvalidAnswer          an answer that is none of this service's: check the address
 ├── Refused                status 400 to 499: change the request as the message says; 429: send fewer of them
 ├── ServerOverloaded       status 503, until the deadline: try later, after ``retry_after_s`` seconds at least
-└── ServerFailed           any other status from 500 on: the server's log says more
+└── ServerFailed           any other status from 500 on: the server's log says more; 504: it had not enough time, until
+                           the deadline
 
 What a server says about a failure is in ``status``, ``type`` and ``message``. A wrong address raises ValueError.
 """
@@ -72,7 +73,7 @@ class Refused(ClientError):
 
 
 class ServerFailed(ClientError):
-    """A status from 500 on, other than 503."""
+    """A status from 500 on, other than 503; 504 with a Retry-After until the deadline."""
 
 
 class ServerOverloaded(ClientError):

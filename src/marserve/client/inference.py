@@ -23,6 +23,8 @@ GivenPicture = TypeVar("GivenPicture", bound=Picture)
 
 #: The body as it is: no form around it, which both ends would have to build and search.
 RAW = {"Content-Type": "application/octet-stream", "Accept": "application/json"}
+#: Of a picture that nobody waits for: it is computed in the gaps that other callers leave.
+BULK = {"X-Priority": "bulk"}
 #: Pictures that are sent at once: enough to fill a few workers' batches, few enough not to fill the queue.
 PARALLEL = 32
 #: Seconds for one picture, retries included.
@@ -97,12 +99,14 @@ class WebEndpoint:
     version: str | None = None
     #: Of the labels: ``zh``; None: English.
     lang: str | None = None
+    #: Whether requests of other callers go first.
+    is_bulk: bool = False
 
     def target(self, *, top_k: int, explain: bool) -> tuple[str, dict[str, str]]:
         """Path and headers."""
         given = {"top_k": str(top_k), "model": self.model, "lang": self.lang}
         query = {name: value for name, value in given.items() if value is not None}
-        return f"/{'explain' if explain else 'classify'}?{urlencode(query)}", RAW
+        return f"/{'explain' if explain else 'classify'}?{urlencode(query)}", RAW | BULK if self.is_bulk else RAW
 
 
 @dataclass(frozen=True)
@@ -142,10 +146,14 @@ class InferenceClient:
         deadline_s: float = DEADLINE_S,
         connections: int = PARALLEL,
         backoff: Backoff | None = None,
+        bulk: bool = False,
     ) -> InferenceClient:
-        """For the web service at ``url`` and its default model, or ``model``; ``lang`` ``zh`` is for Chinese labels."""
-        connection = Connection(url, ApiKey(api_key), connections=connections, backoff=backoff)
-        return cls(connection, WebEndpoint(model, lang=lang), deadline_s=deadline_s)
+        """For the web service at ``url`` and its default model, or ``model``; ``lang`` ``zh`` is for Chinese labels.
+
+        ``bulk``: nobody waits for a single answer, so the service lets other callers' pictures go first.
+        """
+        connection = Connection(url, ApiKey(api_key), connections=connections, backoff=backoff, sends_deadlines=True)
+        return cls(connection, WebEndpoint(model, lang=lang, is_bulk=bulk), deadline_s=deadline_s)
 
     @classmethod
     def for_torchserve(

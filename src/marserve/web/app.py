@@ -35,6 +35,8 @@ from marserve.web.upstream.inference import Inference
 logger = logging.getLogger(__name__)
 
 MANAGEMENT_CONNECTIONS = 8
+#: Requests' headers that a page of another origin may send.
+ALLOWED_HEADERS = ["X-API-Key", "Authorization", "Content-Type", "X-Request-ID", "X-Request-Timeout-Ms", "X-Priority"]
 #: Answers' headers that a page of another origin may read.
 EXPOSED_HEADERS = ["X-Request-ID", "X-Cache", "X-Model", "X-Model-Version", "X-Weights", "Retry-After"]
 
@@ -83,7 +85,7 @@ def create_app(settings: WebSettings) -> FastAPI:
             CrossOrigin,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "HEAD", "POST", "PUT"],
-            allow_headers=["X-API-Key", "Authorization", "Content-Type", "X-Request-ID"],
+            allow_headers=ALLOWED_HEADERS,
             expose_headers=EXPOSED_HEADERS,
         )
     app.add_middleware(SecurityHeaders)

@@ -39,6 +39,7 @@ def test_a_large_photograph_is_sent_smaller_and_the_original_where_a_person_want
     with page.expect_request("**/classify?*") as request:
         page.set_input_files("#file-input", original)
     assert sent_bytes(request.value) < 500_000
+    assert int(request.value.all_headers()["x-request-timeout-ms"]) > 10_000  # the page's own patience
     card = page.get_by_role("article")
     label = card.locator(".class-name").first.inner_text()
     expect(card).to_contain_text("Made smaller in this browser before it was sent")

@@ -72,6 +72,18 @@ def test_what_a_folder_holds_besides_is_named_and_an_unreadable_picture_is_a_fai
     assert "12 classified, 1 failed" in done.stderr
 
 
+def test_many_pictures_fill_the_gaps_of_others_and_one_does_not(server: FakeServer, pictures: Path) -> None:
+    for arguments, priority in (
+        ([pictures], "bulk"),
+        ([pictures / "01.jpg"], None),
+        ([pictures, "--priority", "interactive"], None),
+        ([pictures / "01.jpg", "--priority", "bulk"], "bulk"),
+    ):
+        server.requests.clear()
+        assert classify(server, *arguments).returncode == 0
+        assert {request.headers.get("X-Priority") for request in server.requests} == {priority}
+
+
 def listed(*formats: str) -> Answer:
     models = [{"name": name, "picture_formats": list(formats)} for name in ("resnet18", "other")]
     return Answer(content={"default": "resnet18", "models": models})

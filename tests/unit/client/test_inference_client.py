@@ -6,6 +6,7 @@ import io
 import itertools
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -73,8 +74,39 @@ def test_torchserve_gets_requests_of_its_own_form(server: FakeServer, version: s
     assert (server.requests[0].path, server.requests[0].headers["X-Top-K"]) == (path, "7")
 
 
+def test_the_service_learns_how_long_each_attempt_is_worth_something(server: FakeServer) -> None:
+    server.answers = [error(503, "Overloaded", Retry_After="1"), Answer(content=classification())]
+    with web_client(server) as client:
+        client.classify(b"picture", deadline_s=7)
+    first, second = (int(request.headers["X-Request-Timeout-Ms"]) for request in server.requests)
+    assert 5000 < first <= 7000
+    assert second <= first - 1000
+
+
+def test_what_is_left_of_a_short_deadline_is_never_nothing(server: FakeServer) -> None:
+    with web_client(server) as client, suppress(ClientError):
+        client.classify(b"picture", deadline_s=0.0005)
+    assert all(int(request.headers["X-Request-Timeout-Ms"]) >= 1 for request in server.requests)
+
+
+def test_bulk_lets_others_go_first(server: FakeServer) -> None:
+    with InferenceClient.for_web(server.url, bulk=True) as client:
+        client.classify(b"picture")
+    with web_client(server) as client:
+        client.classify(b"picture")
+    assert [request.headers.get("X-Priority") for request in server.requests] == ["bulk", None]
+
+
+def test_torchserve_is_sent_nothing_that_it_does_not_read(server: FakeServer) -> None:
+    with InferenceClient.for_torchserve(server.url, "resnet18") as client:
+        client.classify(b"picture")
+    assert not {"X-Request-Timeout-Ms", "X-Priority"} & set(server.requests[0].headers)
+
+
 @pytest.mark.parametrize(
-    "failure", [error(503, "Overloaded"), Answer(breaks=True)], ids=["overloaded", "connection broken"]
+    "failure",
+    [error(503, "Overloaded"), error(504, "DeadlineExceeded", Retry_After="0"), Answer(breaks=True)],
+    ids=["overloaded", "the server's own deadline", "connection broken"],
 )
 def test_what_may_pass_is_retried(server: FakeServer, failure: Answer) -> None:
     server.answers = [failure, failure, Answer(content=classification())]

@@ -26,7 +26,10 @@ import { keyHeader } from "./key.js";
 /** @param {string} path */
 export const address = (path) => new URL(`../${path}`, import.meta.url).href;
 
-/** Longer than the service's own deadline: only a service that hangs is cut off here. It counts once all is sent. */
+/**
+ * Longer than the service's usual deadline: only a service that hangs is cut off here. It counts once all is sent, and the
+ * service learns it, so that one with more patience computes nothing for a page that has given up.
+ */
 const ANSWER_TIMEOUT_MS = 30_000;
 /** An upload of which nothing has moved for so long is cut off; one that moves may take as long as the service allows. */
 const STALL_TIMEOUT_MS = 20_000;
@@ -219,6 +222,7 @@ function sendPicture(path, picture, query, { signal, onProgress }) {
     signal.addEventListener("abort", () => fail(signal.reason));
     request.open("POST", address(`${path}?${new URLSearchParams(query)}`));
     for (const [name, value] of Object.entries(keyHeader())) request.setRequestHeader(name, value);
+    request.setRequestHeader("X-Request-Timeout-Ms", String(ANSWER_TIMEOUT_MS));
     expireAfter(STALL_TIMEOUT_MS, "slowUpload");
     request.send(form);
   });
