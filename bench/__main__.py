@@ -5,18 +5,20 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from bench import REPOSITORY
 from bench.campaign import Campaign, estimate_s
 from bench.candidate import Candidate, Workspace, measured_keys
-from bench.errors import BenchError, CandidateError, InstallationError
+from bench.errors import BenchError, CandidateError, InstallationError, NoGpuError
+from bench.gpu import Gpu, find_gpu
 from bench.in_process import measure_in_process
 from bench.machine import describe_machine
 from bench.measurements import Journal, Summary, read_records
 from bench.options import BenchOptions, chooses, parse_options
-from bench.our_server import OurServer
+from bench.our_server import GPU_PRECISION, OurServer
 from bench.peer_files import read_peers
 from bench.peer_server import PeerServer, peer_version
 from bench.pictures import LARGE, PHOTOGRAPHS, PictureSet, make_large, read_photographs
@@ -48,13 +50,21 @@ def _bench(options: BenchOptions, arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         temp = Path(scratch)
         workspace = Workspace(temp, results, options.photographs, temp / "weights.pth")
-        ours = our_servers(workspace, options) if options.wants_server(OURS) else []
-        peers = peer_servers(workspace, options, {})
-        _announce([*ours, *peers], options)
+        candidates = chosen_servers(workspace, options)
+        gpu, reason = look_for_gpu(candidates)
+        skipped = [candidate.key for candidate in candidates if candidate.device == "gpu"] if gpu is None else []
+        if skipped:
+            if len(skipped) == len(candidates):
+                raise BenchError(f"Nothing can be measured: {reason}")
+            say(f"Skipped, {len(skipped)} servers on a GPU: {reason}")
+            options = replace(options, device="cpu")
+        _announce(chosen_servers(workspace, options), options)
         if options.dry_run:
             return 0
         journal = Journal(results / MEASUREMENTS)
-        journal.add("machine", **describe_machine(list(arguments)))
+        journal.add("machine", **describe_machine(list(arguments), gpu))
+        if skipped:
+            journal.add("skipped", candidates=skipped, reason=reason)
         say(f"Results: {results}")
         sets = {PHOTOGRAPHS: photographs, LARGE: make_large(photographs, temp / "large")}
         for pictures in sets.values():
@@ -77,14 +87,32 @@ def _measure(workspace: Workspace, options: BenchOptions, sets: dict[str, Pictur
     campaign = Campaign(journal, options, sets, expected, workspace.temp / "requests")
     for round_number in range(1, options.rounds + 1):
         if "limit" in options.parts:
-            measure_in_process(archives, workspace.photographs, journal, options, round_number)
+            on_cpu = {name: archive for name, archive in archives.items() if name != GPU_PRECISION}
+            measure_in_process(on_cpu, workspace.photographs, journal, options, round_number)
         if "servers" in options.parts:
             campaign.run_round(candidates, round_number)
 
 
+def chosen_servers(workspace: Workspace, options: BenchOptions) -> list[Candidate]:
+    """All that the options choose, ours first."""
+    ours = our_servers(workspace, options) if options.wants_server(OURS) else []
+    return [*ours, *peer_servers(workspace, options, {})]
+
+
+def look_for_gpu(candidates: Sequence[Candidate]) -> tuple[Gpu | None, str]:
+    """The GPU where a candidate wants one, and why there is none."""
+    if not any(candidate.device == "gpu" for candidate in candidates):
+        return None, ""
+    try:
+        return find_gpu(Path(sys.executable)), ""
+    except NoGpuError as exc:
+        return None, str(exc)
+
+
 def our_servers(workspace: Workspace, options: BenchOptions) -> list[OurServer]:
-    """One for each precision."""
-    return [OurServer(precision, workspace) for precision in options.precisions]
+    """On the processor one for each precision, and one on a GPU."""
+    on_cpu = [OurServer(precision, workspace) for precision in options.precisions if options.wants_device("cpu")]
+    return [*on_cpu, *([OurServer(GPU_PRECISION, workspace, "gpu")] if options.wants_device("gpu") else [])]
 
 
 def peer_servers(workspace: Workspace, options: BenchOptions, archives: dict[str, Path]) -> list[PeerServer]:
@@ -94,7 +122,11 @@ def peer_servers(workspace: Workspace, options: BenchOptions, archives: dict[str
         if not options.wants_server(peer.name):
             continue
         for variant in peer.variants:
+            if not options.wants_device(variant.device):
+                continue
             precisions = options.engine_precisions if variant.is_ours else ("f32",)
+            if variant.device == "gpu":
+                precisions = (GPU_PRECISION,)
             servers += [PeerServer(peer, variant, workspace, archives, precision) for precision in precisions]
     return [server for server in servers if options.wants_variant(server.key)]
 

@@ -148,8 +148,8 @@ class Campaign:
     ) -> None:
         self._journal.add(
             "load", candidate=key, server=candidate.key, title=candidate.title, pictures=step.pictures,
-            round=round_number, clients=step.clients, ours=candidate.uses_our_engine, ok=load.ok,
-            failures=load.failures, per_second=load.per_second, server_cpu_s=server_cpu_s, **vars(load),
+            round=round_number, clients=step.clients, ours=candidate.uses_our_engine, device=candidate.device,
+            ok=load.ok, failures=load.failures, per_second=load.per_second, server_cpu_s=server_cpu_s, **vars(load),
         )  # fmt: skip
         failed = f", {load.failures} failed" if load.failures else ""
         level = key.removeprefix(candidate.key).strip("/")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from bench.gpu import Device
 from bench.target import Target
 
 
@@ -57,6 +58,10 @@ class Candidate(Protocol):
 
     @property
     def uses_our_engine(self) -> bool: ...
+
+    @property
+    def device(self) -> Device:
+        """What it computes on. Key and title of one on a GPU say so."""
 
     def prepare(self) -> object:
         """Whatever must exist before a start is timed. Raises CandidateError where it cannot be measured here."""

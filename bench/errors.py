@@ -13,5 +13,9 @@ class CandidateError(BenchError):
     """One candidate cannot be measured; the others go on, and the report has the reason."""
 
 
+class NoGpuError(CandidateError):
+    """Nothing can be measured on a GPU; the message says why."""
+
+
 class InstallationError(CandidateError):
     """No variant of a peer can be measured, because its packages cannot be installed."""

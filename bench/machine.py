@@ -11,14 +11,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from bench.gpu import Gpu
 from marserve.handler.resnet18.cpu import usable_cores
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 PACKAGES = ("torch", "torchvision", "openvino", "torchserve", "numpy", "pillow", "fastapi", "uvicorn", "aiohttp")
 
 
-def describe_machine(arguments: list[str]) -> dict[str, Any]:
-    """Processor, system, versions of all that is measured, and the command."""
+def describe_machine(arguments: list[str], gpu: Gpu | None = None) -> dict[str, Any]:
+    """Processor, ``gpu``, system, versions of all that is measured, and the command."""
     cpu = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     model = re.search(r"^model name\s*: (.*)$", cpu, re.MULTILINE)
     flags = re.search(r"^flags\s*: (.*)$", cpu, re.MULTILINE)
@@ -29,6 +30,7 @@ def describe_machine(arguments: list[str]) -> dict[str, Any]:
         "command": " ".join(["./scripts/bench", *arguments]),
         "processor": model[1] if model else platform.machine(),
         "cores": usable_cores(),
+        "gpu": str(gpu) if gpu else None,
         "flags": [flag for flag in FLAGS if flag in present],
         "memory_gb": round(int(memory[1]) * 1024 / 1e9, 1) if memory else None,
         "kernel": platform.release(),

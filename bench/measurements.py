@@ -90,6 +90,7 @@ class Served:
     pictures: str
     clients: int
     ours: bool
+    device: str
     per_second: Spread
     p50_ms: Spread
     p90_ms: Spread
@@ -114,7 +115,7 @@ class Served:
     @property
     def precision(self) -> str:
         """Of this project's servers and of peers with our engine."""
-        return next((word for word in ("bf16", "int8") if word in self.server.split("/")[1].split()), "f32")
+        return next((word for word in ("bf16", "int8", "f16") if word in self.server.split("/")[1].split()), "f32")
 
 
 class Summary:
@@ -123,6 +124,12 @@ class Summary:
     def __init__(self, records: list[Record]) -> None:
         self.records = records
         self.served = _served(records)
+
+    def on(self, device: str) -> Summary:
+        """Without the loads of servers that compute on another device; records of old runs do not name theirs."""
+        return Summary(
+            [record for record in self.records if record["kind"] != "load" or record.get("device", "cpu") == device]
+        )
 
     def of_kind(self, kind: str) -> list[Record]:
         return [record for record in self.records if record["kind"] == kind]
@@ -192,6 +199,7 @@ def _one(key: str, pictures: str, clients: int, group: list[Record]) -> Served:
         pictures=pictures,
         clients=clients,
         ours=group[0]["ours"],
+        device=group[0].get("device", "cpu"),
         per_second=spread("per_second"),
         p50_ms=spread("p50_ms"),
         p90_ms=spread("p90_ms"),

@@ -26,6 +26,8 @@ EPILOG = """examples:
       go on with a run that broke off; what it measured is kept
   ./scripts/bench --photographs ~/photographs --curves ours "litserve/*1 thread" --clients 1,8,32,128
       throughput and latency against clients for those that matter
+  ./scripts/bench --photographs ~/photographs --device gpu
+      this project and its peers on a GPU
   ./scripts/bench --report-only bench/results/2026-11-24-190000/measurements.jsonl
       tables and plots again, from what was measured
 
@@ -41,6 +43,7 @@ COMPARED_AT = 32
 CURVES = ("ours/*/TorchServe", "torchserve_stock/*, 1 thread", "litserve/*, 1 thread*")
 LARGE_PICTURES = ("ours/*/TorchServe", "*/*, 1 thread")
 PARTS = ("servers", "limit")
+DEVICES = ("all", "cpu", "gpu")
 PRECISIONS = ("f32", "bf16", "int8")
 #: The directory in which ``scripts/bench`` was called.
 STARTED_IN = "BENCH_STARTED_IN"
@@ -59,6 +62,7 @@ class BenchOptions:
     precisions: tuple[str, ...]
     engine_precisions: tuple[str, ...]
     parts: tuple[str, ...]
+    device: str
     seconds: float
     warm_up_s: float
     rounds: int
@@ -70,6 +74,10 @@ class BenchOptions:
     def wants_server(self, name: str) -> bool:
         """Whether ``ours`` or the peer ``name`` is measured."""
         return not self.only or name in self.only
+
+    def wants_device(self, device: str) -> bool:
+        """Whether servers that compute on ``device`` are measured."""
+        return self.device in ("all", device)
 
     def wants_variant(self, key: str) -> bool:
         """Whether the peer's variant is measured."""
@@ -124,6 +132,10 @@ def parse_options(arguments: Sequence[str]) -> BenchOptions:
         help="of our engine in peers' servers; int8 shows the servers' own cost most (default: f32,int8)",
     )  # fmt: skip
     add("--parts", metavar="NAMES", type=_parts, default=PARTS, help=f"of {', '.join(PARTS)} (default: all)")
+    add(
+        "--device", choices=DEVICES, default="all",
+        help="what servers compute on: the processor, the first NVIDIA GPU, or what of these there is (default: all)",
+    )  # fmt: skip
     add("--seconds", metavar="S", type=float, default=6.0, help="of each measurement (default: 6)")
     add("--warm-up", dest="warm_up_s", metavar="S", type=float, default=3.0, help="before the first one (default: 3)")
     add("--rounds", metavar="N", type=int, default=3, help="interleaved repetitions, whose medians count (default: 3)")

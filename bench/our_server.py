@@ -15,11 +15,14 @@ from pathlib import Path
 from bench import ENVIRONMENTS, REPOSITORY
 from bench.candidate import RunningServer, Workspace
 from bench.errors import CandidateError
+from bench.gpu import Device, visible_devices
 from bench.server_process import marked, started_process
 from bench.target import BodyFormat, Target
+from marserve.client.errors import ClientError
+from marserve.client.management import ManagementClient
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory, remove_tree
-from marserve.system.loopback import free_ports
+from marserve.system.loopback import LOOPBACK, free_ports
 from marserve.torchserve.key_file import read_keys
 from marserve.variables import variable
 
@@ -29,6 +32,8 @@ BUILD_S = 600
 #: Seconds for a start whose archive is there.
 START_S = 150
 LEVELS = ("TorchServe", "web")
+#: What ``precision: auto`` is on a GPU.
+GPU_PRECISION = "f16"
 
 
 @dataclass
@@ -37,21 +42,26 @@ class OurServer:
 
     precision: str
     workspace: Workspace
+    device: Device = "cpu"
     levels: tuple[str, ...] = LEVELS
     uses_our_engine: bool = True
 
     @property
     def key(self) -> str:
-        return f"ours/{self.precision}"
+        return f"ours/{self._name}"
 
     @property
     def title(self) -> str:
-        return f"this project, {self.precision}"
+        return f"this project, {self._name}"
 
     @property
     def home(self) -> Path:
         """Its MARSERVE_HOME: built archives stay for the next run, and the clone's own are left alone."""
-        return ENVIRONMENTS / "stacks" / self.precision
+        return ENVIRONMENTS / "stacks" / self._name.replace(" ", "-")
+
+    @property
+    def _name(self) -> str:
+        return f"GPU {self.precision}" if self.device == "gpu" else self.precision
 
     def prepare(self) -> None:
         """Build the archive. Raises CandidateError where that fails."""
@@ -83,6 +93,8 @@ class OurServer:
             with self._marserve(["serve", "--detach", *self._model()], environment, START_S) as mark:
                 try:
                     listening = (ports.inference_port, ports.management_port)
+                    if self.device == "gpu":
+                        self._check_gpu(ports)
                     yield RunningServer(mark, self._targets(ports), started, listening, self._log)
                 finally:
                     command = ["bash", str(REPOSITORY / "scripts" / "stop")]
@@ -91,17 +103,30 @@ class OurServer:
             remove_tree(self._run_directory(ports).path)
 
     def _model(self) -> list[str]:
-        return ["--weights", str(self.workspace.weights), "--precision", self.precision]
+        precision = "auto" if self.device == "gpu" else self.precision
+        return ["--weights", str(self.workspace.weights), "--precision", precision]
+
+    def _check_gpu(self, ports: Ports) -> None:
+        """A worker that cannot use the GPU computes on the processor. Raises CandidateError."""
+        management = f"http://{LOOPBACK}:{ports.management_port}"
+        client = ManagementClient(management, key_file=self._run_directory(ports).key_file)
+        try:
+            description = client.describe(MODEL, customized=True).description or {}
+        except ClientError as exc:
+            raise CandidateError(f"It does not say what it computes on: {exc}") from exc
+        running = description.get("running", {})
+        if running.get("engine") != "torch" or running.get("device") == "cpu":
+            raise CandidateError(f"It computes with {running.get('engine')} on {running.get('device')}, not on a GPU.")
 
     @property
     def _log(self) -> Path:
-        return self.workspace.logs / f"{self.key.replace('/', '-')}.log"
+        return self.workspace.logs / f"{self.key.replace('/', '-').replace(' ', '-')}.log"
 
     @contextmanager
     def _marserve(self, command: list[str], environment: dict[str, str], patience_s: float) -> Iterator[str]:
         """Run a command of marserve to its end; what it starts lasts until the block is left. Answers its mark."""
         script = ["bash", str(REPOSITORY / "scripts" / "marserve"), *command]
-        environment[variable("home")] = str(self.home)
+        environment |= {variable("home"): str(self.home), **visible_devices(self.device)}
         with marked(self.key) as mark, started_process(script, mark, environment, self.home, self._log) as running:
             try:
                 status = running.wait(patience_s)

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from bench.errors import BenchError
+from bench.gpu import Device
 from bench.target import BodyFormat, BodyKind
 
 if sys.version_info >= (3, 11):
@@ -36,6 +37,7 @@ class Variant(_Strict):
     name: str
     command: tuple[str, ...]
     engine: Literal["recipe", "ours"] = "recipe"
+    device: Device = "cpu"
     environment: dict[str, str] = {}
     #: Run to its end before the server starts, in the same place; its time is no part of the start.
     prepare: tuple[str, ...] = ()
@@ -44,6 +46,12 @@ class Variant(_Strict):
     def is_ours(self) -> bool:
         """Whether it runs this project's engine and decoder."""
         return self.engine == "ours"
+
+    @model_validator(mode="after")
+    def _check_name(self) -> Variant:
+        if (self.device == "gpu") != self.name.startswith("GPU, "):
+            raise ValueError(f"The name {self.name!r} must begin with 'GPU, ' where device is 'gpu', and only there.")
+        return self
 
     @model_validator(mode="after")
     def _check_placeholders(self) -> Variant:

@@ -15,6 +15,7 @@ from pathlib import Path
 from bench import ENVIRONMENTS, REPOSITORY
 from bench.candidate import RunningServer, Workspace
 from bench.errors import CandidateError, InstallationError
+from bench.gpu import Device, find_gpu, visible_devices
 from bench.peer_files import PEERS, Peer, Variant, substitute
 from bench.server_process import marked, network_namespace, started_process
 from bench.target import Target
@@ -66,11 +67,17 @@ class PeerServer:
     def uses_our_engine(self) -> bool:
         return self.variant.is_ours
 
+    @property
+    def device(self) -> Device:
+        return self.variant.device
+
     def prepare(self) -> Path:
         """Install it; answers its Python."""
         if self.uses_our_engine and self.precision not in self.archives:
             raise CandidateError(f"There is no {self.precision} archive of ours for its engine.")
         self._python = ensure_peer(self.peer)
+        if self.device == "gpu":
+            find_gpu(self._python)
         return self._python
 
     @contextmanager
@@ -86,6 +93,8 @@ class PeerServer:
             "PYTHONPATH": self._python_path(),
             "TMPDIR": str(temp),
             "PYTHONUNBUFFERED": "1",
+            "DEVICE": "cuda" if self.device == "gpu" else "cpu",
+            **visible_devices(self.device),
             **{
                 name: substitute(text, values)
                 for name, text in {**self.peer.environment, **self.variant.environment}.items()

@@ -33,6 +33,7 @@ def write_report(summary: Summary, directory: Path) -> Path:
         _section("Start-up and memory", _starts(summary)),
         _section("The load generator", _generator(summary)),
         _section("Left out", _left_out(summary)),
+        _section("On a GPU", _skipped(summary)),
     ]
     file = directory / "report.md"
     file.write_text("\n".join(section for section in sections if section), encoding="utf-8")
@@ -84,6 +85,7 @@ def _machine(summary: Summary) -> str:
             f"- {machine['date']}: `{machine['command']}`",
             f"- {machine['processor']}, {machine['cores']} cores ({', '.join(machine['flags'])}), "
             f"{machine['memory_gb']} GB, Linux {machine['kernel']}; load average before: {load}",
+            *([f"- GPU: {machine['gpu']}"] if machine.get("gpu") else []),
             f"- Python {machine['python']}, {machine['java']}, {machine['wrk']}; {packages}",
         ]
     if versions := summary.last("peer versions"):
@@ -94,7 +96,8 @@ def _machine(summary: Summary) -> str:
     ]
     lines.append(
         "- Medians over rounds with the lowest and highest in brackets. A second counts its answers with status 200; "
-        "everything else is a failure. Latencies are those of all answers. The load generator shares the cores."
+        "everything else is a failure. Latencies are those of all answers. The load generator shares the cores. "
+        "Servers that are called GPU compute on one GPU and decode on the processor; the others do both there."
     )
     return "\n".join(lines) + "\n"
 
@@ -188,3 +191,12 @@ def _left_out(summary: Summary) -> str:
         elif record["kind"] == "load":  # a resumed run could measure it after all
             reasons.pop(record["server"], None)
     return "".join(f"- {candidate}: {reason}\n" for candidate, reason in sorted(reasons.items()))
+
+
+def _skipped(summary: Summary) -> str:
+    skipped = summary.last("skipped")
+    if skipped is None or any(one.device == "gpu" for one in summary.served):
+        return ""
+    return f"Not measured: {skipped['reason']} There would be:\n\n" + "".join(
+        f"- {candidate}\n" for candidate in skipped["candidates"]
+    )

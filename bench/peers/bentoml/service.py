@@ -7,9 +7,11 @@ import bentoml
 from model import load_model
 
 WORKERS = int(os.environ.get("WORKERS", "1"))
+# Declared, not handed out: its workers share the one that they see ("Work with GPUs").
+GPU = {"resources": {"gpu": 1}} if os.environ["DEVICE"] == "cuda" else {}
 
 
-@bentoml.service(workers=WORKERS)
+@bentoml.service(workers=WORKERS, **GPU)
 class ImageClassifier:
     def __init__(self) -> None:
         self.model = load_model()
@@ -19,7 +21,7 @@ class ImageClassifier:
         return self.model.predict([image.read_bytes()])[0]
 
 
-@bentoml.service(workers=WORKERS)
+@bentoml.service(workers=WORKERS, **GPU)
 class BatchedImageClassifier:
     def __init__(self) -> None:
         self.model = load_model()

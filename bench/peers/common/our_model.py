@@ -11,23 +11,35 @@ import numpy as np
 
 from resnet18.answers import describe_predictions
 from resnet18.description import Description
-from resnet18.engines.openvino_engine import OpenVinoEngine
+from resnet18.engines.base import Engine
 from resnet18.images import ImageDecoder, ImageLimits
 from resnet18.labels import LABELS_FILE, read_labels
 from resnet18.settings import HandlerSettings, Precision
 
+#: Of a batch in any recipe.
+MOST_PICTURES = 8
+
 
 class OurModel:
-    """The unpacked archive that ARCHIVE names, in PRECISION, with THREADS inference threads."""
+    """The unpacked archive that ARCHIVE names: in PRECISION with THREADS inference threads, or in f16 on a GPU."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
         directory, limits = Path(os.environ["ARCHIVE"]), HandlerSettings()
         description = Description.read(directory)
         self._decoder = ImageDecoder(
             description.preprocessing, ImageLimits(limits.max_image_bytes, limits.max_image_pixels)
         )
-        precision = cast("Precision", os.environ["PRECISION"])
-        self._engine = OpenVinoEngine(directory, precision, int(os.environ.get("THREADS", "1")))
+        threads = int(os.environ.get("THREADS", "1"))
+        self._engine: Engine
+        if device.startswith("cuda"):
+            from resnet18.engines.torch_engine import TorchEngine
+
+            gpu_id = int(device.partition(":")[2] or 0)
+            self._engine = TorchEngine(directory, description, "auto", threads, gpu_id, batch_size=MOST_PICTURES)
+        else:
+            from resnet18.engines.openvino_engine import OpenVinoEngine
+
+            self._engine = OpenVinoEngine(directory, cast("Precision", os.environ["PRECISION"]), threads)
         self._labels = read_labels(directory / LABELS_FILE)
         self._lock = Lock()
 

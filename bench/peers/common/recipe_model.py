@@ -11,14 +11,22 @@ from torchvision.models import ResNet18_Weights, resnet18
 
 
 class RecipeModel:
-    """Eager torch in f32, with the weights' own transforms and class names."""
+    """Eager torch, with the weights' own transforms and class names.
 
-    def __init__(self) -> None:
+    On the CPU in f32. On a GPU in half precision and channels last (PyTorch: "Performance Tuning Guide"); decoding and
+    transforms stay on the CPU.
+    """
+
+    def __init__(self, device: str) -> None:
         """Load the state dict that the variable WEIGHTS names; the official one cannot be had everywhere."""
         weights = ResNet18_Weights.IMAGENET1K_V1
         self._model = resnet18()
         self._model.load_state_dict(torch.load(os.environ["WEIGHTS"]))
         self._model.eval()
+        self._device = device
+        self._dtype = torch.float16 if device.startswith("cuda") else torch.float32
+        if device != "cpu":
+            self._model.to(device, self._dtype, memory_format=torch.channels_last)
         self._preprocess = weights.transforms()
         self._categories = weights.meta["categories"]
 
@@ -27,7 +35,7 @@ class RecipeModel:
         images = [Image.open(io.BytesIO(picture)).convert("RGB") for picture in pictures]
         batch = torch.stack([self._preprocess(image) for image in images])
         with torch.no_grad():
-            probabilities = self._model(batch).softmax(dim=1)
+            probabilities = self._model(batch.to(self._device, self._dtype)).float().softmax(dim=1)
         values, classes = probabilities.topk(5)
         return [
             [

@@ -1,14 +1,15 @@
 """A LitAPI whose four steps are the documented ones (LitServe: "Anatomy of a LitServe API", "File uploads")."""
 
 import argparse
+import os
 
 import litserve as ls
 from model import load_model
 
 
 class ImageClassifier(ls.LitAPI):
-    def setup(self, device):  # noqa: ARG002 - LitServe's interface
-        self.model = load_model()
+    def setup(self, device):
+        self.model = load_model(device)
 
     def decode_request(self, request):
         return request["request"].file.read()
@@ -35,5 +36,5 @@ if __name__ == "__main__":
         api = BatchedImageClassifier(max_batch_size=arguments.batch, batch_timeout=0.01)
     else:
         api = ImageClassifier()
-    server = ls.LitServer(api, accelerator="cpu", workers_per_device=arguments.workers)
+    server = ls.LitServer(api, accelerator=os.environ["DEVICE"], devices=1, workers_per_device=arguments.workers)
     server.run(host="127.0.0.1", port=arguments.port, generate_client_file=False)

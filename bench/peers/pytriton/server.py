@@ -8,7 +8,7 @@ import sysconfig
 import numpy as np
 from model import load_model
 from pytriton.decorators import batch
-from pytriton.model_config import ModelConfig, Tensor
+from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
 from pytriton.triton import Triton, TritonConfig
 
 
@@ -27,6 +27,7 @@ if __name__ == "__main__":
     parser.add_argument("--ports", type=int, nargs=3)
     parser.add_argument("--instances", type=int, default=1)
     parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--delay-us", type=int, default=0, help="that Triton waits for more pictures")
     arguments = parser.parse_args()
     http, grpc, metrics = arguments.ports
     # Triton's Python backend needs the libpython of this interpreter, not the system's (PyTriton: "Installation").
@@ -41,6 +42,9 @@ if __name__ == "__main__":
             infer_func=[ImageClassifier() for _ in range(arguments.instances)],
             inputs=[Tensor(name="image", dtype=bytes, shape=(1,))],
             outputs=[Tensor(name="labels", dtype=bytes, shape=(1,))],
-            config=ModelConfig(max_batch_size=arguments.batch),
+            config=ModelConfig(
+                max_batch_size=arguments.batch,
+                batcher=DynamicBatcher(max_queue_delay_microseconds=arguments.delay_us),
+            ),
         )
         triton.serve()

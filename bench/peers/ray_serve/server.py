@@ -41,9 +41,13 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    ray.init(include_dashboard=False, num_cpus=arguments.replicas, _temp_dir=os.environ["TMPDIR"])
+    gpus = 1 if os.environ["DEVICE"] == "cuda" else 0
+    ray.init(include_dashboard=False, num_cpus=arguments.replicas, num_gpus=gpus, _temp_dir=os.environ["TMPDIR"])
     serve.start(http_options={"host": "127.0.0.1", "port": arguments.port})
     deployment = BatchedImageClassifier if arguments.batch else ImageClassifier
+    # A replica without a share of a GPU would not see it ("Resource Allocation"); Ray counts in ten-thousandths.
+    if gpus:
+        deployment = deployment.options(ray_actor_options={"num_gpus": 10_000 // arguments.replicas / 10_000})
     serve.run(deployment.options(num_replicas=arguments.replicas).bind())
     stop.wait()
     serve.shutdown()

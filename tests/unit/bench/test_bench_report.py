@@ -34,6 +34,24 @@ def test_report_of_a_run_that_broke_off_early_is_written(tmp_path: Path) -> None
     assert "not measured" in text
 
 
+def test_report_says_once_why_there_is_nothing_on_a_gpu(tmp_path: Path) -> None:
+    reason = "there is no NVIDIA driver (no program nvidia-smi)."
+    skipped = {"kind": "skipped", "candidates": ["ours/GPU f16", "litserve/GPU, 1 worker"], "reason": reason}
+    text = write_report(Summary([*complete_run(), skipped]), tmp_path).read_text(encoding="utf-8")
+    assert text.count(reason) == 1
+    assert text.endswith(f"## On a GPU\n\nNot measured: {reason} There would be:\n\n- ours/GPU f16\n"
+                         "- litserve/GPU, 1 worker\n")  # fmt: skip
+
+
+def test_report_says_on_which_device_each_figure_was_measured(tmp_path: Path) -> None:
+    records = [*complete_run(), load("ours/GPU f16/TorchServe", 2000.0, device="gpu")]
+    records[0] = records[0] | {"gpu": "NVIDIA H100, 85.0 GB, driver 580.1, CUDA 13.0"}
+    text = write_report(Summary(records), tmp_path).read_text(encoding="utf-8")
+    assert "- GPU: NVIDIA H100, 85.0 GB" in text
+    assert "| ours/GPU f16 (TorchServe) | 2000.0 |" in text
+    assert "## On a GPU" not in text
+
+
 def test_nothing_is_drawn_without_figures(tmp_path: Path) -> None:
     assert draw_plots(Summary([]), tmp_path) == []
 

@@ -14,6 +14,7 @@ import pytest
 from bench import campaign, server_process
 from bench.campaign import Campaign
 from bench.candidate import RunningServer
+from bench.gpu import Device
 from bench.measurements import Journal
 from bench.options import BenchOptions, parse_options
 from bench.pictures import PHOTOGRAPHS, PictureSet
@@ -50,6 +51,7 @@ class SmallServer:
     title: str = "Small"
     levels: tuple[str, ...] = ("server",)
     uses_our_engine: bool = False
+    device: Device = "cpu"
     marks: list[str] = field(default_factory=list)
 
     def prepare(self) -> None:
@@ -98,7 +100,8 @@ def test_visit_notes_start_memory_and_load_and_leaves_nothing_running(tmp_path: 
     campaign_of(journal, options, tmp_path / "requests").run_round([server], 1)
     assert [record["kind"] for record in journal.records] == ["start", "memory idle", "load", "memory loaded"]
     load = journal.records[2]
-    assert (load["candidate"], load["clients"], load["failures"]) == ("small/recipe", 32, 0)
+    assert (load["candidate"], load["device"], load["clients"]) == ("small/recipe", "cpu", 32)
+    assert load["failures"] == 0
     assert load["ok"] > 10
     assert server_process.members(server.marks[0]) == []
 

@@ -61,6 +61,8 @@ def test_values_of_a_peer_are_read(tmp_path: Path) -> None:
         (('title = "Flask"', ""), "title"),
         (('title = "Flask"', 'title = "Fla'), "TOML"),
         (('name = "recipe"', 'name = "recipe"\nengine = "theirs"'), "theirs"),
+        (('name = "recipe"', 'name = "GPU, recipe"'), "'gpu', and only there"),
+        (('name = "recipe"', 'name = "recipe"\ndevice = "gpu"'), "must begin with 'GPU, '"),
     ],
 )
 def test_mistake_is_named_with_its_file(tmp_path: Path, change: tuple[str, str], message: str) -> None:

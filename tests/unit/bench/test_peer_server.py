@@ -10,7 +10,7 @@ import pytest
 
 from bench import peer_server, server_process
 from bench.candidate import Workspace
-from bench.errors import CandidateError
+from bench.errors import CandidateError, NoGpuError
 from bench.peer_files import read_peer
 from bench.peer_server import PeerServer
 from bench.server_process import network_namespace
@@ -22,7 +22,7 @@ import http.server, json, os, sys
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
-        names = ("PYTHONPATH", "TMPDIR", "OMP_NUM_THREADS", "PLACE")
+        names = ("PYTHONPATH", "TMPDIR", "OMP_NUM_THREADS", "PLACE", "DEVICE", "CUDA_VISIBLE_DEVICES")
         values = {name: os.environ.get(name) for name in names}
         body = json.dumps(values | {"arguments": sys.argv[2:], "prepared": os.listdir(os.environ["TMPDIR"])}).encode()
         self.send_response(200)
@@ -47,6 +47,10 @@ command = ["{python}", "server.py", "{port}", "{weights}", "{port1}"]
 name = "our engine"
 engine = "ours"
 command = ["{python}", "server.py", "{port}", "{archive}", "{precision}"]
+[[variants]]
+name = "GPU, recipe"
+device = "gpu"
+command = ["{python}", "server.py", "{port}"]
 """
 
 
@@ -81,6 +85,7 @@ def test_recipe_gets_weights_ports_and_its_environment(tmp_path: Path, monkeypat
     assert content["OMP_NUM_THREADS"] == "1"
     assert content["PLACE"] == str(server.peer.directory)
     assert content["prepared"] == ["model"]
+    assert (content["DEVICE"], content["CUDA_VISIBLE_DEVICES"]) == ("cpu", "")
     assert "handler" not in str(content["PYTHONPATH"])
     assert server.key == "small/1 thread"
 
@@ -91,6 +96,25 @@ def test_variant_with_our_engine_gets_the_archive(tmp_path: Path, monkeypatch: p
     assert content["arguments"] == [str(tmp_path / "archive"), "int8"]
     assert str(content["PYTHONPATH"]).endswith("/handler")
     assert (server.key, server.title) == ("small/our engine int8", "Small, our engine int8")
+
+
+def test_variant_on_a_gpu_sees_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    monkeypatch.setattr(peer_server, "find_gpu", lambda _: None)
+    server = started(tmp_path, monkeypatch, 2)
+    content = answer_of(server)
+    assert (server.device, content["DEVICE"], content["CUDA_VISIBLE_DEVICES"]) == ("gpu", "cuda", "2")
+
+
+def test_variant_on_a_gpu_is_left_out_where_its_own_packages_cannot_use_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_gpu(python: Path) -> None:
+        raise NoGpuError(f"PyTorch of {python} cannot compute on it")
+
+    monkeypatch.setattr(peer_server, "find_gpu", find_gpu)
+    with pytest.raises(CandidateError, match="cannot compute"):
+        started(tmp_path, monkeypatch, 2).prepare()
 
 
 def test_variant_whose_archive_is_missing_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,117 @@
+"""Servers on a GPU are measured where PyTorch can compute on one; elsewhere they are skipped with the reason."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import __main__ as command
+from bench.candidate import Workspace
+from bench.errors import BenchError, NoGpuError
+from bench.goals import goals
+from bench.gpu import Gpu, find_gpu, visible_devices
+from bench.measurements import Summary
+from bench.options import parse_options
+from bench.pictures import PHOTOGRAPHS, PictureSet
+from tests.unit.bench.records import complete_run, load
+
+FOUND = {"name": "NVIDIA H100", "memory_gb": 85.0, "cuda": "13.0"}
+
+
+@pytest.fixture(autouse=True)
+def no_gpu_is_remembered() -> None:
+    find_gpu.cache_clear()
+
+
+def program(directory: Path, name: str, script: str) -> Path:
+    file = directory / name
+    file.write_text(f"#!/bin/sh\n{script}\n", encoding="ascii")
+    file.chmod(0o755)
+    return file
+
+
+def test_gpu_is_what_pytorch_computes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path, "nvidia-smi", "echo 580.65")
+    python = program(tmp_path, "python", f"echo '{json.dumps(FOUND)}'")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert find_gpu(python) == Gpu("NVIDIA H100", 85.0, "13.0", "580.65")
+    assert str(find_gpu(python)) == "NVIDIA H100, 85.0 GB, driver 580.65, CUDA 13.0"
+
+
+@pytest.mark.parametrize(
+    ("smi", "python", "reason"),
+    [
+        (None, "exit 0", "there is no NVIDIA driver"),
+        ("echo No devices were found; exit 6", "exit 0", "No devices were found"),
+        ("exit 9", "exit 0", "status 9"),
+        ("echo 580.65", "echo Traceback >&2; echo 'AssertionError: no CUDA' >&2; exit 1", "(AssertionError: no CUDA)"),
+    ],
+    ids=["no driver", "no device", "broken driver", "PyTorch for processors"],
+)
+def test_reason_is_said_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, smi: str | None, python: str, reason: str
+) -> None:
+    if smi is not None:
+        program(tmp_path, "nvidia-smi", smi)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NoGpuError) as refusal:
+        find_gpu(program(tmp_path, "python", python))
+    assert reason in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "device", "seen"), [(None, "gpu", "0"), ("2,3", "gpu", "2"), ("", "gpu", ""), ("2,3", "cpu", "")]
+)
+def test_server_sees_one_gpu_or_none(
+    monkeypatch: pytest.MonkeyPatch, allowed: str | None, device: str, seen: str
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if allowed is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    assert visible_devices(device) == {"CUDA_VISIBLE_DEVICES": seen}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "devices"), [([], {"cpu", "gpu"}), (["--device", "cpu"], {"cpu"}), (["--device", "gpu"], {"gpu"})]
+)
+def test_servers_are_chosen_by_their_device(tmp_path: Path, arguments: list[str], devices: set[str]) -> None:
+    options = parse_options(["--photographs", str(tmp_path), *arguments])
+    candidates = command.chosen_servers(Workspace(tmp_path, tmp_path, tmp_path, tmp_path / "weights.pth"), options)
+    assert {candidate.device for candidate in candidates} == devices
+    for candidate in candidates:
+        assert (candidate.device == "gpu") == ("/GPU" in candidate.key) == (", GPU" in candidate.title)
+    on_gpu = {candidate.key.partition("/")[0] for candidate in candidates if candidate.device == "gpu"}
+    assert on_gpu >= ({"ours", "pytriton", "litserve", "torchserve_stock"} if "gpu" in devices else set())
+
+
+def test_servers_on_a_gpu_are_skipped_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def find_no_gpu(_python: Path) -> Gpu:
+        raise NoGpuError("there is no NVIDIA driver.")
+
+    monkeypatch.setattr(command, "find_gpu", find_no_gpu)
+    monkeypatch.setattr(command, "wrk_program", lambda: "wrk")
+    monkeypatch.setattr(command, "read_photographs", lambda _: PictureSet(PHOTOGRAPHS, (b"",)))
+    arguments = ["bench", "--photographs", str(tmp_path), "--dry-run"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert command.main() == 0
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("there is no NVIDIA driver.") == 1
+    assert "ours/f32" in said.out + said.err
+    assert "GPU" not in (said.out + said.err).replace("servers on a GPU", "")
+    monkeypatch.setattr(sys, "argv", [*arguments, "--device", "gpu"])
+    with pytest.raises(BenchError, match=r"Nothing can be measured: there is no NVIDIA driver\."):
+        command.main()
+
+
+def test_goals_compare_what_computes_on_the_processor() -> None:
+    on_gpu = [
+        load("ours/GPU f16/TorchServe", 2000.0, device="gpu"),
+        load("torchserve_stock/GPU, 1 worker", 900.0, device="gpu"),
+        load("litserve/GPU, our engine f16", 1500.0, device="gpu"),
+    ]
+    assert goals(Summary([*complete_run(), *on_gpu])) == goals(Summary(complete_run()))
