@@ -37,6 +37,20 @@ class WebMetrics:
         self.cache_errors = counter("web_cache_errors", "Failures of Redis, treated as misses.")
         self.cache_entries = gauge("web_cache_entries", "Results in memory.")
         self.cache_bytes = gauge("web_cache_bytes", "Size of the results in memory.")
+        of_version = ["model", "version"]
+        self.queue_seconds = seconds(
+            "web_queue_seconds", "From a picture's arrival until it is sent to a worker.", of_version
+        )
+        self.queue_pictures = gauge("web_queue_pictures", "Pictures that wait to be sent to a worker.", of_version)
+        self.unsent = counter(
+            "web_unsent",
+            "Pictures that no worker was sent: their answers would have been late (deadline), their time was over "
+            "(expired), or nobody waited any more (left).",
+            [*of_version, "reason"],
+        )
+        self.in_vain = counter(
+            "web_computed_in_vain", "Pictures that a worker was sent though nobody waited for them then.", of_version
+        )
         self.upstream_seconds = seconds("web_upstream_duration_seconds", "How long TorchServe took to answer.")
         self.upstream_errors = counter(
             "web_upstream_errors", "TorchServe's failures, by kind; refused pictures are none.", ["kind"]
