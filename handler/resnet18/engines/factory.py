@@ -30,11 +30,13 @@ def create_engine(
     """
     side = description.preprocessing.crop_size
     batch = np.zeros((config.batchSize, side, side, 3), dtype=np.uint8)
-    engine = _choose_engine(directory, description, config, gpu_id)
+    given = config.handler.threads
+    threads = threads_of_worker(config.minWorkers) if given == "auto" else given
+    all_cores = max(threads, min(usable_cores(), MOST_THREADS)) if given == "auto" else threads
+    engine = _choose_engine(directory, description, config, gpu_id, threads, all_cores)
     for size in {1, config.batchSize}:
         engine.infer(batch[:size])
-    all_cores = min(usable_cores(), MOST_THREADS)
-    if config.handler.threads != "auto" or engine.info.engine != "openvino" or engine.info.threads >= all_cores:
+    if all_cores == threads or engine.info.engine != "openvino":
         return engine
     from ..engines.openvino_engine import OpenVinoEngine
 
@@ -43,9 +45,10 @@ def create_engine(
     return ElasticEngine(engine, faster, occupancy)
 
 
-def _choose_engine(directory: Path, description: Description, config: ModelConfig, gpu_id: int | None) -> Engine:
+def _choose_engine(
+    directory: Path, description: Description, config: ModelConfig, gpu_id: int | None, threads: int, all_cores: int
+) -> Engine:
     settings = config.handler
-    threads = threads_of_worker(config.minWorkers) if settings.threads == "auto" else settings.threads
     if gpu_id is not None and settings.engine != "openvino":
         from ..engines.torch_engine import can_use_gpu
 
@@ -57,7 +60,12 @@ def _choose_engine(directory: Path, description: Description, config: ModelConfi
 
         # It computes with the weights as they were before quantization.
         precision = "auto" if settings.precision == "int8" else settings.precision
-        return TorchEngine(directory, description, precision, threads, gpu_id, batch_size=config.batchSize)
+        # Beside a GPU threads only decode, so that a worker that is alone can do it on all cores without more ado.
+        when_alone = all_cores if gpu_id is not None and all_cores > threads else None
+        return TorchEngine(
+            directory, description, precision, threads, gpu_id,
+            batch_size=config.batchSize, threads_when_alone=when_alone,
+        )  # fmt: skip
     from ..engines.openvino_engine import OpenVinoEngine
 
     return OpenVinoEngine(directory, settings.precision, threads)

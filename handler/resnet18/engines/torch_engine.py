@@ -33,18 +33,19 @@ class TorchEngine:
         gpu_id: int | None,
         *,
         batch_size: int = 1,
+        threads_when_alone: int | None = None,
     ) -> None:
         """Load ``network.safetensors`` of ``directory`` onto GPU ``gpu_id``, or the CPU where that is None.
 
         ``auto`` means half precision on a GPU and f32 on the CPU, where this engine is the reference. ``batch_size`` is
-        the most pictures of one call on a GPU.
+        the most pictures of one call on a GPU. ``threads_when_alone`` is only reported: beside a GPU, threads decode.
         """
         import torch
         from safetensors.torch import load_file
 
         self._torch = torch
+        torch.set_num_threads(threads)  # beside a GPU they copy pictures, for which torch would take every core
         if gpu_id is None:
-            torch.set_num_threads(threads)
             device = torch.device("cpu")
             name = "cpu"
         else:
@@ -64,7 +65,7 @@ class TorchEngine:
                 side = description.preprocessing.crop_size
                 self._classify = CapturedClassifier(classifier, device, side, batch_size)
         short = {torch.float32: "f32", torch.float16: "f16", torch.bfloat16: "bf16"}[dtype]
-        self.info = EngineInfo("torch", name, short, threads)
+        self.info = EngineInfo("torch", name, short, threads, threads_when_alone)
 
     def infer(self, pixels: Pixels) -> tuple[Probabilities, FeatureMap | None]:
         torch = self._torch

@@ -10,7 +10,7 @@ import torch
 from marserve.archive.weights.locate import locate_weights
 from marserve.archive.weights.state_dict import load_state_dict
 from marserve.handler.resnet18.description import Description
-from marserve.handler.resnet18.engines import factory
+from marserve.handler.resnet18.engines import factory, torch_engine
 from marserve.handler.resnet18.engines.base import Engine
 from marserve.handler.resnet18.engines.factory import ElasticEngine, create_engine
 from marserve.handler.resnet18.engines.openvino_engine import OpenVinoEngine
@@ -140,6 +140,29 @@ class TestChoice:
         engine_of(resnet18_directory, ModelConfig(handler=HandlerSettings(threads=1)), gpu_id=1)
         assert chosen == [1]
 
+    @pytest.mark.parametrize(
+        ("setting", "cores", "threads", "threads_when_alone"),
+        [("auto", 16, 2, 8), ("auto", 1, 2, None), (2, 16, 2, None)],
+    )
+    def test_a_worker_beside_a_gpu_copies_with_its_own_threads_and_may_decode_on_all_cores_when_it_is_alone(
+        self,
+        resnet18_directory: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        setting: Any,
+        cores: int,
+        threads: int,
+        threads_when_alone: int | None,
+    ) -> None:
+        monkeypatch.setattr(factory, "usable_cores", lambda: cores)
+        monkeypatch.setattr(factory, "threads_of_worker", lambda _workers: 2)
+        torch_threads: list[int] = []
+        monkeypatch.setattr(torch, "set_num_threads", torch_threads.append)
+        pretend_gpu(monkeypatch)
+        info = engine_of(resnet18_directory, ModelConfig(handler=HandlerSettings(threads=setting)), gpu_id=0).info
+        assert (info.device, info.precision) == ("NVIDIA H100", "f16")
+        assert (info.threads, info.threads_when_alone) == (threads, threads_when_alone)
+        assert torch_threads == [threads]
+
     @pytest.mark.parametrize(("available", "gpus"), [(False, 0), (True, 1)])
     @pytest.mark.parametrize(("setting", "kind"), [("auto", OpenVinoEngine), ("torch", TorchEngine)])
     def test_a_gpu_that_pytorch_cannot_use_leaves_the_processor(
@@ -207,6 +230,18 @@ class TestChoice:
         (tmp_path / "network.xml").write_text("<net")
         with pytest.raises(ConfigurationError, match=r"network\.xml .* build the archive again"):
             OpenVinoEngine(tmp_path, "f32", threads=1)
+
+
+def pretend_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that computes on the CPU, picture by picture, without graphs."""
+    device = torch.device
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "NVIDIA H100")
+    monkeypatch.setattr(torch, "device", lambda *_: device("cpu"))
+    monkeypatch.setattr(
+        torch_engine, "CapturedClassifier", lambda classifier, *_: lambda pixels: classifier(torch.from_numpy(pixels))
+    )
 
 
 def pretend_capabilities(monkeypatch: pytest.MonkeyPatch, capabilities: list[str]) -> None:
