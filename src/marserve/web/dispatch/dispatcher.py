@@ -33,7 +33,7 @@ PAUSES_S = (0.0, 0.0, 0.2, 0.4)
 class Capacity:
     """What TorchServe says of the workers, and their archive of itself."""
 
-    #: Those that are READY. 0 where that is not known, or there is none: what is sent to TorchServe waits there for one.
+    #: Those that are READY; 0 where that is not known, or there is none: what is sent then waits in TorchServe for one.
     workers: int = 0
     #: Pictures that are computed together.
     batch_size: int = 1

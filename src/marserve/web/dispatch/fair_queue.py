@@ -32,7 +32,7 @@ class FairQueue:
     """Jobs of many callers.
 
     Of callers who always have something waiting, none is served more than a quantum and one job ahead of another
-    (start-time fair queueing, Goyal, Vin and Cheng 1996). Among those who are within it the earliest deadline goes first.
+    (start-time fair queueing, Goyal, Vin and Cheng 1996). Among those within it the earliest deadline goes first.
     """
 
     def __init__(self) -> None:

@@ -8,6 +8,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from marserve.web.dispatch.dispatcher import Capacity, Dispatcher, Group, WouldBeLate
 from marserve.web.dispatch.jobs import Job, Reason
@@ -75,7 +76,7 @@ class Simulation:
     catalogue_s: float = 0.0
 
     def run(self) -> Simulation:
-        self._random = random.Random(self.seed)
+        self._random = random.Random(self.seed)  # noqa: S311
         self.now = 0.0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -92,9 +93,9 @@ class Simulation:
         self._gathering: list[Group] | None = None
         self._tell(self.workers.count)
         for picture in self.pictures:
-            self._at(picture.arrives_at, lambda picture=picture: self._arrive(picture))
+            self._at(picture.arrives_at, partial(self._arrive, picture))
         for at, count in self.scaling:
-            self._at(at, lambda count=count: self._scale(count))
+            self._at(at, partial(self._scale, count))
         while self._events:
             self.now, _, event = heapq.heappop(self._events)
             event()
@@ -123,7 +124,7 @@ class Simulation:
             gone = min(self._idle, -change)
             self._idle -= gone
             self._to_go += -change - gone
-        self._at(self.now + self.catalogue_s, lambda: self._tell(count))
+        self._at(self.now + self.catalogue_s, partial(self._tell, count))
         self._take()
 
     def _arrive(self, picture: Picture) -> None:
@@ -136,7 +137,7 @@ class Simulation:
         except WouldBeLate:
             picture.refusal = "refused"
 
-    def _drop(self, job: Job, reason: Reason, late_s: float) -> None:
+    def _drop(self, job: Job, reason: Reason, late_s: float) -> None:  # noqa: ARG002
         picture = self._picture_of[job]
         assert picture.refusal is None
         assert picture.answered_at is None
@@ -151,7 +152,7 @@ class Simulation:
                 assert self.now < picture.arrives_at + picture.deadline_s
                 assert self.now < picture.leaves_at
                 picture.sent_at = self.now
-            self._at(self.now + self.workers.way_s / 2, lambda group=group: self._enqueue(group))
+            self._at(self.now + self.workers.way_s / 2, partial(self._enqueue, group))
         if self.dispatcher.wake_at < float("inf"):
             assert self.dispatcher.wake_at > self.now
             self._at(self.dispatcher.wake_at, lambda: None)
@@ -201,7 +202,7 @@ class Simulation:
     def _complete(self, batch: list[Group], took_s: float) -> None:
         self._release()
         for group in batch:
-            self._at(self.now + self.workers.way_s / 2, lambda group=group: self._answer(group, took_s))
+            self._at(self.now + self.workers.way_s / 2, partial(self._answer, group, took_s))
         self._take()
 
     def _answer(self, group: Group, took_s: float) -> None:
@@ -216,7 +217,7 @@ class Simulation:
         for group in batch:
             for job in self.dispatcher.retry(group, self.now):
                 self._picture_of[job].refusal = "killed"
-        self._at(self.now + self.catalogue_s, lambda: self._tell(ready))
+        self._at(self.now + self.catalogue_s, partial(self._tell, ready))
 
     def _restart(self) -> None:
         self._idle += 1
@@ -230,7 +231,7 @@ def poisson(rate: float, seconds: float, seed: int = 1, **fields: object) -> lis
 
 def gamma(rate: float, seconds: float, variation: float, seed: int = 1, **fields: object) -> list[Picture]:
     """Arrivals with gaps of this coefficient of variation: 1 is Poisson."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311
     shape = 1 / variation**2
     at, pictures = 0.0, []
     while (at := at + chance.gammavariate(shape, 1 / (rate * shape))) < seconds:
