@@ -28,6 +28,7 @@ from marserve.web.protection import Admission, Guard, RateLimit
 from marserve.web.proxies import TrustedProxies
 from marserve.web.readiness import Readiness
 from marserve.web.routes import Services, feedback, health, inference_protocol, pages, pictures
+from marserve.web.routes.direct import DirectRouting
 from marserve.web.settings import WebSettings
 from marserve.web.upstream.connection import KeyFileTokens, UpstreamConnection
 from marserve.web.upstream.inference import Inference
@@ -80,6 +81,7 @@ def create_app(settings: WebSettings) -> FastAPI:
         app.include_router(routes.router)
     handle_errors(app)
     # The last one added is outermost.
+    app.add_middleware(DirectRouting, routers=[pictures.router])
     if settings.cors_origins:
         app.add_middleware(
             CrossOrigin,

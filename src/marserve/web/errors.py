@@ -163,10 +163,15 @@ def handle_errors(app: FastAPI) -> None:
         app.add_exception_handler(family, _answer)
 
 
+def answer_error(request: Request, error: RequestError) -> Response:
+    """The response; the log gets the error's kind."""
+    request.state.log["error"] = error.kind
+    return error_response(error)
+
+
 async def _answer(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestError):
-        request.state.log["error"] = error.kind
-        return error_response(error)
+        return answer_error(request, error)
     if isinstance(error, RequestValidationError):
         return error_response(InvalidParameter(problems_of(error.errors())))
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else

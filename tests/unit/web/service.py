@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import aiohttp
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from marserve.web.app import create_app
 from marserve.web.server import create_config
@@ -79,7 +79,7 @@ def form(picture: bytes, name: str = "file", filename: str = "cat.jpg") -> aioht
     return data
 
 
-async def fetch(app: FastAPI, path: str, headers: dict[str, str]) -> str:
+async def fetch(app: ASGIApp, path: str, headers: dict[str, str]) -> str:
     """The body that ``app`` answers a request in this process with; the services behind it are not started."""
     encoded = [
         (name.lower().encode(), value.encode()) for name, value in {"Host": "web.internal:5000", **headers}.items()

@@ -8,11 +8,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from fastapi import Depends, Request
+from starlette.datastructures import QueryParams
 
 from marserve.handler.resnet18.errors import InvalidParameter
 from marserve.web.catalogue import Catalogue
 from marserve.web.classifier import Classifier
-from marserve.web.dispatch.urgency import Urgency, read_urgency
+from marserve.web.dispatch.urgency import Urgency, read_urgency, stays
 from marserve.web.errors import ForeignPage
 from marserve.web.feedback import Feedback
 from marserve.web.fetching import Fetcher
@@ -57,7 +58,8 @@ async def require_key_and_rate(request: Request) -> None:
 
 def urgency_of(request: Request) -> Urgency:
     """Called when the whole request has arrived, from which its time counts. Raises InvalidParameter."""
-    return read_urgency(request.headers, request.state.caller, services_of(request).settings)
+    state, settings = request.state, services_of(request).settings
+    return read_urgency(request.headers, state.caller, settings, getattr(state, "has_left", stays))
 
 
 def refuse_foreign_pages(request: Request) -> None:
@@ -73,19 +75,15 @@ def refuse_foreign_pages(request: Request) -> None:
         raise ForeignPage("This was sent by a page of another origin: its origin must be in MARSERVE_CORS_ORIGINS.")
 
 
-def check_parameters(request: Request, known: Collection[str] = ()) -> None:
-    """Raise InvalidParameter for a parameter that the address does not have, such as ``topk``, or that is given twice.
+def check_parameters(given: QueryParams, known: Collection[str] = ()) -> None:
+    """Raise InvalidParameter for a parameter that is none of ``known``, such as ``topk``, or that is given twice.
 
-    ``known`` are the parameters where the endpoint's signature does not name each of them.
-
-    Only here, where the answer would quietly be another one than was meant. Elsewhere such parameters are ignored:
-    with files and pages ``?v=2`` gets around caches, a monitor that is refused is blind, and clients of /v2 write
-    parameters for gateways in between.
+    Only where the answer would quietly be another one than was meant. Elsewhere such parameters are ignored: with files
+    and pages ``?v=2`` gets around caches, a monitor that is refused is blind, and clients of /v2 write parameters for
+    gateways in between.
     """
-    if not request.scope["query_string"]:
-        return
-    known = sorted(known or (field.alias for field in request.scope["route"].dependant.query_params))
-    for name, count in Counter(name for name, _ in request.query_params.multi_items()).items():
+    known = sorted(known)
+    for name, count in Counter(name for name, _ in given.multi_items()).items():
         if count > 1:
             raise InvalidParameter(f"{name[:MAX_SHOWN_NAME]} is given {count} times: give it once.")
         if name not in known:

@@ -45,7 +45,7 @@ USUAL_TOP_K = 10
 )
 async def classes(request: Request, model: Annotated[str, Path(max_length=200, examples=["resnet18"])]) -> Response:
     """The classes of a model, in the order of their numbers."""
-    check_parameters(request)
+    check_parameters(request.query_params)
     served = services_of(request).catalogue.find(model)
     if _has_many_classes(served):
         raise InvalidRequest(f"Models of more than {MAX_TOP_K} classes do not list them.")
@@ -66,7 +66,7 @@ async def classes(request: Request, model: Annotated[str, Path(max_length=200, e
 )
 async def feedback(request: Request, fields: Annotated[FeedbackFields, Query()]) -> Response:
     """Keep that an answer was wrong, and what is right, with the picture, as files of the operator's."""
-    check_parameters(request, FeedbackFields.model_fields)
+    check_parameters(request.query_params, FeedbackFields.model_fields)
     services = services_of(request)
     if services.feedback is None:
         raise FeedbackOff("This service takes no reports of wrong answers: its operator has not set a folder for them.")

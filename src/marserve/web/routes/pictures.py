@@ -24,7 +24,8 @@ from marserve.web.content import Content, respond
 from marserve.web.fetching import MAX_ADDRESS_LENGTH
 from marserve.web.heatmap import render_heatmap
 from marserve.web.openapi import BINARY, PICTURE_BODY, WITH_KEY, WITH_PICTURE, failures, without_picture
-from marserve.web.routes import GET, READ, SEND, WORK, check_parameters, refuse_foreign_pages, services_of, urgency_of
+from marserve.web.routes import GET, READ, SEND, WORK, refuse_foreign_pages, services_of, urgency_of
+from marserve.web.routes.direct import DirectRoute
 from marserve.web.schemas import (
     ClassifiedPicture,
     ExplainedPicture,
@@ -34,7 +35,7 @@ from marserve.web.schemas import (
     ModelList,
 )
 
-router = APIRouter(tags=["Pictures"])
+router = APIRouter(tags=["Pictures"], route_class=DirectRoute)
 
 TopK = Annotated[int, Query(ge=1, le=MAX_TOP_K, description="How many classes, the most probable first.")]
 ModelName = Annotated[
@@ -68,7 +69,6 @@ MAX_CLASS_ID = 99_999_999
 )
 async def models(request: Request) -> Response:
     """The models that are served, and which one answers where none is named."""
-    check_parameters(request)
     services = services_of(request)
     served = services.catalogue.models
     default = services.catalogue.default()
@@ -193,7 +193,6 @@ async def explain(
 )
 async def fetch(request: Request, url: Address = None) -> Response:
     """The picture at an address, as the page needs it to show what it asks about."""
-    check_parameters(request)
     with services_of(request).admission.admit():
         sent = await receive_picture(request, MAX_TOP_K, url)
     if sent.address is None:
@@ -226,7 +225,6 @@ async def _classify(
     explain: bool = False,
     class_id: int | None = None,
 ) -> Classified:
-    check_parameters(request)
     services = services_of(request)
     with services.admission.admit():
         sent = await receive_picture(request, top_k, url)
