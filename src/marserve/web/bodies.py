@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import anyio
@@ -51,8 +50,6 @@ MAX_FORM_PARTS = 1000
 #: Some clients describe a part at length.
 MAX_PART_HEADERS = 32
 
-#: Enough to tell whether a body is a form.
-HEAD_BYTES = 1024
 BOUNDARY = re.compile(r'(?i);\s*boundary\s*=\s*(?:"([^"\r\n]*)"|([^;\r\n]*))')
 #: Such as filename*=UTF-8''%e7%8c%ab.jpg, and names without quotes, which the parser passes over.
 FILE_NAME = re.compile(r"(?i);\s*filename(?:\*\d+)?\*?\s*=")
@@ -78,18 +75,17 @@ async def read_picture(
 
     ``address`` is where the picture is instead, if the request's address says so; a form or JSON may say it as ``url``.
 
-    Raises InvalidRequest, InvalidParameter, InvalidImage, or an error of ``stream_body``.
+    Raises InvalidRequest, InvalidParameter, InvalidImage, or an error of ``read_body``.
     """
     content_type = request.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
     limit = f"The picture has more than {settings.max_image_bytes} bytes: send a smaller one."
-    chunks = stream_body(
+    body = await read_body(
         request,
         max_bytes=settings.max_image_bytes if media_type.startswith("image/") else settings.picture_body_bytes,
         deadline_s=settings.upload_deadline_s,
         limit=limit,
     )
-    body = [chunk async for chunk in chunks]
     if address is not None:
         if body:
             raise InvalidRequest("Give either the picture or its address, not both.")
@@ -165,23 +161,19 @@ def _may_be_picture(part: Part) -> bool:
     return begins_like_picture(part.content) or begins_like_text(part.content)
 
 
-def _parse(chunks: list[bytes], content_type: str, media_type: str, top_k: int, fields: _Fields) -> PictureRequest:
-    if not chunks:
+def _parse(body: bytes, content_type: str, media_type: str, top_k: int, fields: _Fields) -> PictureRequest:
+    if not body:
         raise InvalidRequest(f"There is no picture: {HOW_TO_SEND}.")
     is_form = media_type.startswith("multipart/")
-    if begins_like_picture(chunks[0]) and not is_form and media_type != FORM_URLENCODED:
-        return PictureRequest([b"".join(chunks)], top_k)
-    sizes = itertools.accumulate(map(len, chunks))
-    count = next((count for count, size in enumerate(sizes, 1) if size >= HEAD_BYTES), len(chunks))
-    chunks[:count] = [b"".join(chunks[:count])]
-    begins = FORM_BEGINS.match(chunks[0])
+    if begins_like_picture(body) and not is_form and media_type != FORM_URLENCODED:
+        return PictureRequest([body], top_k)
+    begins = FORM_BEGINS.match(body)
     if begins or is_form:
         named = BOUNDARY.search(content_type)
         boundary = (named[1] or named[2] or "").strip().encode("latin-1") if named else b""
         if begins and not (boundary and begins[1].startswith(boundary)):
             boundary = begins[1]
-        return parse_form(fields.take_parts(_split_form(chunks, boundary)), top_k)
-    body = b"".join(chunks)
+        return parse_form(fields.take_parts(_split_form(body, boundary)), top_k)
     declared_json = is_json(media_type)
     if begins_like_json(body, declared=declared_json):
         return parse_json(fields.take_keys(_of_one_picture(read_json(body))), top_k, max_images=1)
@@ -209,12 +201,12 @@ def _of_one_picture(content: object) -> object:
     return content
 
 
-def _split_form(chunks: list[bytes], boundary: bytes) -> Iterator[Part]:
-    """Raises InvalidRequest where ``chunks`` are not, to its end, a form with this ``boundary``."""
+def _split_form(form: bytes, boundary: bytes) -> Iterator[Part]:
+    """Raises InvalidRequest where ``form`` is not, to its end, a form with this ``boundary``."""
     if not boundary.strip():
         raise InvalidRequest("The form's Content-Type names no boundary: leave that header to your client.")
-    if chunks[0].startswith(b"--" + boundary + b"\n"):
-        chunks = [_with_crlf(b"".join(chunks), b"--" + boundary)]
+    if form.startswith(b"--" + boundary + b"\n"):
+        form = _with_crlf(form, b"--" + boundary)
     parser = PushMultipartParser(
         boundary,
         max_header_count=MAX_PART_HEADERS,
@@ -224,7 +216,7 @@ def _split_form(chunks: list[bytes], boundary: bytes) -> Iterator[Part]:
     content: list[bytes] = []
     count = 0
     try:
-        for event in itertools.chain.from_iterable(map(parser.parse, chunks)):
+        for event in parser.parse(form):  # at once: it stitches pieces together again and again
             if isinstance(event, MultipartSegment):
                 segment, content = event, []
                 count += 1
@@ -260,8 +252,8 @@ def _with_crlf(form: bytes, delimiter: bytes) -> bytes:
     return (b"\r\n" + delimiter).join(parts)
 
 
-async def stream_body(request: Request, *, max_bytes: int, deadline_s: float, limit: str) -> AsyncIterator[bytes]:
-    """The chunks of the body, counted as they arrive, whatever the headers promise.
+async def read_body(request: Request, *, max_bytes: int, deadline_s: float, limit: str) -> bytes:
+    """The whole body, counted as it arrives, whatever the headers promise. One that arrives in one piece is not copied.
 
     ``limit`` says what ``max_bytes`` means to the caller.
 
@@ -272,21 +264,18 @@ async def stream_body(request: Request, *, max_bytes: int, deadline_s: float, li
     promised = request.headers.get("content-length", "")
     if promised.isdecimal() and int(promised) > max_bytes:
         raise ImageTooLarge(limit)
+    chunks: list[bytes] = []
     received = 0
-    chunks = request.stream()
-    give_up = anyio.current_time() + deadline_s
-    while True:
-        try:
-            with anyio.fail_after(give_up - anyio.current_time()):
-                chunk = await anext(chunks, None)
-        except TimeoutError as exc:
-            raise UploadTimeout(
-                f"The body did not arrive within {deadline_s:g} s: send it faster, or a smaller one."
-            ) from exc
-        if chunk is None:
-            return
-        received += len(chunk)
-        if received > max_bytes:
-            raise ImageTooLarge(limit)
-        if chunk:
-            yield chunk
+    try:
+        with anyio.fail_after(deadline_s):
+            async for chunk in request.stream():
+                received += len(chunk)
+                if received > max_bytes:
+                    raise ImageTooLarge(limit)
+                if chunk:  # the last one is empty
+                    chunks.append(chunk)
+    except TimeoutError as exc:
+        raise UploadTimeout(
+            f"The body did not arrive within {deadline_s:g} s: send it faster, or a smaller one."
+        ) from exc
+    return b"".join(chunks)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from marserve import __version__
 from marserve.handler.resnet18.errors import InvalidImage, InvalidRequest, RequestError
 from marserve.handler.resnet18.requests import MAX_TOP_K
-from marserve.web.bodies import stream_body
+from marserve.web.bodies import read_body
 from marserve.web.errors import ModelUnavailable
 from marserve.web.models import KnownModel
 from marserve.web.oip import (
@@ -148,13 +148,12 @@ async def infer(request: Request, model: ModelInPath, version: VersionInPath | N
         served = services.catalogue.find(model, version)
         class_count = _class_count(served)
         max_bytes = services.settings.protocol_body_bytes
-        chunks = stream_body(
+        body = await read_body(
             request,
             max_bytes=max_bytes,
             deadline_s=services.settings.upload_deadline_s,
             limit=f"The request has more than {max_bytes} bytes: send fewer pictures at once.",
         )
-        body = b"".join([chunk async for chunk in chunks])
         inference = parse_inference_request(body, request.headers.get(HEADER_LENGTH))
         services.guard.charge(request.state.caller, len(inference.pictures) - 1)  # the first one is paid for
         top_k = needed_top_k(inference, class_count)
