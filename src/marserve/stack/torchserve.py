@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -33,6 +34,8 @@ LOG4J_CONFIG = "-Dlog4j.configurationFile="
 OWN_HEAP_MB = 1000
 #: Of the machine's memory, what Java's heap may take at most: the workers need the rest.
 HEAP_SHARE = 0.5
+#: The variable that chooses among GPUs, for CUDA by their numbers or UUIDs.
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 #: Seconds for the first prediction of a model.
 PREDICTION_S = 30.0
 
@@ -40,8 +43,12 @@ PREDICTION_S = 30.0
 def read_configuration(web: WebSettings, memory_bytes: int) -> dict[str, str | int]:
     """``config/config.properties``, its sizes of a request and of the heap raised where ``web`` takes larger pictures.
 
-    Raises MarserveError where ``memory_bytes``, the machine's, do not suffice for that.
+    Raises MarserveError where ``memory_bytes``, the machine's, do not suffice for that, or TorchServe would not start
+    with the GPUs that the environment names.
     """
+    visible = os.environ.get(VISIBLE_GPUS, "")
+    if visible and not re.fullmatch(r"-?\d+(,-?\d+)*,*", visible):
+        raise MarserveError(f"{VISIBLE_GPUS} = {visible!r}: TorchServe reads numbers alone; nvidia-smi -L lists them.")
     configured = properties.parse((CONFIG / "config.properties").read_text(encoding="utf-8"))
     arguments = configured["vmargs"].split()
     # The file has gigabytes: -Xmx3g.

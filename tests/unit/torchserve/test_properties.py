@@ -50,6 +50,19 @@ def test_a_stack_gets_its_own_ports_and_places_and_the_rest_of_the_file(tmp_path
     }
 
 
+@pytest.mark.parametrize("visible", ["GPU-1b2c", "0, 1", "0,MIG-77"])
+def test_gpus_that_torchserve_cannot_read_stop_the_start(monkeypatch: pytest.MonkeyPatch, visible: str) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(MarserveError, match="TorchServe reads numbers alone"):
+        read_configuration(WebSettings(), memory_bytes=4 * 10**9)
+
+
+@pytest.mark.parametrize("visible", ["", "0", "2,3", "-1"])
+def test_gpus_are_chosen_by_number(monkeypatch: pytest.MonkeyPatch, visible: str) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert read_configuration(WebSettings(), memory_bytes=4 * 10**9)
+
+
 def test_pictures_of_the_default_size_need_what_the_file_has() -> None:
     kept = properties.parse((CONFIG / "config.properties").read_text())
     limits = read_configuration(WebSettings(), memory_bytes=4 * 10**9)
