@@ -1,6 +1,7 @@
-"""A TorchServe with one model, as far as waiting is concerned, and how it fares with fixed or autoscaled workers.
+"""A stack with one model, as far as waiting is concerned, and how it fares with fixed or autoscaled workers.
 
-One queue, batches, workers that take time to start; everything happens by discrete events.
+A queue in the web service, groups of what waits, one of them at hand in TorchServe, workers that take time to start;
+everything happens by discrete events.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from marserve.autoscale.autoscaler import ModelSample, WatchedModel
+from marserve.autoscale.observation import WebCounters
 from marserve.autoscale.policy import Capacity
 from marserve.autoscale.rules import Rules
 from marserve.torchserve.metrics import Counters
@@ -26,7 +28,8 @@ class SimulatedMachine:
     """How long things take; docs/autoscaling.md says which of the defaults were measured."""
 
     batch_size: int = 8
-    queue_size: int = 384
+    #: Pictures at once, waiting or at work; more are refused, as by the web service.
+    max_in_flight: int = 128
     #: Seconds of a batch, whatever its size, and of each picture in it.
     batch_s: float = 0.002
     picture_s: float = 0.015
@@ -68,26 +71,31 @@ class SimulatedServer:
         self._machine = machine
         self._source = random.Random(seed)  # noqa: S311 - a simulation, which must repeat
         self._now = 0.0
-        self._queue: deque[float] = deque()
+        #: When those arrived that wait in the web service, and those of each group that waits in TorchServe.
+        self._waiting: deque[float] = deque()
+        self._at_hand: deque[_Group] = deque()
         self._wanted = workers
         self._ready = workers
         self._at_work = 0
-        self._arrived = 0
-        self._answered = 0
-        self._waited_s = 0.0
-        self._worked_s = 0.0
-        #: Time, a number that keeps the order of equal times, and the batch that is done; None: a worker is ready.
-        self._events: list[tuple[float, int, _Batch | None]] = []
+        self._in_flight = 0
+        # At the web service: sent, and how long those had waited.
+        self._sent = 0
+        self._sent_waited_s = 0.0
+        # At TorchServe: groups that came, that were answered, their pictures, and how long they waited and took.
+        self._groups_arrived = self._groups_answered = self._answered = 0
+        self._waited_s = self._worked_s = 0.0
+        #: Time, a number that keeps the order of equal times, and the group that is done; None: a worker is ready.
+        self._events: list[tuple[float, int, _Group | None]] = []
         self._numbers = count()
 
     def arrive(self, at_s: float) -> None:
         """One request."""
         self.advance(at_s)
-        self._arrived += 1
-        if len(self._queue) >= self._machine.queue_size:
+        if self._in_flight >= self._machine.max_in_flight:
             self.results.refused += 1
             return
-        self._queue.append(at_s)
+        self._in_flight += 1
+        self._waiting.append(at_s)
         self._begin()
 
     def scale(self, workers: int) -> None:
@@ -100,44 +108,60 @@ class SimulatedServer:
     def advance(self, to_s: float) -> None:
         """Let everything happen until ``to_s``."""
         while self._events and self._events[0][0] <= to_s:
-            at_s, _, batch = heapq.heappop(self._events)
+            at_s, _, group = heapq.heappop(self._events)
             self._pass(at_s)
-            if batch is None:
+            if group is None:
                 self._ready = min(self._ready + 1, self._wanted)
             else:
                 self._at_work -= 1
-                self._answered += batch.size
-                self._waited_s += batch.waited_s
-                self._worked_s += batch.seconds
+                self._in_flight -= len(group.arrived_s)
+                self._groups_answered += 1
+                self._answered += len(group.arrived_s)
+                self._waited_s += group.began_s - group.sent_s
+                self._worked_s += at_s - group.began_s
             self._begin()
         self._pass(to_s)
 
     def sample(self) -> ModelSample:
-        """What the management API and the metrics report now: as there, a batch counts when it is done."""
-        counters = Counters(self._arrived, self._answered, self._waited_s, self._worked_s)
-        return ModelSample(self._now, counters, self._wanted, self._ready, len(self._queue))
+        """What both servers report now: as there, a group counts when it is done."""
+        torchserve = Counters(
+            self._groups_arrived, self._groups_answered, self._waited_s, self._worked_s, self._answered
+        )
+        web = WebCounters(self._sent, self._sent_waited_s, all_models=self._sent, rejected=float(self.results.refused))
+        queued, waiting = len(self._at_hand), len(self._waiting)
+        return ModelSample(self._now, torchserve, self._wanted, self._ready, queued, web, waiting)
 
     def _begin(self) -> None:
-        while self._queue and self._at_work < self._ready:
-            began = [self._queue.popleft() for _ in range(min(len(self._queue), self._machine.batch_size))]
-            waits = [self._now - arrived for arrived in began]
-            self.results.waits_s += waits
-            usual_s = self._machine.batch_s + self._machine.picture_s * len(began)
+        # Whatever waits goes together: a group for each worker, and the next one at hand.
+        while self._waiting and self._at_work + len(self._at_hand) <= self._ready:
+            arrived = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._machine.batch_size))]
+            self._at_hand.append(_Group(arrived, self._now))
+            self._groups_arrived += 1
+            self._sent += len(arrived)
+            self._sent_waited_s += sum(self._now - at_s for at_s in arrived)
+            self._start()
+        self._start()
+
+    def _start(self) -> None:
+        while self._at_hand and self._at_work < self._ready:
+            group = self._at_hand.popleft()
+            group.began_s = self._now
+            self.results.waits_s += [self._now - at_s for at_s in group.arrived_s]
+            usual_s = self._machine.batch_s + self._machine.picture_s * len(group.arrived_s)
             seconds = usual_s * max(0.2, self._source.gauss(1.0, self._machine.spread))
             self._at_work += 1
-            batch = _Batch(len(began), sum(waits), seconds)
-            heapq.heappush(self._events, (self._now + seconds, next(self._numbers), batch))
+            heapq.heappush(self._events, (self._now + seconds, next(self._numbers), group))
 
     def _pass(self, to_s: float) -> None:
         self.results.worker_seconds += (to_s - self._now) * self._wanted
         self._now = to_s
 
 
-@dataclass(frozen=True)
-class _Batch:
-    size: int
-    waited_s: float
-    seconds: float
+@dataclass
+class _Group:
+    arrived_s: list[float]
+    sent_s: float
+    began_s: float = 0.0
 
 
 def simulate(

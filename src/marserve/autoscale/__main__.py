@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 from marserve.autoscale.autoscaler import INTERVAL_S, Autoscaler
-from marserve.autoscale.rules import Assignment
+from marserve.autoscale.rules import API_KEY_VARIABLE, Assignment
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
 from marserve.system.loopback import LOOPBACK, request
 
-#: Seconds for one answer of TorchServe.
+#: Seconds for one answer of either server.
 DEADLINE_S = 5.0
 
 
@@ -25,15 +27,20 @@ def main(argument: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
 
-    def read_metrics() -> str:
-        reply = request("GET", given.metrics_port, "/metrics", timeout_s=DEADLINE_S)
+    def read_metrics(host: str, port: int, headers: dict[str, str]) -> str:
+        reply = request("GET", port, "/metrics", host=host, headers=headers, timeout_s=DEADLINE_S)
         if reply is None or reply.status != 200:
-            raise MarserveError(f"its metrics on port {given.metrics_port} do not answer")
+            why = "do not answer" if reply is None else f"are answered with status {reply.status}"
+            raise MarserveError(f"the metrics on port {port} {why}")
         return reply.body.decode(errors="replace")
+
+    key = os.environ.get(API_KEY_VARIABLE)
+    read_torchserve = partial(read_metrics, LOOPBACK, given.metrics_port, {})
+    read_web = partial(read_metrics, given.web_host, given.web_port, {"X-API-Key": key} if key else {})
 
     url = f"http://{LOOPBACK}:{given.management_port}"
     with ManagementClient(url, key_file=Path(given.key_file), deadline_s=DEADLINE_S) as management:
-        scaler = Autoscaler(given, management, read_metrics)
+        scaler = Autoscaler(given, management, read_torchserve, read_web)
         logging.info(
             "Watching %s: %d to %d workers, threads of each: %d; requests may wait %.0f ms for one on average",
             " and ".join(given.models), given.rules.minimum, given.rules.maximum, given.threads,

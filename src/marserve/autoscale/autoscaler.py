@@ -1,4 +1,4 @@
-"""The loop: sample TorchServe, decide, scale, and say why."""
+"""The loop: sample both servers, decide, scale, and say why."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from marserve.autoscale.observation import WebCounters, pictures_per_request, traffic, web_counters, web_waiting
 from marserve.autoscale.policy import Capacity, Decision, Ground, Observation, Traffic, capacity, decide
 from marserve.autoscale.rules import Assignment, Rules
 from marserve.client.errors import ClientError
@@ -31,10 +32,14 @@ IDLE_BUSY = 0.1
 @dataclass(frozen=True)
 class ModelSample:
     at_s: float
-    counters: Counters
+    torchserve: Counters
     listed: int
     ready: int
-    pending: int
+    #: Requests that wait in TorchServe.
+    queued: int
+    web: WebCounters = field(default_factory=WebCounters)
+    #: Pictures that wait in the web service.
+    waiting: int = 0
 
 
 class WatchedModel:
@@ -55,9 +60,11 @@ class WatchedModel:
         else:
             if now.listed not in (self._last.listed, self._wanted):
                 self._changed_at_s = now.at_s  # by somebody else, whose choice is given its time as well
+            at_torchserve = now.torchserve.since(self._last.torchserve)
+            happened = traffic(at_torchserve, now.web.since(self._last.web), now.waiting - self._last.waiting)
+            pending = now.waiting + round(now.queued * pictures_per_request(at_torchserve))
             seconds = now.at_s - self._last.at_s
-            traffic = now.counters.since(self._last.counters)
-            self._history.append(Observation(now.at_s, seconds, traffic, now.listed, now.ready, now.pending))
+            self._history.append(Observation(now.at_s, seconds, happened, now.listed, now.ready, pending))
         self._last = now
         oldest = now.at_s - self._rules.down_after_s - self._rules.up_after_s
         while self._history and self._history[0].at_s < oldest:
@@ -88,15 +95,23 @@ class WatchedModel:
 
 
 class Autoscaler:
-    """Holds the workers of several models to the rules. Failures of TorchServe are logged, and outlived."""
+    """Holds the workers of several models to the rules. Failures of either server are logged, and outlived."""
 
-    def __init__(self, assignment: Assignment, management: ManagementClient, read_metrics: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        management: ManagementClient,
+        read_torchserve: Callable[[], str],
+        read_web: Callable[[], str],
+    ) -> None:
+        """``read_torchserve`` and ``read_web`` answer the servers' pages of metrics, and raise MarserveError."""
         self._models = {model: WatchedModel(assignment.rules) for model in assignment.models}
         self._said: dict[str, Ground] = {}
         self._served: dict[str, str] = {}
         self._threads = assignment.threads
         self._management = management
-        self._read_metrics = read_metrics
+        self._read_torchserve = read_torchserve
+        self._read_web = read_web
         self._change_lock = Path(assignment.change_lock)
         self._is_away = False
 
@@ -105,10 +120,11 @@ class Autoscaler:
         try:
             # Described before the counters are read: a queue that is seen was not answered yet.
             described = {model: self._management.describe(model) for model in self._models}
-            samples = read_samples(self._read_metrics())
+            torchserve = read_samples(self._read_torchserve())
+            web = read_samples(self._read_web())
         except MarserveError as exc:
             if not self._is_away:
-                LOGGER.warning("TorchServe cannot be observed, so nothing is changed: %s", exc)
+                LOGGER.warning("The stack cannot be observed, so nothing is changed: %s", exc)
             self._is_away = True
             for watched in self._models.values():
                 watched.forget()
@@ -124,7 +140,13 @@ class Autoscaler:
                 watched.forget()
             watched.add(
                 ModelSample(
-                    now, model_counters(samples, name), len(version.workers), version.ready_workers, version.queued
+                    now,
+                    model_counters(torchserve, name),
+                    len(version.workers),
+                    version.ready_workers,
+                    version.queued,
+                    web_counters(web, name),
+                    web_waiting(web, name),
                 )
             )
         for name, version in described.items():

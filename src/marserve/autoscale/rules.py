@@ -6,6 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+#: Has the key with which the autoscaler's process reads the web service's metrics: arguments are seen by all users.
+API_KEY_VARIABLE = "MARSERVE_AUTOSCALE_API_KEY"
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -53,6 +56,9 @@ class Assignment:
     threads: int
     management_port: int
     metrics_port: int
+    #: Where the web service answers.
+    web_host: str
+    web_port: int
     #: TorchServe's tokens, and the lock that is held while the stack is being changed.
     key_file: str
     change_lock: str

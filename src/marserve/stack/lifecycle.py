@@ -8,7 +8,7 @@ import os
 import shlex
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,7 +122,8 @@ def _start(
 ) -> tuple[State, Running]:
     # First, so that an impossible setting costs no start of TorchServe.
     machine = read_machine()
-    configured = read_configuration(WebSettings.from_environment(os.environ), machine.memory_bytes)
+    web = WebSettings.from_environment(os.environ)
+    configured = read_configuration(web, machine.memory_bytes)
     # The gRPC ports are dealt with apart: they give way when taken.
     check_free(ports, SERVICES)
     temp = run_directory.prepare()
@@ -143,7 +144,7 @@ def _start(
         services: list[Service] = [
             TorchServe(java, ports, run_directory, temp, models, shared, configured, model_api=options.model_api),
             WebService(ports, run_directory, options.host, default_model=models[0]),
-            *_autoscalers(options, ports, run_directory, models, shared),
+            *_autoscalers(options, ports, run_directory, models, shared, web.api_keys),
         ]
         running: Running = []
         for service in services:
@@ -162,7 +163,12 @@ def _start(
 
 
 def _autoscalers(
-    options: Options, ports: Ports, run_directory: RunDirectory, models: list[str], shared: Concurrency
+    options: Options,
+    ports: Ports,
+    run_directory: RunDirectory,
+    models: list[str],
+    shared: Concurrency,
+    api_keys: Sequence[str],
 ) -> list[Service]:
     if options.autoscale is None:
         return []
@@ -172,11 +178,13 @@ def _autoscalers(
         shared.threads,
         management_port=ports.management_port,
         metrics_port=ports.metrics_port,
+        web_host=reachable_address(options.host),
+        web_port=ports.web_port,
         key_file=str(run_directory.key_file),
         change_lock=str(run_directory.change_lock),
     )
     say(f"Autoscaling between {assignment.rules.minimum} and {assignment.rules.maximum} workers per model.")
-    return [AutoscalerService(run_directory, assignment)]
+    return [AutoscalerService(run_directory, assignment, next(iter(api_keys), None))]
 
 
 def _stay(state: State, running: Running, run_directory: RunDirectory) -> int:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
-from marserve.autoscale.rules import Assignment
+from marserve.autoscale.rules import API_KEY_VARIABLE, Assignment
 from marserve.errors import MarserveError
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
@@ -108,12 +108,17 @@ class AutoscalerService(Service):
     name = "the autoscaler"
     log_name = "autoscale.log"
 
-    def __init__(self, run_directory: RunDirectory, assignment: Assignment) -> None:
+    def __init__(self, run_directory: RunDirectory, assignment: Assignment, api_key: str | None = None) -> None:
+        """``api_key`` opens the web service's metrics, where it has keys."""
         super().__init__(run_directory)
         self._assignment = assignment
+        self._api_key = api_key
 
     def command(self) -> Sequence[str]:
         return (sys.executable, "-m", "marserve.autoscale", self._assignment.as_json())
+
+    def environment(self) -> dict[str, str]:
+        return super().environment() | ({API_KEY_VARIABLE: self._api_key} if self._api_key else {})
 
     def is_ready(self) -> bool:
         return any("Watching " in line for line in _lines(self.log))  # its first line

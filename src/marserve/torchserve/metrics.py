@@ -13,6 +13,7 @@ ARRIVED = "ts_inference_requests_total"
 WAITED_US = "ts_queue_latency_microseconds_total"
 #: Of the handler, with the label ``ModelName``: TorchServe has no count of the requests that were answered by model.
 ANSWERED = "handler_requests_total"
+PICTURES = "handler_pictures_total"
 WORKED_S = "handler_batch_seconds_sum"
 
 
@@ -20,7 +21,7 @@ WORKED_S = "handler_batch_seconds_sum"
 class Counters:
     """Sums since TorchServe was started, over all versions of a model."""
 
-    #: Requests that came, those that were refused included.
+    #: Requests that came, those that were refused included; a group of pictures is one request.
     arrived: float = 0.0
     #: Requests that a worker answered.
     answered: float = 0.0
@@ -28,6 +29,8 @@ class Counters:
     waited_s: float = 0.0
     #: Seconds that workers were at work, together.
     worked_s: float = 0.0
+    #: Pictures of the answered requests.
+    pictures: float = 0.0
 
     def since(self, earlier: Counters) -> Counters:
         """The increase. A counter that went down began anew with its server: then it is the increase itself."""
@@ -38,6 +41,7 @@ class Counters:
             self.answered - earlier.answered,
             max(0.0, self.waited_s - earlier.waited_s),
             max(0.0, self.worked_s - earlier.worked_s),
+            max(0.0, self.pictures - earlier.pictures),
         )
 
 
@@ -56,10 +60,10 @@ def read_samples(page: str) -> list[Sample]:
 
 def model_counters(samples: Sequence[Sample], model: str) -> Counters:
     """The sums of ``model`` over all its versions; zeros before any request."""
-    arrived, answered, waited_us, worked_s = (
-        _total(samples, name, model) or 0.0 for name in (ARRIVED, ANSWERED, WAITED_US, WORKED_S)
+    arrived, answered, waited_us, worked_s, pictures = (
+        _total(samples, name, model) or 0.0 for name in (ARRIVED, ANSWERED, WAITED_US, WORKED_S, PICTURES)
     )
-    return Counters(arrived, answered, waited_us / 1e6, worked_s)
+    return Counters(arrived, answered, waited_us / 1e6, worked_s, pictures)
 
 
 def rates(

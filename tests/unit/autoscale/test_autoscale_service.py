@@ -59,6 +59,8 @@ ASSIGNMENT = Assignment(
     threads=2,
     management_port=Ports.management_port,
     metrics_port=Ports.metrics_port,
+    web_host="127.0.0.1",
+    web_port=Ports.web_port,
     key_file="key_file.json",
     change_lock="change.lock",
 )
@@ -101,7 +103,7 @@ def test_the_process_watches_outlives_an_absent_torchserve_and_ends_when_asked(s
             "Watching resnet18 and other: 1 to 4 workers, threads of each: 2; requests may wait 100 ms"
             in service.log.read_text()
         )
-        wait_until(lambda: "TorchServe cannot be observed" in service.log.read_text(), 60)
+        wait_until(lambda: "The stack cannot be observed" in service.log.read_text(), 60)
         assert process.poll() is None, service.reason()
         process.terminate()
         assert process.wait(30) == 0

@@ -29,6 +29,8 @@ class FakeTorchServe:
         self.pending = 0
         self.arrived = self.answered = 0.0
         self.waited_us = self.worked_s = 0.0
+        self.sent = self.waited_s = self.rejected = 0.0
+        self.waiting = 0
         self.is_away = self.refuses = False
         self.scaled: list[tuple[str, int, str]] = []
 
@@ -59,6 +61,32 @@ class FakeTorchServe:
         ]
         return "\n".join(lines) + "\n"
 
+    def web_metrics(self) -> str:
+        labels = f'model="{MODEL}",version="1.0"'
+        lines = [
+            "# TYPE web_queue_seconds histogram",
+            f"web_queue_seconds_count{{{labels}}} {self.sent}",
+            f"web_queue_seconds_sum{{{labels}}} {self.waited_s}",
+            "# TYPE web_queue_pictures gauge",
+            f"web_queue_pictures{{{labels}}} {self.waiting}",
+            "# TYPE web_rejected counter",
+            f'web_rejected_total{{reason="overload"}} {self.rejected}',
+        ]
+        return "\n".join(lines) + "\n"
+
+    def overload_of_the_web_service(self) -> None:
+        """One second of the same traffic through the web service: TorchServe sees what its workers can do."""
+        self.now += 1
+        self.arrived += 60
+        self.answered += 60
+        self.waited_us += 60 * 10_000
+        self.worked_s += self.workers
+        self.pending = 1
+        self.sent += 60
+        self.waited_s += 60 * 0.4
+        self.rejected += 120
+        self.waiting = 100
+
     def overload(self) -> None:
         """One second in which three times as many requests come as are answered."""
         self.now += 1
@@ -87,8 +115,8 @@ def step(
     caplog.set_level(logging.INFO)
     monkeypatch.setattr("marserve.autoscale.autoscaler.time.monotonic", lambda: torchserve.now)
     monkeypatch.setattr(autoscaler, "read_machine", lambda: Machine(4, 10**10, 10**10))
-    assignment = Assignment([MODEL], Rules(1, 8), 1, 8081, 8082, key_file="", change_lock=str(lock))
-    scaler = Autoscaler(assignment, torchserve, torchserve.metrics)  # type: ignore[arg-type]
+    assignment = Assignment([MODEL], Rules(1, 8), 1, 8081, 8082, "127.0.0.1", 5000, key_file="", change_lock=str(lock))
+    scaler = Autoscaler(assignment, torchserve, torchserve.metrics, torchserve.web_metrics)  # type: ignore[arg-type]
     return scaler.step
 
 
@@ -103,6 +131,20 @@ def test_overload_brings_workers_up_to_the_cores_and_the_log_tells_why(
         "resnet18: 1 -> 4 workers: requests wait; 180.0 requests/s wait 1667 ms (target 100 ms) and need 3.0 workers",
         "resnet18: stays at 4: no more are allowed; 180.0 requests/s wait 1667 ms (target 100 ms) and need 12.0 "
         "workers, but no more are possible: 4 cores",
+    ]
+
+
+def test_what_waits_in_the_web_service_brings_workers_though_torchserve_has_no_queue(
+    torchserve: FakeTorchServe, step: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        step()
+        torchserve.overload_of_the_web_service()
+    step()
+    assert torchserve.scaled == [(MODEL, 4, "1.0")]
+    # 60 answered and 120 refused a second, and the 100 that wait, which came within the two seconds looked at.
+    assert caplog.messages == [
+        "resnet18: 1 -> 4 workers: requests wait; 230.0 requests/s wait 1683 ms (target 100 ms) and need 3.8 workers"
     ]
 
 
@@ -124,7 +166,7 @@ def test_an_absent_torchserve_is_outlived_and_told_once(
     torchserve.is_away = True
     for _ in range(3):
         step()
-    assert caplog.messages == ["TorchServe cannot be observed, so nothing is changed: cannot be reached"]
+    assert caplog.messages == ["The stack cannot be observed, so nothing is changed: cannot be reached"]
     torchserve.is_away = False
     for _ in range(4):
         step()
