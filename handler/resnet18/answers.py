@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,28 +17,40 @@ from .labels import Label
 DECIMALS = 8
 
 
-def top_classes(probabilities: NDArray[np.float32], top_k: int) -> NDArray[np.intp]:
-    """Indices of the ``top_k`` largest of ``probabilities`` (classes,), highest first; ties by lower index."""
-    if top_k < probabilities.size:
-        candidates = np.sort(np.argpartition(-probabilities, top_k)[:top_k])
-    else:
-        candidates = np.arange(probabilities.size)
-    return candidates[np.argsort(-probabilities[candidates], kind="stable")]
+def top_classes(probabilities: NDArray[np.float32], top_k: int) -> list[tuple[int, float]]:
+    """Indices and values of the ``top_k`` largest of ``probabilities`` (classes,), highest first; ties by lower index.
+
+    All of them where there are no more. The probabilities must be numbers.
+    """
+    least = max(probabilities.size - top_k, 0)
+    (candidates,) = (probabilities >= np.partition(probabilities, least)[least]).nonzero()
+    likeliest = zip(candidates.tolist(), probabilities[candidates].tolist(), strict=True)
+    return sorted(likeliest, key=lambda candidate: -candidate[1])[:top_k]
 
 
-def describe_predictions(
-    probabilities: NDArray[np.float32], top_k: int, labels: Sequence[Label]
-) -> list[dict[str, object]]:
-    """The ``predictions`` of one picture; fewer than ``top_k`` where the network has fewer classes."""
-    return [
-        {
-            "class_id": int(index),
-            "wnid": labels[index].wnid,
-            "label": labels[index].name,
-            "probability": round(float(probabilities[index]), DECIMALS),
-        }
-        for index in top_classes(probabilities, top_k)
-    ]
+class AnswerWriter:
+    """Writes answers as JSON; everything in them but the probabilities is written beforehand."""
+
+    def __init__(self, model: str, labels: Sequence[Label]) -> None:
+        self._head = f'{{"model":{json.dumps(model)},"predictions":['
+        self._classes = [
+            f'{{"class_id":{index},"wnid":{json.dumps(label.wnid)},"label":{json.dumps(label.name)},"probability":'
+            for index, label in enumerate(labels)
+        ]
+
+    def write(
+        self, probabilities: NDArray[np.float32], top_k: int, explanation: dict[str, object] | None = None
+    ) -> str:
+        """The answer about one picture, as ``json.dumps`` would write it without spaces.
+
+        It has fewer than ``top_k`` predictions where the network has fewer classes.
+        """
+        predictions = [
+            f"{self._classes[index]}{round(probability, DECIMALS)!r}}}"
+            for index, probability in top_classes(probabilities, top_k)
+        ]
+        tail = "" if explanation is None else f',"explanation":{json.dumps(explanation, separators=(",", ":"))}'
+        return f"{self._head}{','.join(predictions)}]{tail}}}"
 
 
 class ClassActivationMaps:

@@ -20,18 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import deferred_torch
-from .answers import ClassActivationMaps, describe_predictions
+from .answers import AnswerWriter, ClassActivationMaps
 from .description import Description
-from .encodings import Encoded
 from .engines.base import FeatureMap, Pixels
 from .engines.factory import create_engine
 from .errors import InvalidParameter, NotExplainable, RequestError
 from .formats import readable_formats
+from .groups import ANSWERS, GROUP, Buffer, encode_answers
 from .images import DecodedImage, ImageDecoder, ImageLimits
 from .labels import LABELS_FILE, check_label_count, read_labels
 from .metrics import BatchMetrics
 from .occupancy import Occupancy
-from .requests import PictureRequest, parse_request
+from .requests import PictureRequest, media_type_of, parse_group, parse_request
 from .resizing import CropRegion
 from .settings import parse_model_config, with_server_limits
 
@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 #: None: TorchServe's management API wants a description of this model. An error: the request could not be understood.
 Item = PictureRequest | RequestError | None
+#: One of TorchServe's requests; a list is a group, each of whose pictures is answered as a request by itself would be.
+Job = Item | list[PictureRequest | RequestError]
 
 
 class PictureOutcome(NamedTuple):
@@ -53,6 +55,15 @@ class PictureOutcome(NamedTuple):
 
 
 Outcome = PictureOutcome | RequestError
+
+
+class Answer(NamedTuple):
+    #: JSON.
+    body: bytes
+    #: What decides its status, if it is an error as a whole.
+    refusal: RequestError | None
+    #: All that are in it.
+    errors: list[RequestError]
 
 
 class ClassificationHandler:
@@ -67,8 +78,9 @@ class ClassificationHandler:
         self._settings = with_server_limits(config.handler, os.environ)
         self._batch_size = config.batchSize
         self._description = Description.read(directory)
-        self._labels = read_labels(directory / LABELS_FILE)
-        check_label_count(self._labels, self._description.class_count, directory / LABELS_FILE)
+        labels = read_labels(directory / LABELS_FILE)
+        check_label_count(labels, self._description.class_count, directory / LABELS_FILE)
+        self._writer = AnswerWriter(self._description.model, labels)
         self._decoder = ImageDecoder(
             self._description.preprocessing,
             ImageLimits(self._settings.max_image_bytes, self._settings.max_image_pixels),
@@ -90,28 +102,28 @@ class ClassificationHandler:
             logger.warning("%s is untrained: its weights are random and its answers mean nothing.", context.model_name)
 
     def handle(self, data: list[dict[str, Any]], context: Context) -> list[bytes]:
-        """Answer one batch: one JSON body a request, in the order of ``data``."""
+        """Answer one batch: one body a request, in the order of ``data``."""
         began = time.perf_counter()
         with self._occupancy.at_work():
-            items, pictures = self.preprocess(data, context)
+            jobs, pictures = self.preprocess(data, context)
             decoded = time.perf_counter()
-            explain = any(isinstance(item, PictureRequest) and item.explain for item in items)
+            explain = any(isinstance(job, PictureRequest) and job.explain for job in jobs)
             outcomes = self.inference(pictures, explain)
             inferred = time.perf_counter()
-            bodies, errors = self.postprocess(items, outcomes, context)
+            bodies, errors = self.postprocess(jobs, outcomes, context, began)
         # Not before the whole batch is answered: errors of one that failed would be reported with the next.
-        self._metrics.report(items, errors, (began, decoded, inferred, time.perf_counter()))
+        self._metrics.report(len(jobs), _encoded(jobs), errors, (began, decoded, inferred, time.perf_counter()))
         return bodies
 
     def preprocess(
         self, data: list[dict[str, Any]], context: Context
-    ) -> tuple[list[Item], list[DecodedImage | RequestError]]:
+    ) -> tuple[list[Job], list[DecodedImage | RequestError]]:
         """Read every request, and decode all their pictures, request after request."""
-        items = [self._parse(fields, context.get_all_request_header(index)) for index, fields in enumerate(data)]
-        encoded = [picture for item in items if isinstance(item, PictureRequest) for picture in item.pictures]
+        jobs = [self._parse(fields, context.get_all_request_header(index)) for index, fields in enumerate(data)]
+        encoded = _encoded(jobs)
         # With one core a pool would only add a hand-over for each picture.
         parallel = len(encoded) > 1 and (self._engine.info.threads > 1 or self._occupancy.alone())
-        return items, list((self._decoding.map if parallel else map)(self._decode, encoded))
+        return jobs, list((self._decoding.map if parallel else map)(self._decode, encoded))
 
     def inference(self, pictures: list[DecodedImage | RequestError], explain: bool) -> list[Outcome]:
         """Classify ``pictures``, keeping feature maps to ``explain``; an error in a picture's place stays there."""
@@ -123,30 +135,36 @@ class ClassificationHandler:
         ]
 
     def postprocess(
-        self, items: list[Item], outcomes: list[Outcome], context: Context
+        self, jobs: list[Job], outcomes: list[Outcome], context: Context, began: float
     ) -> tuple[list[bytes], list[RequestError]]:
-        """Turn ``outcomes``, one a picture, into one JSON body a request, and set each one's status.
+        """Turn ``outcomes``, one a picture, into one body a request, and set each one's status.
 
-        Answers the bodies, and every error in them.
+        Answers the bodies, and every error in them. ``began`` is when the batch did, by ``time.perf_counter``.
         """
         remaining = iter(outcomes)
         bodies = []
         errors = []
-        for index, item in enumerate(items):
-            answer, error = self._answer(item, remaining)
-            parts = answer if isinstance(answer, list) else [answer]
-            errors += [part for part in parts if isinstance(part, RequestError)]
-            if error is not None:
-                context.set_response_status(error.status, error.phrase, index)
-                # The message may repeat something the caller sent, so the log gets only what kind of error it was.
-                logger.info("Refused %s: %d %s", context.get_request_id(index), error.status, type(error).__name__)
+        for index, job in enumerate(jobs):
+            answers = [self._answer(item, remaining) for item in (job if isinstance(job, list) else [job])]
+            for answer in answers:
+                errors += answer.errors
+                if answer.refusal is not None:
+                    # The message may repeat something the caller sent: the log gets only what kind of error it was.
+                    status, kind = answer.refusal.status, answer.refusal.kind
+                    logger.info("Refused %s: %d %s", context.get_request_id(index), status, kind)
+            if isinstance(job, list):
+                context.set_response_content_type(index, ANSWERS)
+                replies = ((answer.refusal.status if answer.refusal else 200, answer.body) for answer in answers)
+                bodies.append(encode_answers(time.perf_counter() - began, replies))
+                continue
+            ((body, refusal, _),) = answers
+            if refusal is not None:
+                context.set_response_status(refusal.status, refusal.phrase, index)
             context.set_response_content_type(index, "application/json")
-            # Not-a-number is no JSON: better an exception, which TorchServe answers with 503, than a broken answer.
-            text = json.dumps(answer, default=RequestError.as_json, allow_nan=False, separators=(",", ":"))
-            bodies.append(text.encode())
+            bodies.append(body)
         return bodies, errors
 
-    def _parse(self, fields: dict[str, Any], raw_headers: dict[str, Any]) -> Item:
+    def _parse(self, fields: dict[str, Any], raw_headers: dict[str, Any]) -> Job:
         # TorchServe mixes the parts' own headers in, as dicts; and HTTP header names come in any case.
         headers = {name.lower(): value for name, value in raw_headers.items() if isinstance(value, str)}
         types = {name: kind["content-type"] for name, kind in raw_headers.items() if isinstance(kind, dict)}
@@ -154,6 +172,8 @@ class ClassificationHandler:
         if not fields and headers.get("describe") == "True" and "content-type" not in headers:
             return None
         try:
+            if media_type_of(headers) == GROUP:
+                return parse_group(fields, headers, max_images=self._settings.max_images_per_request)
             return parse_request(
                 fields,
                 headers,
@@ -164,7 +184,7 @@ class ClassificationHandler:
         except RequestError as error:
             return error
 
-    def _decode(self, picture: Encoded | RequestError) -> DecodedImage | RequestError:
+    def _decode(self, picture: Buffer | RequestError) -> DecodedImage | RequestError:
         if isinstance(picture, RequestError):
             return picture
         try:
@@ -176,42 +196,57 @@ class ClassificationHandler:
         for start in range(0, len(pictures), self._batch_size):
             batch = pictures[start : start + self._batch_size]
             probabilities, feature_maps = self._engine.infer(np.stack(batch, out=self._input[: len(batch)]))
+            if not np.isfinite(probabilities).all():
+                # Better an exception, which TorchServe answers with 503, than a broken answer.
+                raise ValueError("The network's probabilities are not all numbers, so they are not JSON compliant.")
             if explain and feature_maps is not None:
                 # Copied, since the next batch overwrites them.
                 yield from zip(probabilities, np.array(feature_maps), strict=True)
             else:
                 yield from ((row, None) for row in probabilities)
 
-    def _answer(self, item: Item, outcomes: Iterator[Outcome]) -> tuple[object, RequestError | None]:
-        """The content of one answer, and the error that decides its status: of a list, one that all pictures failed."""
+    def _answer(self, item: Item, outcomes: Iterator[Outcome]) -> Answer:
+        """The next of ``outcomes`` as the answer to ``item``; of a list, one that all pictures failed is a refusal."""
         if item is None:
-            running = {**asdict(self._engine.info), "picture_formats": readable_formats()}
-            return {**self._description.model_dump(), "running": running}, None
+            running = {**asdict(self._engine.info), "picture_formats": readable_formats(), "reads_groups": True}
+            return Answer(_as_json({**self._description.model_dump(), "running": running}).encode(), None, [])
         if isinstance(item, RequestError):
-            return item, item
+            return Answer(_as_json(item.as_json()).encode(), item, [item])
         answers = [self._answer_picture(next(outcomes), item) for _ in item.pictures]
         errors = [answer for answer in answers if isinstance(answer, RequestError)]
-        return answers if item.is_list else answers[0], errors[0] if len(errors) == len(answers) else None
+        texts = [_as_json(answer.as_json()) if isinstance(answer, RequestError) else answer for answer in answers]
+        body = f"[{','.join(texts)}]" if item.is_list else texts[0]
+        return Answer(body.encode(), errors[0] if len(errors) == len(answers) else None, errors)
 
-    def _answer_picture(self, outcome: Outcome, request: PictureRequest) -> object:
+    def _answer_picture(self, outcome: Outcome, request: PictureRequest) -> str | RequestError:
+        """JSON, or why there is none."""
         if isinstance(outcome, RequestError):
             return outcome
         probabilities, feature_map, crop = outcome
-        predictions = describe_predictions(probabilities, request.top_k, self._labels)
-        answer: dict[str, object] = {"model": self._description.model, "predictions": predictions}
-        if request.explain:
-            if self._maps is None or feature_map is None:
-                return NotExplainable(f"{self._description.architecture} has no class activation maps.")
-            class_id = int(probabilities.argmax()) if request.class_id is None else request.class_id
-            if class_id >= len(probabilities):
-                return InvalidParameter(f"class_id must be 0 to {len(probabilities) - 1}.")
-            activation = self._maps.compute(feature_map, class_id)
-            answer["explanation"] = {
-                "class_id": class_id,
-                "map": [[round(float(share), 4) for share in row] for row in activation],
-                "crop": asdict(crop),
-            }
-        return answer
+        if not request.explain:
+            return self._writer.write(probabilities, request.top_k)
+        if self._maps is None or feature_map is None:
+            return NotExplainable(f"{self._description.architecture} has no class activation maps.")
+        class_id = int(probabilities.argmax()) if request.class_id is None else request.class_id
+        if class_id >= len(probabilities):
+            return InvalidParameter(f"class_id must be 0 to {len(probabilities) - 1}.")
+        activation = self._maps.compute(feature_map, class_id)
+        explanation = {
+            "class_id": class_id,
+            "map": [[round(float(share), 4) for share in row] for row in activation],
+            "crop": asdict(crop),
+        }
+        return self._writer.write(probabilities, request.top_k, explanation)
+
+
+def _encoded(jobs: list[Job]) -> list[Buffer | RequestError]:
+    """All pictures, as they came, of all requests."""
+    items = (item for job in jobs for item in (job if isinstance(job, list) else [job]))
+    return [picture for item in items if isinstance(item, PictureRequest) for picture in item.pictures]
+
+
+def _as_json(content: dict[str, Any]) -> str:
+    return json.dumps(content, allow_nan=False, separators=(",", ":"))
 
 
 def _quieten_worker_log() -> None:

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from .errors import RequestError
-from .requests import PictureRequest
+from .groups import Buffer
 
 #: TorchServe's word for what is not about the host.
 LEVEL = "Model"
@@ -47,25 +47,23 @@ class BatchMetrics:
                 self._metrics[name] = declared.get_metric(name, MetricTypes[kind])
 
     def report(
-        self, items: Sequence[object], errors: Iterable[RequestError], moments: tuple[float, float, float, float]
+        self,
+        requests: int,
+        pictures: Sequence[Buffer | RequestError],
+        errors: Iterable[RequestError],
+        moments: tuple[float, float, float, float],
     ) -> None:
-        """One batch: its requests, the errors of its requests and pictures, and when, in seconds, it began, was
-        decoded, was classified and was answered.
+        """One batch: its requests as TorchServe counts them, its pictures as they came, the errors of its requests and
+        pictures, and when, in seconds, it began, was decoded, was classified and was answered.
         """
         decode_s, inference_s, _ = (after - before for before, after in pairwise(moments))
-        pictures = [
-            picture
-            for item in items
-            if isinstance(item, PictureRequest)
-            for picture in item.pictures
-            if not isinstance(picture, RequestError)
-        ]
+        sizes = [len(picture) for picture in pictures if not isinstance(picture, RequestError)]
         self._add("handler_batch_seconds", moments[-1] - moments[0])
         self._add("handler_decode_seconds_total", decode_s)
         self._add("handler_inference_seconds_total", inference_s)
-        self._add("handler_requests_total", len(items))
-        self._add("handler_pictures_total", len(pictures))
-        self._add("handler_picture_bytes_total", sum(map(len, pictures)))
+        self._add("handler_requests_total", requests)
+        self._add("handler_pictures_total", len(sizes))
+        self._add("handler_picture_bytes_total", sum(sizes))
         for kind, count in Counter(type(error).__name__ for error in errors).items():
             # The class's name: nothing that a caller wrote may reach the line, which could forge others.
             self._add("handler_errors_total", count, kind)

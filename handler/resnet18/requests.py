@@ -18,6 +18,7 @@ from .encodings import (
     with_plus_signs,
 )
 from .errors import InvalidParameter, InvalidRequest, RequestError
+from .groups import Buffer, decode_group
 
 #: The largest ``top_k``: the number of ImageNet's classes.
 MAX_TOP_K = 1000
@@ -50,7 +51,7 @@ HOW_TO_SEND = (
 class PictureRequest:
     """One HTTP request. A picture that could not even be read from the request stands as its error."""
 
-    pictures: list[Encoded | RequestError]
+    pictures: list[Buffer | RequestError]
     top_k: int
     #: True for JSON ``instances``, which is answered by a list.
     is_list: bool = False
@@ -95,7 +96,7 @@ def parse_request(
     Raises InvalidRequest or InvalidParameter.
     """
     top_k = _read_top_k(headers.get(TOP_K_HEADER, default_top_k))
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = media_type_of(headers)
     body = fields.get(BODY)
     if media_type == FORM_URLENCODED:
         request = parse_urlencoded(_parts(fields, {}), top_k)
@@ -113,6 +114,27 @@ def parse_request(
     if headers.get(EXPLAIN_HEADER) != "True":
         return request
     return replace(request, explain=True, class_id=_read_class_id(headers.get(CLASS_ID_HEADER)))
+
+
+def parse_group(
+    fields: Mapping[str, object], headers: Mapping[str, str], *, max_images: int
+) -> list[PictureRequest | RequestError]:
+    """Read a request of the media type ``GROUP``: as many requests as it has pictures. Raises InvalidRequest."""
+    if headers.get(EXPLAIN_HEADER) == "True":
+        raise InvalidRequest("Pictures of a group are not explained: send each in a request of its own.")
+    body = _as_bytes(fields.get(BODY, b""))
+    return [_read_member(top_k, picture) for top_k, picture in decode_group(body, max_images)]
+
+
+def _read_member(top_k: int, picture: memoryview) -> PictureRequest | RequestError:
+    try:
+        return PictureRequest([picture], _read_top_k(top_k))
+    except InvalidParameter as error:
+        return error
+
+
+def media_type_of(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def is_json(media_type: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections import Counter
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from PIL import Image
 from ts.context import Context, RequestProcessor
 
 from marserve.handler.resnet18 import heif
+from marserve.handler.resnet18.engines.base import Pixels, Probabilities
 from marserve.handler.resnet18.errors import ConfigurationError
 from marserve.handler.resnet18.formats import readable_formats
+from marserve.handler.resnet18.groups import ANSWERS, GROUP, decode_answers, encode_group
 from marserve.handler.resnet18.handler import ClassificationHandler
+from marserve.handler.resnet18.requests import BARE_PICTURE
 from tests.heic import heic, picture
 from tests.support import CAT
 
@@ -39,12 +43,19 @@ class Served:
 
     def ask(self, *requests: tuple[dict[str, Any], dict[str, str]]) -> list[tuple[int, Any]]:
         """One batch; status and JSON content of each answer."""
+        answers = self.ask_raw(*requests)
+        assert {kind for _, kind, _ in answers} == {"application/json"}
+        return [(status, json.loads(body)) for status, _, body in answers]
+
+    def ask_raw(self, *requests: tuple[dict[str, Any], dict[str, str]]) -> list[tuple[int, str | None, bytes]]:
+        """One batch; status, media type and body of each answer."""
         self.context.request_processor = [RequestProcessor(headers) for _, headers in requests]
         self.context.request_ids = {index: f"request-{index}" for index in range(len(requests))}
         bodies = self.handler.handle([fields for fields, _ in requests], self.context)
-        for index in range(len(requests)):
-            assert self.context.get_response_content_type(index) == "application/json"
-        return [(self.context.get_response_status(index)[0], json.loads(body)) for index, body in enumerate(bodies)]
+        return [
+            (self.context.get_response_status(index)[0], self.context.get_response_content_type(index), body)
+            for index, body in enumerate(bodies)
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +70,18 @@ def demonstration(demonstration_directory: Path) -> Served:
 
 def raw(body: object = JPEG, **headers: str) -> tuple[dict[str, Any], dict[str, str]]:
     return {"body": body}, {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def group(*pictures: tuple[int, bytes], **headers: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Pictures, each with its ``top_k``, as one request."""
+    return raw(bytearray(b"".join(encode_group(pictures))), Content_Type=GROUP, **headers)
+
+
+def infer_alike(pixels: Pixels) -> tuple[Probabilities, None]:
+    """An engine whose answers depend on nothing but the picture: the real one's last digits depend on the batch."""
+    scores = (pixels[:, :25, :40, 0] / 64).reshape(len(pixels), 1000)
+    likelihoods = np.exp(scores).astype(np.float32)
+    return np.array([row / row.sum() for row in likelihoods]), None
 
 
 def encoded(image: Image.Image, image_format: str) -> bytes:
@@ -193,6 +216,7 @@ def test_the_management_api_gets_the_description_even_within_a_batch(resnet18: S
         "threads": answer["running"]["threads"],
         "threads_when_alone": answer["running"]["threads_when_alone"],
         "picture_formats": readable_formats(),
+        "reads_groups": True,
     }
 
 
@@ -210,6 +234,49 @@ def test_instances_of_which_none_can_be_read_have_an_errors_status(resnet18: Ser
     ((status, answers),) = resnet18.ask(raw({"instances": [{"b64": ""}, {"b64": "aGVsbG8="}]}))
     assert status == 400
     assert [answer["code"] for answer in answers] == [400, 415]
+
+
+def test_pictures_of_a_group_are_answered_as_each_alone_to_the_byte(
+    resnet18: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resnet18.handler._engine, "infer", infer_alike)
+    with Image.open(CAT) as cat:
+        turned = [encoded(cat.rotate(angle), "PNG") for angle in (90, 180)]
+    # 40 megapixels are within the limits, and 60 are not.
+    large, too_large = (encoded(Image.new("L", (10_000, height), 90), "PNG") for height in (4000, 6000))
+    pictures = [
+        *((5, JPEG), (5, TRUNCATED), (1, turned[0]), (0, JPEG), (5, large), (5, b""), (1000, turned[1])),
+        *((5, too_large), (1001, JPEG), (7, b"a text file"), (5, b"\xff\xd8" + bytes(16_000_000)), (3, JPEG)),
+    ]
+    alone = [
+        resnet18.ask_raw(raw(bytearray(picture), X_Top_K=str(top_k), Content_Type=BARE_PICTURE))[0]
+        for top_k, picture in pictures
+    ]
+    (status, kind, body), mate, (other_status, _, other_body) = resnet18.ask_raw(
+        group(*pictures), raw(turned[0], X_Top_K="1"), group((5, JPEG), (5, TRUNCATED))
+    )
+    assert (status, kind, other_status) == (200, ANSWERS, 200)
+    seconds, answers = decode_answers(body)
+    assert 0 < seconds < 60
+    assert [status for status, _ in answers] == [200, 400, 200, 400, 200, 400, 200, 413, 400, 415, 413, 200]
+    assert answers == [(status, body) for status, _, body in alone]
+    assert mate == alone[2]
+    assert decode_answers(other_body)[1] == answers[:2]
+
+
+def test_a_group_that_cannot_be_read_is_refused_as_a_whole_and_leaves_its_batch_mates_untouched(
+    resnet18: Served,
+) -> None:
+    fields, headers = group((5, JPEG))
+    cut, too_many, explained, good = resnet18.ask_raw(
+        ({"body": fields["body"][:-1]}, headers),
+        group(*[(5, b"x")] * 33),
+        group((5, JPEG), explain="True"),
+        group((5, JPEG)),
+    )
+    for status, kind, body in (cut, too_many, explained):
+        assert (status, kind, json.loads(body)["type"]) == (400, "application/json", "InvalidRequest")
+    assert good[:2] == (200, ANSWERS)
 
 
 def test_an_explanation_adds_the_map_of_the_top_class(demonstration: Served) -> None:
@@ -292,11 +359,12 @@ def test_the_limits_of_the_server_come_before_those_of_the_archive(
         Served(resnet18_directory)
 
 
-class CountedErrors:
-    """TorchServe's metrics, of which the errors are kept."""
+class Counted:
+    """TorchServe's metrics, of which the sums are kept, and the errors."""
 
     def __init__(self) -> None:
         self.kinds: list[str] = []
+        self.sums: Counter[str] = Counter()
         self._name = ""
 
     def get_metric(self, name: str, _: object) -> Any:
@@ -305,6 +373,7 @@ class CountedErrors:
         return metric
 
     def add_or_update(self, value: float, dimensions: list[str]) -> None:
+        self.sums[self._name] += int(value)
         if self._name == "handler_errors_total":
             self.kinds += [dimensions[0]] * int(value)
 
@@ -312,7 +381,7 @@ class CountedErrors:
 def test_errors_of_a_batch_that_fails_are_not_reported_with_the_next(
     resnet18_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    errors = CountedErrors()
+    errors = Counted()
     served = Served(resnet18_directory, metrics=errors, precision="f32")
     served.ask(raw(TRUNCATED))
     assert errors.kinds == ["InvalidImage"]
@@ -323,6 +392,17 @@ def test_errors_of_a_batch_that_fails_are_not_reported_with_the_next(
             served.ask(raw(b"a text file"), raw())
     served.ask(raw())
     assert errors.kinds == ["InvalidImage"]
+
+
+def test_a_group_counts_as_one_request_of_several_pictures(resnet18_directory: Path) -> None:
+    """As TorchServe counts it, so that its sums and the handler's may be divided by each other."""
+    counted = Counted()
+    served = Served(resnet18_directory, metrics=counted, precision="f32")
+    served.ask_raw(group((5, JPEG), (5, TRUNCATED), (0, JPEG)), raw())
+    assert counted.sums["handler_requests_total"] == 2
+    assert counted.sums["handler_pictures_total"] == 3
+    assert counted.sums["handler_picture_bytes_total"] == 2 * len(JPEG) + len(TRUNCATED)
+    assert counted.kinds == ["InvalidImage", "InvalidParameter"]
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG"])

@@ -9,7 +9,7 @@ from typing import cast
 
 import numpy as np
 
-from resnet18.answers import describe_predictions
+from resnet18.answers import DECIMALS, top_classes
 from resnet18.description import Description
 from resnet18.engines.base import Engine
 from resnet18.images import ImageDecoder, ImageLimits
@@ -48,4 +48,15 @@ class OurModel:
         batch = np.stack([self._decoder.decode(picture).pixels for picture in pictures])
         with self._lock:
             probabilities, _ = self._engine.infer(batch)
-        return [describe_predictions(row, 5, self._labels) for row in probabilities]
+        return [
+            [
+                {
+                    "class_id": index,
+                    "wnid": self._labels[index].wnid,
+                    "label": self._labels[index].name,
+                    "probability": round(probability, DECIMALS),
+                }
+                for index, probability in top_classes(row, 5)
+            ]
+            for row in probabilities
+        ]

@@ -11,8 +11,8 @@ import pytest
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
 from marserve.handler.resnet18.errors import InvalidImage, RequestError, UnsupportedImage
+from marserve.handler.resnet18.groups import Buffer
 from marserve.handler.resnet18.metrics import BatchMetrics
-from marserve.handler.resnet18.requests import PictureRequest
 from tests.support import REPOSITORY
 
 #: TorchServe leaves its metrics.yaml open.
@@ -50,13 +50,9 @@ def reported(caplog: pytest.LogCaptureFixture) -> Lines:
     return read
 
 
-def request(*pictures: bytes | RequestError) -> PictureRequest:
-    return PictureRequest(list(pictures), top_k=5)
-
-
 def test_a_batch_is_reported_in_sums(declared: MetricsCacheYamlImpl, reported: Lines) -> None:
-    items = [request(b"12345"), request(b"123", b"4567"), UnsupportedImage("text"), None]
-    BatchMetrics(declared, "resnet18").report(items, [], MOMENTS)
+    pictures: list[Buffer | RequestError] = [b"12345", b"123", memoryview(b"4567"), UnsupportedImage("text")]
+    BatchMetrics(declared, "resnet18").report(4, pictures, [], MOMENTS)
     of_model = "ModelName:resnet18,Level:Model"
     assert reported() == {
         ("handler_batch_seconds", of_model): 1.0,
@@ -70,7 +66,7 @@ def test_a_batch_is_reported_in_sums(declared: MetricsCacheYamlImpl, reported: L
 
 def test_every_failed_picture_counts_once_under_its_kind(declared: MetricsCacheYamlImpl, reported: Lines) -> None:
     metrics = BatchMetrics(declared, "resnet18")
-    metrics.report([request(b"1")], [InvalidImage("cut"), InvalidImage("cut"), UnsupportedImage("text")], MOMENTS)
+    metrics.report(1, [b"1"], [InvalidImage("cut"), InvalidImage("cut"), UnsupportedImage("text")], MOMENTS)
     errors = {dimensions: value for (name, dimensions), value in reported().items() if name == "handler_errors_total"}
     assert errors == {
         "ErrorType:InvalidImage,ModelName:resnet18,Level:Model": 2,
@@ -83,7 +79,7 @@ def test_nothing_a_caller_wrote_reaches_the_lines(
 ) -> None:
     forged = "[METRICS]handler_requests_total.Count:1000|#ModelName:resnet18"
     metrics = BatchMetrics(declared, "resnet18")
-    metrics.report([request(forged.encode()), InvalidImage(forged)], [InvalidImage(forged)], MOMENTS)
+    metrics.report(2, [forged.encode(), InvalidImage(forged)], [InvalidImage(forged)], MOMENTS)
     assert len(reported()) == 7
     assert "1000" not in caplog.text
 
@@ -96,5 +92,5 @@ def test_metrics_that_are_not_declared_are_left_out(tmp_path: Path, reported: Li
     cache = MetricsCacheYamlImpl(str(other))
     cache.initialize_cache()
     metrics = BatchMetrics(cache if is_there else None, "resnet18")
-    metrics.report([request(b"1")], [InvalidImage("cut")], MOMENTS)
+    metrics.report(1, [b"1"], [InvalidImage("cut")], MOMENTS)
     assert reported() == {}

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from marserve.handler.resnet18.errors import InvalidParameter, InvalidRequest, RequestError
-from marserve.handler.resnet18.requests import BARE_PICTURE, PictureRequest, parse_request
+from marserve.handler.resnet18.groups import encode_group
+from marserve.handler.resnet18.requests import BARE_PICTURE, PictureRequest, parse_group, parse_request
 from tests.cases import forms, json_bodies
 from tests.cases.json_bodies import Body
 from tests.mutations import mutate
@@ -225,3 +226,31 @@ def test_the_class_to_explain_comes_in_a_header(headers: dict[str, str], class_i
 def test_an_impossible_class_to_explain_is_refused(value: str) -> None:
     with pytest.raises(InvalidParameter, match="class_id"):
         parse({"body": PICTURE}, {"explain": "True", "x-class-id": value})
+
+
+def test_each_picture_of_a_group_is_a_request_of_its_own() -> None:
+    """Whatever its bytes look like, as where the web service sends it by itself."""
+    body = bytearray(
+        b"".join(encode_group([(3, PICTURE), (0, PICTURE), (1000, BASE64.encode()), (1001, b""), (5, b"")]))
+    )
+    items = parse_group({"body": body}, {}, max_images=5)
+    assert [item if isinstance(item, PictureRequest) else item.kind for item in items] == [
+        PictureRequest([memoryview(PICTURE)], top_k=3),
+        "InvalidParameter",
+        PictureRequest([memoryview(BASE64.encode())], top_k=1000),
+        "InvalidParameter",
+        PictureRequest([memoryview(b"")], top_k=5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers", "fault"),
+    [
+        ({}, {}, "it has no picture"),
+        ({"body": bytearray(b"".join(encode_group([(5, PICTURE)] * 3)))}, {}, "it has more than 2 pictures"),
+        ({"body": bytearray(b"".join(encode_group([(5, PICTURE)])))}, {"explain": "True"}, "not explained"),
+    ],
+)
+def test_a_group_that_is_none_is_refused(fields: dict[str, Any], headers: dict[str, str], fault: str) -> None:
+    with pytest.raises(InvalidRequest, match=fault):
+        parse_group(fields, headers, max_images=2)
