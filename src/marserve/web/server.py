@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -96,12 +97,16 @@ class PatientProtocol(HttpToolsProtocol):
 
     It ignores an offer to change to another protocol, as HTTP allows. Java's client makes one with every request, and
     uvicorn would take the body for that other protocol, and lose the picture.
+
+    ``request.state.has_left`` says whether the caller has closed the connection.
     """
 
     _headers_timer: asyncio.TimerHandle | None = None
+    _answers: _WholeAnswers
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._answers = _WholeAnswers(transport)
         self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -110,6 +115,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["state"]["has_left"] = self.transport.is_closing
         if self._headers_timer is None:
             self._await_headers()
 
@@ -138,12 +144,24 @@ class PatientProtocol(HttpToolsProtocol):
         self._stop_waiting()
         if not self.parser.should_upgrade():
             super().on_headers_complete()
+            self.cycle.transport = cast("asyncio.Transport", self._answers)
         elif self.parser.get_method() == b"CONNECT":
             raise HttpParserError("no proxy")
+
+    def on_body(self, body: bytes) -> None:
+        if not self.cycle.body:
+            # uvicorn's bytearray is a copy of each piece, and what is read of it another one; the first piece of bytes
+            # is none.
+            self.cycle.body = b""  # type: ignore[assignment]
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():
             super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self._answers.flush()
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         error = InvalidRequest(f"{msg} Send HTTP/1.1, with all but ASCII letters of the address percent-encoded.")
@@ -161,6 +179,34 @@ class PatientProtocol(HttpToolsProtocol):
         if self._headers_timer is not None:
             self._headers_timer.cancel()
             self._headers_timer = None
+
+
+class _WholeAnswers:
+    """The part of a transport that answers are written to: the head of one waits for its body.
+
+    Each write is a system call, which wakes whoever waits for the answer, and would do so twice.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        if not self._head and data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 100 "):
+            self._head = data
+        else:
+            self._transport.writelines([self._head, data])
+            self._head = b""
+
+    def flush(self) -> None:
+        """Write what waits: the answer to HEAD has no body."""
+        if self._head:
+            self.write(b"")
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
 
 
 def create_config(app: FastAPI, settings: WebSettings) -> uvicorn.Config:

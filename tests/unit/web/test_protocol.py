@@ -99,3 +99,30 @@ async def test_many_offers_at_once_are_no_burden(service: Service) -> None:
 async def test_body_too_large_is_refused_before_it_is_sent(service: Service) -> None:
     head = b"PUT /predict HTTP/1.1\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: 999999999\r\n\r\n"
     assert (await service.talk(head)).startswith(b"HTTP/1.1 413 ")
+
+
+async def test_an_answer_is_one_piece(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece is a system call, which wakes the caller."""
+    pieces: list[bytes] = []
+
+    class Recorded(server._WholeAnswers):
+        def __init__(self, transport: asyncio.Transport) -> None:
+            super().__init__(transport)
+            self._transport = self  # type: ignore[assignment]
+            self._socket = transport
+
+        def writelines(self, given: list[bytes]) -> None:
+            pieces.append(b"".join(given))
+            self._socket.write(pieces[-1])
+
+        def close(self) -> None:
+            self.flush()
+            self._socket.close()
+
+    monkeypatch.setattr(server, "_WholeAnswers", Recorded)
+    head = b" / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    posted = b"POST /predict HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 7\r\nconnection: close\r\n\r\n"
+    assert (await service.talk(b"GET" + head)).endswith(b"</html>\n")
+    assert (await service.talk(b"HEAD" + head)).endswith(b"\r\n\r\n")
+    assert b"label" in await service.talk(posted, b"picture")
+    assert [piece[:13] for piece in pieces] == [b"HTTP/1.1 200 "] * 2 + [b"HTTP/1.1 100 ", b"HTTP/1.1 200 "]
