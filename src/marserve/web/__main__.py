@@ -6,7 +6,7 @@ import os
 import sys
 
 from marserve.variables import prepare_environment
-from marserve.web.middleware import configure_logging
+from marserve.web.logs import configure_logging
 from marserve.web.settings import WebSettings, WebSettingsError
 
 

@@ -23,7 +23,7 @@ from marserve.web.errors import error_response, handle_errors
 from marserve.web.feedback import Feedback
 from marserve.web.fetching import Fetcher
 from marserve.web.metrics import WebMetrics, WorkerMetrics
-from marserve.web.middleware import RequestObservation, SecurityHeaders
+from marserve.web.middleware import RequestObservation
 from marserve.web.protection import Admission, Guard, RateLimit
 from marserve.web.proxies import TrustedProxies
 from marserve.web.readiness import Readiness
@@ -90,7 +90,6 @@ def create_app(settings: WebSettings) -> FastAPI:
             allow_headers=ALLOWED_HEADERS,
             expose_headers=EXPOSED_HEADERS,
         )
-    app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestObservation, metrics=metrics, stopping=app.state.stopping)
     if settings.trusted_proxies:
         app.add_middleware(TrustedProxies, trusted=settings.trusted_proxies)

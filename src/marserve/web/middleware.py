@@ -4,27 +4,22 @@ headers for browsers.
 
 from __future__ import annotations
 
-import json
+import functools
 import logging
+import os
 import re
-import sys
 import time
-import uuid
-from datetime import datetime, timezone
 from threading import Event
 from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from marserve.web.errors import InternalError, error_response
+from marserve.web.logs import FIELDS
 from marserve.web.metrics import WebMetrics
 
 logger = logging.getLogger("web.access")
-
-#: The attribute of a log record with more fields.
-FIELDS = "fields"
 
 #: An id that a proxy or caller may give; anything else is replaced.
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -53,15 +48,16 @@ CONTENT_SECURITY_POLICY = "; ".join(
     ]
 )
 
-HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+#: Of every answer; they keep browsers from doing with it what it was not made for.
+SECURITY_HEADERS = [
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
 #: Page and files are requested again each time, and answered with 304; everything else is about one picture.
 REVALIDATED = ("/static", "/docs", "/openapi.json", "/labels/", "/example.jpg", "/examples/")
 
@@ -72,7 +68,9 @@ class RequestObservation:
     def __init__(self, app: ASGIApp, metrics: WebMetrics, stopping: Event) -> None:
         """When ``stopping`` is set every answer closes its connection: the next request goes to another process."""
         self._app = app
-        self._metrics = metrics
+        # Both have few labels, which are slow to look up.
+        self._count = functools.cache(metrics.requests.labels)
+        self._time = functools.cache(metrics.request_seconds.labels)
         self._stopping = stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,28 +81,30 @@ class RequestObservation:
         path = scope["path"]
         if "//" in path or path.endswith("/"):
             scope["path"] = canonical_path(path, scope["raw_path"])
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if SANE_ID.fullmatch(given) else uuid.uuid4().hex
+        given = header_of(scope, b"x-request-id")
+        request_id = given if SANE_ID.fullmatch(given) else os.urandom(16).hex()
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         state["log"] = {}
         status = 0
         sent = 0
 
-        async def send_with_id(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
+                headers = [*message["headers"], *SECURITY_HEADERS, (b"x-request-id", request_id.encode())]
+                if not any(name == b"cache-control" for name, _ in message["headers"]):
+                    headers.append((b"cache-control", _caching(scope["path"])))
                 if self._stopping.is_set():
-                    headers["Connection"] = "close"
+                    headers.append((b"connection", b"close"))
+                message["headers"] = headers
             else:
                 sent += len(message.get("body", b""))
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
             status = CLIENT_LEFT
         except Exception:
@@ -114,7 +114,7 @@ class RequestObservation:
             error = InternalError(
                 "Something is wrong with this service; its operator finds more under the request's id."
             )
-            await error_response(error)(scope, receive, send_with_id)
+            await error_response(error)(scope, receive, send_with_headers)
         finally:
             duration = time.perf_counter() - started
             self._record(scope, status or CLIENT_LEFT, duration, sent, request_id, state["log"])
@@ -124,8 +124,8 @@ class RequestObservation:
     ) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if route != "unmatched" and scope["method"] in COUNTED_METHODS else "any"
-        self._metrics.requests.labels(method, route, status).inc()
-        self._metrics.request_seconds.labels(route).observe(duration)
+        self._count(method, route, status).inc()
+        self._time(route).observe(duration)
         level = logging.DEBUG if route in QUIET_ROUTES and status < 400 else logging.INFO
         if logger.isEnabledFor(level):
             client = scope.get("client")
@@ -135,12 +135,21 @@ class RequestObservation:
                 "path": scope["path"][:MAX_LOGGED_PATH],
                 "status": status,
                 "duration_ms": round(duration * 1000, 2),
-                "bytes_in": Headers(scope=scope).get("content-length"),
+                "bytes_in": header_of(scope, b"content-length") or None,
                 "bytes_out": sent,
                 "client": client[0] if client else None,
                 **more,
             }
             logger.log(level, "request", extra={FIELDS: fields})
+
+
+def header_of(scope: Scope, name: bytes) -> str:
+    """The first header of that name, in lower case; empty where there is none."""
+    return next((value.decode("latin-1") for other, value in scope["headers"] if other == name), "")
+
+
+def _caching(path: str) -> bytes:
+    return b"no-cache" if path == "/" or path.startswith(REVALIDATED) else b"no-store"
 
 
 def canonical_path(path: str, raw: bytes) -> str:
@@ -152,50 +161,3 @@ def canonical_path(path: str, raw: bytes) -> str:
     if b"%2f" in raw.lower():
         return path
     return "/" + "/".join(segment for segment in path.split("/") if segment)
-
-
-class SecurityHeaders:
-    """ASGI middleware: keeps browsers from doing with an answer what it was not made for."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._encoded = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        caching = "no-cache" if scope["path"] == "/" or scope["path"].startswith(REVALIDATED) else "no-store"
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *self._encoded]
-                MutableHeaders(scope=message).setdefault("Cache-Control", caching)
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
-
-
-class JsonFormatter(logging.Formatter):
-    """Writes a record as a JSON object; values from requests cannot break out of their strings."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        content: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-            **getattr(record, FIELDS, {}),
-        }
-        if record.exc_info:
-            content["exception"] = self.formatException(record.exc_info)
-        return json.dumps(content)
-
-
-def configure_logging(level: str) -> None:
-    """Send the log of the whole process to standard output."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonFormatter())
-    logging.basicConfig(handlers=[handler], level=level, force=True)
-    if level != "DEBUG":  # it reports every start and stop twice
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

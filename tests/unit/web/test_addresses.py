@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from marserve.web.middleware import FIELDS
+from marserve.web.logs import FIELDS
 from tests.cases.addresses import ALLOWED, PICTURES, READ, SPELLINGS
 from tests.unit.web.service import Reply, Service, StartService, form
 

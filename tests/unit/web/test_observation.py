@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from marserve.handler.resnet18.requests import HOW_TO_SEND
-from marserve.web.middleware import FIELDS, JsonFormatter
+from marserve.web.logs import FIELDS, JsonFormatter
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import Service, StartService, until
 

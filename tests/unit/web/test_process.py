@@ -128,6 +128,21 @@ def test_connections_that_wait_to_be_accepted_when_the_service_stops_are_answere
         loop.close()
 
 
+async def test_the_log_has_every_request_when_the_service_has_ended(torchserve: FakeTorchServe) -> None:
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    urls = {"MARSERVE_INFERENCE_URL": torchserve.url, "MARSERVE_MANAGEMENT_URL": torchserve.url}
+    process = await start(MARSERVE_WEB_PORT=str(port), **urls)
+    async with aiohttp.ClientSession() as session:
+        while await status_of(session, f"{url}/readyz") != 200:
+            assert process.returncode is None
+            await asyncio.sleep(0.05)
+        statuses = [await status_of(session, f"{url}/predict", b"picture %d" % number) for number in range(20)]
+        process.send_signal(signal.SIGTERM)
+    output, _ = await process.communicate()
+    logged = [json.loads(line) for line in output.decode().splitlines()]
+    assert [line["status"] for line in logged if line.get("path") == "/predict"] == statuses == [200] * 20
+
+
 async def new_connection_is_accepted(port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)

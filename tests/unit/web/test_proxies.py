@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from marserve.web.app import create_app
 from marserve.web.content import static_version
-from marserve.web.middleware import FIELDS
+from marserve.web.logs import FIELDS
 from marserve.web.settings import WebSettings
 from tests.cases.proxies import CASES, Proxied
 from tests.unit.web.service import Service, StartService, fetch
