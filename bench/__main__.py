@@ -21,9 +21,10 @@ from bench.options import BenchOptions, chooses, parse_options
 from bench.our_server import GPU_PRECISION, OurServer
 from bench.peer_files import read_peers
 from bench.peer_server import PeerServer, peer_version
-from bench.pictures import LARGE, PHOTOGRAPHS, PictureSet, make_large, read_photographs
+from bench.pictures import COLORED, LARGE, PHOTOGRAPHS, PictureSet, in_color, make_large, read_photographs
 from bench.reference import expected_answers
 from bench.report import write_report
+from bench.self_check import check_generator
 from bench.wrk import wrk_program
 from marserve.running import run_command
 from marserve.terminal import say
@@ -66,7 +67,9 @@ def _bench(options: BenchOptions, arguments: Sequence[str]) -> int:
         if skipped:
             journal.add("skipped", candidates=skipped, reason=reason)
         say(f"Results: {results}")
-        sets = {PHOTOGRAPHS: photographs, LARGE: make_large(photographs, temp / "large")}
+        sets = {
+            PHOTOGRAPHS: photographs, COLORED: in_color(photographs), LARGE: make_large(photographs, temp / "large")
+        }  # fmt: skip
         for pictures in sets.values():
             journal.add("pictures", name=pictures.name, count=len(pictures.pictures), mean_kb=pictures.mean_kb)
         try:
@@ -84,12 +87,16 @@ def _measure(workspace: Workspace, options: BenchOptions, sets: dict[str, Pictur
     ours, archives = prepare_ours(our_servers(workspace, options), journal)
     peers = prepare_peers(peer_servers(workspace, options, archives), journal)
     candidates: list[Candidate] = [*(ours if options.wants_server(OURS) else []), *peers]
+    if {"rates", "bursts"} & set(options.parts) and not journal.has("generator"):
+        check = check_generator(sets[COLORED], workspace.temp / "self-check")
+        journal.add("generator", **vars(check))
+        say(f"  open-loop generator: on time at {check.per_second}/s, {check.lag_p99_ms:.1f} ms late (99th percentile)")
     campaign = Campaign(journal, options, sets, expected, workspace.temp / "requests")
     for round_number in range(1, options.rounds + 1):
         if "limit" in options.parts:
             on_cpu = {name: archive for name, archive in archives.items() if name != GPU_PRECISION}
             measure_in_process(on_cpu, workspace.photographs, journal, options, round_number)
-        if "servers" in options.parts:
+        if set(options.parts) - {"limit"}:
             campaign.run_round(candidates, round_number)
 
 

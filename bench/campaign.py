@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench import server_process
 from bench.candidate import Candidate, RunningServer, measured_keys
 from bench.errors import BenchError, CandidateError
 from bench.measurements import Journal
 from bench.options import COMPARED_AT, BenchOptions
-from bench.pictures import LARGE, LARGE_CLIENTS, PHOTOGRAPHS, PictureSet
+from bench.pictures import COLORED, LARGE, LARGE_CLIENTS, PHOTOGRAPHS, PictureSet
+from bench.rates import LIMITS_MS, Measured, Rates
 from bench.reference import Expected
 from bench.target import Target, send, send_picture
 from bench.wrk import Load, run_wrk, write_requests
@@ -32,6 +34,10 @@ WARM_UP_CLIENTS = 16
 VISIT_S = 14.0
 #: Seconds of each measurement besides its own: wrk reads the pictures.
 MEASUREMENT_S = 0.5
+#: Of a search: runs for each limit, and requests a second of the servers on two cores, on average.
+SEARCH_RUNS, SEARCHED_PER_S = 4, 130
+#: Seconds of each open-loop run besides its own: it starts, and waits for the last answers.
+RUN_S = 1.5
 #: Seconds of each in-process measurement besides its own: its processes load and warm up.
 LIMIT_S = 8.0
 
@@ -46,6 +52,9 @@ class Step:
 
 def steps_of(key: str, options: BenchOptions) -> list[Step]:
     """What is measured at the level ``key`` of a server."""
+    if "servers" not in options.parts:
+        # Rates are chosen by the throughput.
+        return [Step(PHOTOGRAPHS, COMPARED_AT)] if options.wants_rates(key) else []
     clients = options.clients if options.wants_curve(key) else (COMPARED_AT,)
     # The most telling first: a visit that breaks off has it.
     ordered = sorted(set(clients), key=lambda number: (number != COMPARED_AT, number))
@@ -53,6 +62,11 @@ def steps_of(key: str, options: BenchOptions) -> list[Step]:
     if options.wants_large(key):
         steps.append(Step(LARGE, LARGE_CLIENTS))
     return steps
+
+
+def visited(candidates: Iterable[Candidate], options: BenchOptions) -> list[Candidate]:
+    """Those at which something is measured."""
+    return [one for one in candidates if any(steps_of(key, options) for _, key in measured_keys(one))]
 
 
 def visiting_order(candidates: Sequence[Candidate], round_number: int) -> list[Candidate]:
@@ -65,10 +79,17 @@ def visiting_order(candidates: Sequence[Candidate], round_number: int) -> list[C
 def estimate_s(candidates: Iterable[Candidate], options: BenchOptions) -> float:
     """Seconds that the whole run takes, set-up of the peers' environments apart."""
     total = 0.0
-    for candidate in candidates if "servers" in options.parts else []:
-        steps = [step for _, key in measured_keys(candidate) for step in steps_of(key, options)]
-        warm_up_s = len(candidate.levels) * options.warm_up_s
-        total += options.rounds * (VISIT_S + warm_up_s + len(steps) * (options.seconds + MEASUREMENT_S))
+    run_s = options.rate_requests / SEARCHED_PER_S + RUN_S
+    for candidate in visited(candidates, options):
+        keys = [key for _, key in measured_keys(candidate)]
+        steps = [step for key in keys for step in steps_of(key, options)]
+        searched = sum(options.wants_rates(key) for key in keys)
+        runs = len(options.arrivals) * len(LIMITS_MS) * SEARCH_RUNS * ("rates" in options.parts)
+        runs += "bursts" in options.parts
+        total += options.rounds * (
+            VISIT_S + len(keys) * options.warm_up_s + len(steps) * (options.seconds + MEASUREMENT_S)
+            + searched * runs * run_s
+        )  # fmt: skip
     if "limit" in options.parts:
         total += options.rounds * len(options.precisions) * 3 * (options.seconds + LIMIT_S)
     return total
@@ -91,10 +112,11 @@ class Campaign:
         self._expected = expected
         self._scratch = scratch
         self._failed: set[str] = set()
+        self._rates = Rates(journal, options.arrivals, options.rate_requests)
 
     def run_round(self, candidates: Sequence[Candidate], round_number: int) -> None:
         """Visit each candidate; one that fails is left out of this and the following rounds, with its reason."""
-        for candidate in visiting_order(candidates, round_number):
+        for candidate in visiting_order(visited(candidates, self._options), round_number):
             if candidate.key in self._failed or self._is_done(candidate, round_number):
                 continue
             say(f"round {round_number}: {candidate.title}")
@@ -108,7 +130,8 @@ class Campaign:
     def visit(self, candidate: Candidate, round_number: int) -> None:
         """One start with all its measurements. Raises BenchError where the server does not do its work."""
         with candidate.run() as server:
-            for position, (level, key) in enumerate(measured_keys(candidate)):
+            chosen = [(level, key) for level, key in measured_keys(candidate) if steps_of(key, self._options)]
+            for position, (level, key) in enumerate(chosen):
                 target = server.targets[level]
                 self._check(target, server)
                 if position == 0:
@@ -138,6 +161,30 @@ class Campaign:
             used = {name: seconds - before.get(name, 0.0) for name, seconds in after.items()}
             self._note_load(candidate, key, load, step, round_number, used)
             self._wait_for_the_queue(target)
+        if self._options.wants_rates(key):
+            self._measure_open_loop(candidate, key, target, round_number)
+
+    def _measure_open_loop(self, candidate: Candidate, key: str, target: Target, round_number: int) -> None:
+        measured = Measured(
+            _fields(candidate, key), target, self._write_requests(COLORED, target),
+            self._capacity_per_s(key, round_number), round_number,
+        )  # fmt: skip
+        if "rates" in self._options.parts:
+            self._rates.search(measured, lambda: self._wait_for_the_queue(target))
+        if "bursts" in self._options.parts and not self._rates.has_bursts(key, round_number):
+            self._rates.bursts(measured, lambda: self._wait_for_the_queue(target))
+
+    def _capacity_per_s(self, key: str, round_number: int) -> float:
+        """Answers a second of the clients that wait for each other, in this round."""
+        (found,) = [
+            record["per_second"]
+            for record in self._journal.records
+            if (record["kind"], record.get("candidate"), record.get("round")) == ("load", key, round_number)
+            and (record["clients"], record["pictures"]) == (COMPARED_AT, PHOTOGRAPHS)
+        ]
+        if not found:
+            raise CandidateError("It answered none of the requests that its throughput is measured with.")
+        return float(found)
 
     def _wait_for_the_queue(self, target: Target) -> None:
         """Requests of clients that are gone are still worked on; that is no work of the next measurement."""
@@ -147,9 +194,9 @@ class Campaign:
         self, candidate: Candidate, key: str, load: Load, step: Step, round_number: int, server_cpu_s: dict[str, float]
     ) -> None:
         self._journal.add(
-            "load", candidate=key, server=candidate.key, title=candidate.title, pictures=step.pictures,
-            round=round_number, clients=step.clients, ours=candidate.uses_our_engine, device=candidate.device,
-            ok=load.ok, failures=load.failures, per_second=load.per_second, server_cpu_s=server_cpu_s, **vars(load),
+            "load", **_fields(candidate, key), pictures=step.pictures,
+            round=round_number, clients=step.clients, ok=load.ok,
+            failures=load.failures, per_second=load.per_second, server_cpu_s=server_cpu_s, **vars(load),
         )  # fmt: skip
         failed = f", {load.failures} failed" if load.failures else ""
         level = key.removeprefix(candidate.key).strip("/")
@@ -187,11 +234,26 @@ class Campaign:
         return directory
 
     def _is_done(self, candidate: Candidate, round_number: int) -> bool:
-        return all(
+        keys = [key for _, key in measured_keys(candidate)]
+        loads = all(
             self._journal.has("load", candidate=key, pictures=step.pictures, round=round_number, clients=step.clients)
-            for _, key in measured_keys(candidate)
+            for key in keys
             for step in steps_of(key, self._options)
         )
+        searched = [key for key in keys if self._options.wants_rates(key)]
+        return (
+            loads
+            and ("rates" not in self._options.parts or all(self._rates.are_searched(k, round_number) for k in searched))
+            and ("bursts" not in self._options.parts or all(self._rates.has_bursts(k, round_number) for k in searched))
+        )
+
+
+def _fields(candidate: Candidate, key: str) -> dict[str, Any]:
+    """Whom a record is about."""
+    return {
+        "candidate": key, "server": candidate.key, "title": candidate.title, "ours": candidate.uses_our_engine,
+        "device": candidate.device,
+    }  # fmt: skip
 
 
 def _first_answer(request: Callable[[], LocalReply | None], server: RunningServer) -> LocalReply:

@@ -17,8 +17,10 @@ from bench.options import COMPARED_AT
 from bench.pictures import LARGE, PHOTOGRAPHS
 
 Record = dict[str, Any]
+#: Named processes of this project's servers, by a word in their names; whatever else there is stands under "others".
+PROCESSES = {"workers": "model_service_worker", "TorchServe's Java": "java", "web service": "web"}
 #: The fields that identify a measurement.
-_IDENTITY = ("kind", "candidate", "pictures", "round", "clients")
+_IDENTITY = ("kind", "candidate", "pictures", "round", "clients", "arrivals", "limit_ms", "rate")
 
 
 class Journal:
@@ -168,6 +170,33 @@ class Summary:
     def limit(self, precision: str, mode: str, field: str) -> Spread | None:
         """Of the in-process measurements: ``mode`` is ``throughput``, ``lone`` or ``lone, one core``."""
         return self.figure(f"limit {mode}", precision, field)
+
+    def spent(self, key: str, pictures: str = PHOTOGRAPHS) -> dict[str, float]:
+        """Milliseconds of one core for each answer of one of this project's servers at ``COMPARED_AT`` clients.
+
+        By who spent them, the load generator and nobody included; medians of the rounds, empty where there are none.
+        """
+        machine = self.last("machine")
+        identity = (key, pictures, COMPARED_AT)
+        records = [
+            record
+            for record in self.of_kind("load")
+            if (record["candidate"], record["pictures"], record["clients"]) == identity and "server_cpu_s" in record
+        ]
+        if machine is None or not records:
+            return {}
+        spent = [_spent(record, machine["cores"]) for record in records]
+        return {who: statistics.median(each[who] for each in spent) for who in spent[0]}
+
+
+def _spent(record: Record, cores: int) -> dict[str, float]:
+    per_answer = dict.fromkeys((*PROCESSES, "others"), 0.0)
+    for name, seconds in record["server_cpu_s"].items():
+        who = next((who for who, word in PROCESSES.items() if word in name.split(" ")[-1]), "others")
+        per_answer[who] += seconds
+    per_answer["wrk"] = record["generator_cpu_s"]
+    per_answer["unused"] = cores * record["seconds"] - sum(per_answer.values())
+    return {who: 1000 * seconds / max(1, record["ok"]) for who, seconds in per_answer.items()}
 
 
 def _drop_broken_end(file: Path) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.arrivals import ArrivalProcess, arrival_process
+
 DESCRIPTION = """Measure this project's servers and their peers side by side on this machine: throughput and latency
 against clients, start-up, memory, and how far all of it is from what the processor can do. Writes Markdown tables,
 plots and the raw figures to bench/results/DATE/.
@@ -28,8 +30,14 @@ EPILOG = """examples:
       throughput and latency against clients for those that matter
   ./scripts/bench --photographs ~/photographs --device gpu
       this project and its peers on a GPU
+  ./scripts/bench --photographs ~/photographs --parts rates,bursts --arrivals poisson gamma-4 recorded.csv
+      what callers feel: the highest rate at which 99 % are answered within 100 and 250 ms, by kind of arrivals
   ./scripts/bench --report-only bench/results/2026-11-24-190000/measurements.jsonl
       tables and plots again, from what was measured
+
+The parts: servers (throughput and latency of clients that wait for each other), limit (decode and inference without a
+server), rates (an open loop: requests come at their own times; 99 % of the default 1,000 are 990), bursts (at 85 % of
+the server's own throughput with a deadline of 100 ms, beside a scheduler that knows everything beforehand).
 
 The photographs: a directory of JPEG files, at least 16 and better 200 different ones, of the size that users send.
 Decoding them is a good part of the work, and a single picture sent again and again would flatter every cache. They are
@@ -40,9 +48,12 @@ it one shared torch). wrk, the load generator, comes from the system's packages.
 """
 #: The number of clients at which everything is compared.
 COMPARED_AT = 32
-CURVES = ("ours/*/TorchServe", "torchserve_stock/*, 1 thread", "litserve/*, 1 thread*")
+CURVES = ("ours", "torchserve_stock/*, 1 thread", "litserve/*, 1 thread*")
 LARGE_PICTURES = ("ours/*/TorchServe", "*/*, 1 thread")
-PARTS = ("servers", "limit")
+#: The best settings: default threads are never among them.
+RATES = ("ours", "*/*1 thread*", "*/our engine*", "*/GPU, *")
+ARRIVALS = ("poisson", "gamma-2", "gamma-4")
+PARTS = ("servers", "limit", "rates", "bursts")
 DEVICES = ("all", "cpu", "gpu")
 PRECISIONS = ("f32", "bf16", "int8")
 #: The directory in which ``scripts/bench`` was called.
@@ -58,6 +69,9 @@ class BenchOptions:
     variants: tuple[str, ...]
     curves: Sequence[str]
     large: Sequence[str]
+    rates: Sequence[str]
+    arrivals: Sequence[ArrivalProcess]
+    rate_requests: int
     clients: tuple[int, ...]
     precisions: tuple[str, ...]
     engine_precisions: tuple[str, ...]
@@ -91,6 +105,10 @@ class BenchOptions:
         """Whether ``key`` is measured with 12-megapixel pictures."""
         return any(chooses(word, key) for word in self.large)
 
+    def wants_rates(self, key: str) -> bool:
+        """Whether ``key`` takes part in the parts ``rates`` and ``bursts``."""
+        return any(chooses(word, key) for word in self.rates)
+
 
 def parse_options(arguments: Sequence[str]) -> BenchOptions:
     """Read the command line; wrong arguments end the process with status 2 and say what is right."""
@@ -117,6 +135,19 @@ def parse_options(arguments: Sequence[str]) -> BenchOptions:
         help=f"servers measured with 12-megapixel pictures too (default: {_quoted(LARGE_PICTURES)})",
     )  # fmt: skip
     add(
+        "--rates", metavar="KEY", nargs="+", default=RATES,
+        help=f"servers of the parts rates and bursts (default: {_quoted(RATES)})",
+    )  # fmt: skip
+    add(
+        "--arrivals", metavar="NAME", nargs="+", type=_arrivals, default=tuple(map(arrival_process, ARRIVALS)),
+        help="of the part rates: poisson, gamma-N with the coefficient of variation N, or the file of a recording "
+        f"(.csv, .txt, the web service's log), scaled to each rate (default: {' '.join(ARRIVALS)})",
+    )  # fmt: skip
+    add(
+        "--rate-requests", metavar="N", type=int, default=1000,
+        help="requests of each rate that is tried; 1 %% of them may be late (default: 1000)",
+    )  # fmt: skip
+    add(
         "--clients", metavar="NUMBERS", type=_numbers, default=(1, 4, 16, 32, 64, 256),
         help="numbers of clients of the curves (default: 1,4,16,32,64,256)",
     )  # fmt: skip
@@ -139,17 +170,20 @@ def parse_options(arguments: Sequence[str]) -> BenchOptions:
     add("--seconds", metavar="S", type=float, default=6.0, help="of each measurement (default: 6)")
     add("--warm-up", dest="warm_up_s", metavar="S", type=float, default=3.0, help="before the first one (default: 3)")
     add("--rounds", metavar="N", type=int, default=3, help="interleaved repetitions, whose medians count (default: 3)")
-    add("--quick", action="store_true", help="one round of 2 seconds, few numbers of clients")
+    add("--quick", action="store_true", help="one round of 2 seconds, few clients, Poisson arrivals alone")
     add("--resume", metavar="DIR", type=_directory, help="results of a run that broke off: go on there")
     add("--report-only", metavar="FILE", type=_file, help="measurements.jsonl: only write its report again")
     add("--dry-run", action="store_true", help="say what would be measured, and how long it would take")
     values = vars(parser.parse_args(arguments))
     if values["quick"]:
         values |= {"seconds": 2.0, "warm_up_s": 1.0, "rounds": 1, "clients": (1, 32)}
+        values |= {"arrivals": (arrival_process("poisson"),), "rate_requests": 300}
     if values["photographs"] is None and values["report_only"] is None:
         parser.error("--photographs DIR is required: a directory of real, varied JPEG files (see --help)")
     if values["rounds"] < 1 or values["seconds"] < 1:
         parser.error("--rounds and --seconds are 1 at least")
+    if values["rate_requests"] < 100:
+        parser.error("--rate-requests is 100 at least: of fewer, 99 % are all")
     values["only"] = tuple("torchserve_stock" if name == "stock" else name for name in values["only"])
     return BenchOptions(**values)
 
@@ -183,6 +217,13 @@ def _parts(text: str) -> tuple[str, ...]:
 
 def _precisions(text: str) -> tuple[str, ...]:
     return _of(text, PRECISIONS)
+
+
+def _arrivals(text: str) -> ArrivalProcess:
+    try:
+        return arrival_process(text if (text in ARRIVALS or text.startswith("gamma-")) else str(_path(text)))
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
 
 
 def _of(text: str, known: tuple[str, ...]) -> tuple[str, ...]:

@@ -142,7 +142,7 @@ class OurServer:
         authorization = {"Authorization": f"Bearer {token}"}
         return {
             "TorchServe": Target(ports.inference_port, f"/predictions/{MODEL}", BodyFormat(), authorization),
-            "web": Target(ports.web_port, "/predict?top_k=5", BodyFormat("multipart", "file")),
+            "web": Target(ports.web_port, "/predict?top_k=5", BodyFormat("multipart", "file"), takes_deadlines=True),
         }
 
     def _run_directory(self, ports: Ports) -> RunDirectory:

@@ -10,6 +10,7 @@ from bench.errors import BenchError
 
 PHOTOGRAPHS = "photographs"
 LARGE = "12 megapixels"
+COLORED = "photographs in color"
 #: Clients at the 12-megapixel pictures: a full queue of them would take longer than the measurement.
 LARGE_CLIENTS = 8
 SUFFIXES = (".jpg", ".jpeg")
@@ -42,6 +43,17 @@ def read_photographs(directory: Path) -> PictureSet:
             "better 200, of the size that your users send."
         )
     return PictureSet(PHOTOGRAPHS, tuple(file.read_bytes() for file in files))
+
+
+def in_color(photographs: PictureSet) -> PictureSet:
+    """Those with three channels: a server that fails the others at any rate could hold none."""
+    from PIL import Image
+
+    def is_colored(picture: bytes) -> bool:
+        with Image.open(io.BytesIO(picture)) as image:
+            return image.mode == "RGB"
+
+    return PictureSet(COLORED, tuple(picture for picture in photographs.pictures if is_colored(picture)))
 
 
 def make_large(photographs: PictureSet, directory: Path) -> PictureSet:

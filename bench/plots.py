@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.measurements import Served, Summary
 from bench.options import COMPARED_AT
+from bench.rates import LIMITS_MS, RUN, SHARE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +32,7 @@ def draw_plots(summary: Summary, directory: Path) -> list[tuple[Path, str]]:
         ("bars.png", f"Answers a second at {COMPARED_AT} clients, by server", _bars),
         ("throughput.png", "Answers a second against clients", _throughput),
         ("latency.png", "Latency against clients", _latency),
+        ("rates.png", "Share of requests answered in time against their rate", _rates),
         ("start-and-memory.png", "Start-up time and memory by server", _start_and_memory),
     ]
     drawn = []
@@ -99,6 +102,32 @@ def _latency(summary: Summary, figure: Any) -> bool:
         axes.set_yscale("log")
         axes.set(title=title)
     left.set_ylabel("ms")
+    figure.legend(loc="outside lower center", ncols=2)
+    return True
+
+
+def _rates(summary: Summary, figure: Any) -> bool:
+    runs = [run for run in summary.of_kind(RUN) if run["limit_ms"] in (None, LIMITS_MS[0])]
+    kinds = list(dict.fromkeys(run["arrivals"] for run in runs))
+    names = {one.key: one.name for one in summary.at()}
+    keys = [key for key in names if any(run["candidate"] == key for run in runs)][:MOST_CURVES]
+    if not keys:
+        return False
+    figure.set_size_inches(4.5 * max(2, len(kinds)), 4.5)
+    panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    for axes, kind in zip(panels, kinds, strict=True):
+        for key in keys:
+            shares: dict[float, list[float]] = {}
+            for run in runs:
+                if (run["candidate"], run["arrivals"]) == (key, kind):
+                    in_time = run["in_time"][str(LIMITS_MS[0])] / run["requests"]
+                    shares.setdefault(run["rate"], []).append(100 * in_time)
+            rates = sorted(shares)
+            label = names[key] if axes is panels[0] else None
+            axes.plot(rates, [statistics.median(shares[rate]) for rate in rates], marker=".", label=label)
+        axes.axhline(100 * SHARE, color="#333333", linewidth=0.8, linestyle=":")
+        axes.set(title=kind, xlabel="requests/s", ylim=(0, 101))
+    panels[0].set_ylabel(f"answered within {LIMITS_MS[0]} ms, %")
     figure.legend(loc="outside lower center", ncols=2)
     return True
 

@@ -7,13 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bench.goals import goals
-from bench.measurements import Record, Served, Summary
+from bench.measurements import PROCESSES, Served, Spread, Summary
 from bench.options import COMPARED_AT
 from bench.pictures import LARGE_CLIENTS
 from bench.plots import draw_plots
-
-#: Named processes of this project's servers, by a word in their names; whatever else there is stands under "others".
-PROCESSES = {"workers": "model_service_worker", "TorchServe's Java": "java", "web service": "web"}
+from bench.rates import BURST, BURST_DEADLINE_MS, BURST_LOAD, HELD, LIMITS_MS, RUN, SHARE, held_rates, reached
 
 
 def write_report(summary: Summary, directory: Path) -> Path:
@@ -30,6 +28,8 @@ def write_report(summary: Summary, directory: Path) -> Path:
         _section(f"12-megapixel photographs, {LARGE_CLIENTS} clients", _served(summary.large())),
         _section("In-process, without a server", _limit(summary)),
         _section("Where the processor's time goes", time_table(summary)),
+        _section(f"Highest rate at which {SHARE:.0%} are answered in time", _held(summary)),
+        _section(f"Bursts at {BURST_LOAD:.0%} of the server's own throughput", _bursts(summary)),
         _section("Start-up and memory", _starts(summary)),
         _section("The load generator", _generator(summary)),
         _section("Left out", _left_out(summary)),
@@ -51,21 +51,20 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def time_table(summary: Summary) -> str:
     """Of this project's servers at ``COMPARED_AT`` clients, medians of rounds, beside the work without a server."""
-    machine = summary.last("machine")
-    measured: dict[tuple[str, str], list[Record]] = {}
-    for record in summary.of_kind("load"):
-        if record["server"].startswith("ours/") and "server_cpu_s" in record and record["clients"] == COMPARED_AT:
-            measured.setdefault((record["candidate"], record["pictures"]), []).append(record)
-    if machine is None or not measured:
-        return ""
+    measured = {
+        (record["candidate"], record["pictures"]): None
+        for record in summary.of_kind("load")
+        if record["server"].startswith("ours/")
+    }
     rows = []
-    for (key, _), records in measured.items():
+    for key, pictures in measured:
+        spent = summary.spent(key, pictures)
+        if not spent:
+            continue
         _, precision, level = key.split("/")
-        spent = [_spent(record, machine["cores"]) for record in records]
-        medians = {who: statistics.median(each[who] for each in spent) for who in spent[0]}
         in_process = [summary.limit(precision, "throughput", field) for field in ("decode_ms", "infer_ms")]
         alone = f"{sum(spread.median for spread in in_process if spread):.2f}" if all(in_process) else ""
-        rows.append((f"{precision} ({level})", alone, *(f"{ms:.2f}" for ms in medians.values())))
+        rows.append((f"{precision} ({level})", alone, *(f"{ms:.2f}" for ms in spent.values())))
     return table(
         ("ms of one core for each answer", "decode and inference in-process", *PROCESSES, "others", "wrk", "unused"),
         rows,
@@ -129,6 +128,59 @@ def _latencies(one: Served, decimals: int) -> list[str]:
     return [spread.text(decimals) for spread in (one.p50_ms, one.p90_ms, one.p99_ms)]
 
 
+def _held(summary: Summary) -> str:
+    found = held_rates(summary)
+    kinds = [(arrivals, limit) for arrivals in dict.fromkeys(held.arrivals for held in found) for limit in LIMITS_MS]
+    figures = {(held.one.name, held.arrivals, held.limit_ms): held for held in found}
+
+    def cell(server: str, arrivals: str, limit: int) -> str:
+        held = figures.get((server, arrivals, limit))
+        return "" if held is None else held.per_second.text() + ("" if held.valid else " \\*")
+
+    rows = [
+        (server, *(cell(server, arrivals, limit) for arrivals, limit in kinds))
+        for server in dict.fromkeys(held.one.name for held in found)
+    ]
+    head = ("requests/s", *(f"{arrivals}, {limit} ms" for arrivals, limit in kinds))
+    if not rows:
+        return ""
+    requests = summary.of_kind(HELD)[-1]["requests"]
+    text = (
+        f"Each figure is the highest rate, on a scale of 4 % steps, at which {SHARE:.0%} of {requests} requests were "
+        "answered with status 200 within the limit, from the moment each was due; refusals and failures are not in "
+        "time. 0: none was. The requests come at their own times (open loop), with the same pattern at every server. "
+        "This project's web service is told the limit (X-Request-Timeout-Ms), which other servers do not read. "
+        "Photographs in color alone: the stock handler fails others at any rate.\n"
+    )
+    late = "\n\\* The generator was late in one of the runs.\n" if any(not held.valid for held in found) else ""
+    return f"{text}\n{table(head, rows)}{late}"
+
+
+def _bursts(summary: Summary) -> str:
+    rows = (
+        (
+            bursts.one.name, bursts.per_second.text(), _percent(bursts.in_time), _percent(bursts.all_knowing),
+            _percent(bursts.of_all_knowing), _percent(bursts.refused), bursts.late,
+            f"{bursts.worst_late_ms:.0f}" if bursts.late else "",
+        )
+        for bursts in reached(summary)
+    )  # fmt: skip
+    body = table(
+        ("server", "requests/s", f"in {BURST_DEADLINE_MS} ms", "all-knowing", "of all-knowing", "refused",
+         "accepted and late", "ms late at most"), rows,
+    )  # fmt: skip
+    text = (
+        f"Gamma arrivals with a coefficient of variation of 4, and a deadline of {BURST_DEADLINE_MS} ms for each. "
+        "All-knowing: the most that any scheduler could answer in time of the arrivals that were really sent, if each "
+        "picture took what it takes at the server's own throughput, so an upper bound.\n"
+    )
+    return f"{text}\n{body}" if body else ""
+
+
+def _percent(share: Spread) -> str:
+    return Spread(100 * share.median, 100 * share.lowest, 100 * share.highest, share.rounds).text(1) + " %"
+
+
 def _limit(summary: Summary) -> str:
     rows = []
     for precision in dict.fromkeys(record["candidate"] for record in summary.of_kind("limit throughput")):
@@ -142,16 +194,6 @@ def _limit(summary: Summary) -> str:
         ("precision", "images/s, one thread a core", "decode ms", "inference ms", "one picture alone, all cores: ms",
          "on one core: ms"), rows,
     )  # fmt: skip
-
-
-def _spent(record: Record, cores: int) -> dict[str, float]:
-    per_answer = dict.fromkeys((*PROCESSES, "others"), 0.0)
-    for name, seconds in record["server_cpu_s"].items():
-        who = next((who for who, word in PROCESSES.items() if word in name.split(" ")[-1]), "others")
-        per_answer[who] += seconds
-    per_answer["wrk"] = record["generator_cpu_s"]
-    per_answer["unused"] = cores * record["seconds"] - sum(per_answer.values())
-    return {who: 1000 * seconds / max(1, record["ok"]) for who, seconds in per_answer.items()}
 
 
 def _starts(summary: Summary) -> str:
@@ -180,7 +222,25 @@ def _generator(summary: Summary) -> str:
     text = f"wrk used {min(shares):.1%} to {max(shares):.1%} of one core"
     if costs:
         text += f", {sorted(costs)[len(costs) // 2]:.2f} ms of processor time a request in the median"
-    return text + ".\n"
+    return text + ".\n" + _open_loop_generator(summary)
+
+
+def _open_loop_generator(summary: Summary) -> str:
+    runs = [*summary.of_kind(RUN), *summary.of_kind(BURST)]
+    check = summary.last("generator")
+    if not runs or check is None:
+        return ""
+    costs = [run["generator_cpu_s"] / run["requests"] * 1e3 for run in runs]
+    shares = [run["generator_cpu_s"] / run["seconds"] for run in runs]
+    lags = [run["lag_p99_ms"] for run in runs]
+    late = sum(not run["valid"] for run in runs)
+    return (
+        f"\nThe open-loop generator used {min(shares):.1%} to {max(shares):.1%} of one core, "
+        f"{statistics.median(costs):.2f} ms a request in the median. From due to sent, the 99th percentile was "
+        f"{statistics.median(lags):.2f} ms in the median of {len(runs)} runs, {max(lags):.2f} ms at most; in {late} "
+        f"runs it was late. Against a server that only reads and answers it was on time up to {check['per_second']} "
+        f"requests/s ({check['lag_p99_ms']:.2f} ms).\n"
+    )
 
 
 def _left_out(summary: Summary) -> str:

@@ -80,6 +80,8 @@ class Target:
     namespace: str | None = None
     #: Answers 200 to a GET once the server works; None: only an answer to a picture shows it.
     ready: str | None = None
+    #: Whether it reads ``X-Request-Timeout-Ms``.
+    takes_deadlines: bool = False
 
 
 def send_picture(target: Target, picture: bytes, timeout_s: float = 60.0) -> LocalReply | None:

@@ -16,8 +16,8 @@ from marserve.autoscale.rules import Rules
 SECONDS = 3600.0
 
 EPILOG = """A recording is a CSV file with the column 'time' (seconds, or ISO 8601) and perhaps 'requests' (how many
-came from then to the next row), or the log of the web service, .run/<web port>/logs/web.log. All times are simulated:
-the table of the made-up traffic takes about half a minute."""
+came from then to the next row), a .txt file with one time a line, or the log of the web service,
+.run/<web port>/logs/web.log. All times are simulated: the table of the made-up traffic takes about half a minute."""
 
 
 def main() -> int:

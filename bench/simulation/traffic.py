@@ -1,4 +1,4 @@
-"""When requests come: made up, or as recorded (a CSV file, or the web service's log). Always rising seconds from 0."""
+"""When requests come: made up, or as recorded (CSV, text, or the web service's log). Always rising seconds from 0."""
 
 from __future__ import annotations
 
@@ -56,11 +56,15 @@ def read_recording(file: Path) -> list[float]:
     """Seconds of all requests from the first one on, rising.
 
     A CSV file has the column ``time``, in seconds or as ISO 8601, and may have the column ``requests``: how many came
-    from then to the next row. Any other file is read as the log of the web service. Raises RecordingError.
+    from then to the next row. A ``.txt`` file has one time a line. Any other file is read as the log of the web
+    service. Raises RecordingError.
     """
     try:
         with file.open(encoding="utf-8", newline="") as lines:
-            times = list(_from_csv(file, lines) if file.suffix == ".csv" else _from_log(lines))
+            if file.suffix == ".csv":
+                times = list(_from_csv(file, lines))
+            else:
+                times = list(_from_text(file, lines) if file.suffix == ".txt" else _from_log(lines))
     except (OSError, UnicodeDecodeError) as exc:
         raise RecordingError(f"{file} cannot be read: {exc}") from exc
     if not times:
@@ -85,6 +89,13 @@ def _from_csv(file: Path, lines: Iterable[str]) -> Iterator[float]:
     ends = [*bins[1:], (bins[-1][0] + length, 0)] if bins else []
     for (start, count), (end, _) in zip(bins, ends, strict=True):
         yield from (start + (end - start) * (number + 0.5) / count for number in range(count))
+
+
+def _from_text(file: Path, lines: Iterable[str]) -> Iterator[float]:
+    try:
+        yield from map(_seconds, map(str.strip, lines))
+    except ValueError as exc:
+        raise RecordingError(f"{file} is not made of one time a line: {exc}") from exc
 
 
 def _from_log(lines: Iterable[str]) -> Iterator[float]:

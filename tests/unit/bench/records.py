@@ -27,6 +27,26 @@ def start(candidate: str, seconds: float, megabytes: float) -> list[Record]:
     ]  # fmt: skip
 
 
+def open_loop(key: str, arrivals: str, held_100: float, held_250: float, **fields: object) -> list[Record]:
+    """One round's searches with a run each, and the bursts; ``fields`` are for the bursts."""
+    server = "/".join(key.split("/")[:2])
+    about: Record = {
+        "candidate": key, "server": server, "title": server, "round": 1, "arrivals": arrivals, "requests": 1000,
+        "ours": server.startswith("ours/") or "our engine" in server,
+    }  # fmt: skip
+    run: Record = {
+        **about, "seconds": 5.0, "in_time": {"100": 900, "250": 950}, "refused": 20, "valid": True, "lag_p99_ms": 0.2,
+        "generator_cpu_s": 0.1,
+    }  # fmt: skip
+    return [
+        {"kind": "held rate", **about, "limit_ms": 100, "per_second": held_100, "valid": True},
+        {"kind": "held rate", **about, "limit_ms": 250, "per_second": held_250, "valid": False},
+        {"kind": "open loop", **run, "rate": held_100, "limit_ms": None},
+        {"kind": "bursts", **run, "per_second": 100.0, "limit_ms": 100, "takes_deadlines": True, "all_knowing": 950,
+         "late": 0, "worst_late_ms": 0.0, **fields},
+    ]  # fmt: skip
+
+
 def complete_run() -> list[Record]:
     """Every kind of record that a report shows."""
     return [
@@ -54,5 +74,15 @@ def complete_run() -> list[Record]:
          "infer_ms": 7.0, "batch_ms": 9.0},
         {"kind": "limit lone, one core", "candidate": "f32", "round": 1, "images_per_second": 60.0, "decode_ms": 1.8,
          "infer_ms": 14.0, "batch_ms": 16.0},
+        {"kind": "generator", "per_second": 4000, "lag_p99_ms": 0.2, "cpu_ms": 0.1},
+        load("ours/int8/web", 300.0,
+             server_cpu_s={"java": 0.18, "python model_service_worker.py": 10.8, "python web": 0.9}),
+        load("litserve/our engine int8", 250.0),
+        load("pytriton/our engine int8", 330.0),
+        *open_loop("ours/int8/web", "poisson", 240.0, 280.0),
+        *open_loop("torchserve_stock/best", "poisson", 30.0, 40.0),
+        *open_loop("litserve/our engine int8", "poisson", 160.0, 200.0, late=3, worst_late_ms=80.0),
+        {"kind": "limit throughput", "candidate": "int8", "round": 1, "images_per_second": 400.0, "decode_ms": 1.5,
+         "infer_ms": 4.0, "batch_ms": 44.0},
         {"kind": "left out", "candidate": "pytriton/recipe", "title": "PyTriton", "reason": "no wheel | for this"},
     ]  # fmt: skip

@@ -41,6 +41,8 @@ def test_servers_are_chosen_by_name(tmp_path: Path, only: str, wanted: str, unwa
         (["--photographs", ".", "--clients", "many"], "1,16,64"),
         (["--photographs", ".", "--precisions", "f16"], "f32, bf16, int8"),
         (["--photographs", ".", "--rounds", "0"], "1 at least"),
+        (["--photographs", ".", "--arrivals", "uniform"], "gamma-4"),
+        (["--photographs", ".", "--rate-requests", "50"], "100 at least"),
     ],
 )
 def test_wrong_arguments_are_explained(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,3 +55,21 @@ def test_relative_directory_is_that_of_the_caller(tmp_path: Path, monkeypatch: p
     (tmp_path / "photographs").mkdir()
     monkeypatch.setenv(STARTED_IN, str(tmp_path))
     assert parse_options(["--photographs", "photographs"]).photographs == tmp_path / "photographs"
+
+
+def test_rates_are_for_the_best_settings_and_need_the_throughput(tmp_path: Path) -> None:
+    options = parse_options(["--photographs", str(tmp_path), "--parts", "rates"])
+    assert steps_of("ours/int8/web", options) == [Step(PHOTOGRAPHS, 32)]
+    assert steps_of("litserve/our engine, a worker per core int8", options) == [Step(PHOTOGRAPHS, 32)]
+    assert steps_of("torchserve_stock/a worker per core, 1 thread", options) == [Step(PHOTOGRAPHS, 32)]
+    assert steps_of("torchserve_stock/a worker per core", options) == []
+
+
+def test_arrivals_are_named_or_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "calls.csv").write_text("time\n0\n1\n3\n")
+    monkeypatch.setenv(STARTED_IN, str(tmp_path))
+    options = parse_options(["--photographs", ".", "--arrivals", "poisson", "gamma-3", "calls.csv"])
+    assert [(process.name, process.variation) for process in options.arrivals] == [
+        ("poisson", 1.0), ("gamma-3", 3.0), ("calls", 1.0),
+    ]  # fmt: skip
+    assert options.arrivals[2].recorded == (0.0, 1.0, 3.0)

@@ -19,11 +19,16 @@ def test_report_has_a_section_for_everything_that_was_measured(tmp_path: Path) -
     assert sections == [
         "What must be true", "32 clients, photographs", "Against the number of clients",
         "12-megapixel photographs, 8 clients", "In-process, without a server", "Where the processor's time goes",
+        "Highest rate at which 99% are answered in time", "Bursts at 85% of the server's own throughput",
         "Start-up and memory", "The load generator", "Left out",
     ]  # fmt: skip
     assert "| ours/f32 (TorchServe) | 120.0 (110.0–130.0) |" in text
     assert "- pytriton/recipe: no wheel | for this" in text
-    for name in ("bars", "throughput", "latency", "start-and-memory"):
+    assert "| ours/int8 (web) | 240 | 280 \\* |" in text
+    assert "| ours/int8 (web) | 100 | 90.0 % | 95.0 % | 94.7 % | 2.0 % | 0 |  |" in text
+    assert "| litserve/our engine int8 | 100 | 90.0 % | 95.0 % | 94.7 % | 2.0 % | 3 | 80 |" in text
+    assert "on time up to 4000 requests/s (0.20 ms)" in text
+    for name in ("bars", "throughput", "latency", "rates", "start-and-memory"):
         assert f"({name}.png)" in text
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
@@ -67,7 +72,7 @@ def test_report_is_written_again_from_a_file(tmp_path: Path, monkeypatch: pytest
 
 def test_time_is_shown_by_who_used_it() -> None:
     # 600 answers in 6 s of 2 cores: 20 ms each.
-    (row,) = time_table(Summary(complete_run())).splitlines()[2:]
+    row, _ = time_table(Summary(complete_run())).splitlines()[2:]
     assert row == "| f32 (web) | 15.80 | 17.00 | 0.50 | 1.00 | 0.10 | 0.33 | 1.07 |"
 
 

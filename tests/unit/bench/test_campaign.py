@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from bench.candidate import RunningServer
 from bench.gpu import Device
 from bench.measurements import Journal
 from bench.options import BenchOptions, parse_options
-from bench.pictures import PHOTOGRAPHS, PictureSet
+from bench.pictures import COLORED, PHOTOGRAPHS, PictureSet
 from bench.reference import Expected
 from bench.server_process import marked, started_process
 from bench.target import BodyFormat, Target
@@ -91,7 +91,7 @@ def options(tmp_path: Path) -> BenchOptions:
 def campaign_of(journal: Journal, options: BenchOptions, scratch: Path) -> Campaign:
     pictures = PictureSet(PHOTOGRAPHS, tuple(b"\xff\xd8" + bytes([number]) for number in range(20)))
     expected = [Expected(b"\xff\xd8", 0, ("tench", "n01440764"))]
-    return Campaign(journal, options, {PHOTOGRAPHS: pictures}, expected, scratch)
+    return Campaign(journal, options, {PHOTOGRAPHS: pictures, COLORED: pictures}, expected, scratch)
 
 
 def test_visit_notes_start_memory_and_load_and_leaves_nothing_running(tmp_path: Path, options: BenchOptions) -> None:
@@ -104,6 +104,28 @@ def test_visit_notes_start_memory_and_load_and_leaves_nothing_running(tmp_path: 
     assert load["failures"] == 0
     assert load["ok"] > 10
     assert server_process.members(server.marks[0]) == []
+
+
+def test_visit_finds_the_rates_and_sends_the_bursts(
+    tmp_path: Path, options: BenchOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.rates.highest_held", lambda is_held, start: start if is_held(start) else None)
+    monkeypatch.setattr("bench.rates.FIRST_SHARE", 0.5)
+    monkeypatch.setattr("bench.rates.BURST_LOAD", 0.5)
+    journal = Journal(tmp_path / "measurements.jsonl")
+    wanted = replace(
+        options, parts=("rates", "bursts"), rates=("small",), arrivals=options.arrivals[:1], rate_requests=100
+    )
+    runs = campaign_of(journal, wanted, tmp_path / "requests")
+    server = SmallServer(tmp_path)
+    runs.run_round([server], 1)
+    kinds = [record["kind"] for record in journal.records if not record["kind"].startswith(("start", "memory"))]
+    assert kinds == ["load", "open loop", "held rate", "held rate", "bursts"]
+    runs.run_round([server], 1)
+    assert len(server.marks) == 1
+    journal_of_others = Journal(tmp_path / "others.jsonl")
+    campaign_of(journal_of_others, replace(wanted, rates=("nobody",)), tmp_path / "requests").run_round([server], 1)
+    assert journal_of_others.records == []
 
 
 def test_resumed_run_measures_only_what_is_missing(tmp_path: Path, options: BenchOptions) -> None:

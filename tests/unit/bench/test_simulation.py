@@ -103,6 +103,14 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, content: str, complaint
         read_recording(tmp_path / "r.csv")
 
 
+def test_text_is_read_as_one_time_a_line(tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text("5.0\n5.5\n7\n")
+    assert read_recording(tmp_path / "r.txt") == [0.0, 0.5, 2.0]
+    (tmp_path / "r.txt").write_text("5.0\nsoon\n")
+    with pytest.raises(RecordingError, match="one time a line"):
+        read_recording(tmp_path / "r.txt")
+
+
 def test_the_command_compares_the_autoscaler_with_fixed_numbers_of_workers(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("time,requests\n0,200\n10,0\n20,0\n")
     command = [sys.executable, "-m", "bench.simulation", str(tmp_path / "r.csv"), "--cores", "2"]

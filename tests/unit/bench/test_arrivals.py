@@ -1,0 +1,60 @@
+"""Requests are due at the wanted mean rate, as bursty as was asked for, and at the same times for the same seed."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from bench.arrivals import ArrivalProcess, arrival_process, variation
+
+TRACES = Path("/work/shared/traces")
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("poisson", 1.0), ("gamma-2", 2.0), ("gamma-4", 4.0)])
+def test_gaps_vary_as_the_process_says_and_have_the_mean_rate(name: str, wanted: float) -> None:
+    times = arrival_process(name).times(50_000, 200.0, seed=3)
+    assert variation(times) == pytest.approx(wanted, rel=0.1)
+    assert times[-1] == pytest.approx(50_000 / 200)
+    assert all(earlier <= later for earlier, later in pairwise(times))
+
+
+@pytest.mark.parametrize("name", ["poisson", "gamma-4"])
+def test_every_rate_has_the_pattern_of_the_seed(name: str) -> None:
+    process = arrival_process(name)
+    slow, fast = process.times(100, 10.0, seed=1), process.times(100, 20.0, seed=1)
+    assert slow == pytest.approx([2 * at for at in fast])
+    assert process.times(100, 10.0, seed=2) != slow
+
+
+def test_recording_keeps_its_pattern_at_the_wanted_rate(tmp_path: Path) -> None:
+    recording = tmp_path / "calls.txt"
+    recording.write_text("0\n0.1\n0.2\n9.8\n10\n")
+    process = arrival_process(str(recording))
+    times = process.times(12, 4.0, seed=5)  # more than the recording has: it begins anew
+    assert process.name == "calls"
+    assert times[-1] == pytest.approx(3.0)
+    gaps = sorted(later - earlier for earlier, later in pairwise(times))
+    assert gaps[-1] > 10 * gaps[len(gaps) // 2]
+
+
+@pytest.mark.parametrize("name", ["azure-llm-2023-conv", "azure-llm-2023-code"])
+def test_recordings_of_production_are_read(name: str) -> None:
+    file = TRACES / f"{name}.txt"
+    if not file.exists():
+        pytest.skip("The recordings are not on this machine.")
+    times = arrival_process(str(file)).times(2000, 100.0, seed=1)
+    assert len(times) == 2000
+    assert times[-1] == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize("name", ["uniform", "gamma-", "gamma-0", "/no/such/file.csv"])
+def test_unknown_arrivals_are_refused_with_what_there_is(name: str) -> None:
+    with pytest.raises(ValueError, match="gamma-4"):
+        arrival_process(name)
+
+
+def test_requests_at_one_moment_have_no_rate() -> None:
+    with pytest.raises(ValueError, match="one moment"):
+        ArrivalProcess("still", recorded=(0.0, 0.0, 0.0)).times(3, 1.0, seed=1)
