@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from marserve.autoscale.observation import WebCounters, pictures_per_request, traffic, web_counters, web_waiting
+from marserve.autoscale.observation import WebCounters, traffic, web_counters, web_waiting
 from marserve.autoscale.policy import Capacity, Decision, Ground, Observation, Traffic, capacity, decide
 from marserve.autoscale.rules import Assignment, Rules
 from marserve.client.errors import ClientError
@@ -62,7 +62,7 @@ class WatchedModel:
                 self._changed_at_s = now.at_s  # by somebody else, whose choice is given its time as well
             at_torchserve = now.torchserve.since(self._last.torchserve)
             happened = traffic(at_torchserve, now.web.since(self._last.web), now.waiting - self._last.waiting)
-            pending = now.waiting + round(now.queued * pictures_per_request(at_torchserve))
+            pending = now.waiting + round(now.queued * at_torchserve.pictures_per_request)
             seconds = now.at_s - self._last.at_s
             self._history.append(Observation(now.at_s, seconds, happened, now.listed, now.ready, pending))
         self._last = now

@@ -66,14 +66,10 @@ def web_counters(samples: Sequence[Sample], model: str) -> WebCounters:
     return WebCounters(total(SENT), total(WAITED_S), total(UNSENT), total(SENT, None) + total(UNSENT, None), rejected)
 
 
-def web_waiting(samples: Sequence[Sample], model: str) -> int:
-    """Pictures of ``model`` that wait in the web service now."""
-    return int(sum(one.value for one in samples if one.name == WAITING and one.labels.get("model") == model))
-
-
-def pictures_per_request(torchserve: Counters) -> float:
-    """How many pictures a request to TorchServe had; a group is one request."""
-    return max(1.0, torchserve.pictures / torchserve.answered) if torchserve.answered else 1.0
+def web_waiting(samples: Sequence[Sample], model: str, version: str | None = None) -> int:
+    """Pictures of ``model``, or of one version of it, that wait in the web service now."""
+    waiting = (one for one in samples if one.name == WAITING and one.labels.get("model") == model)
+    return int(sum(one.value for one in waiting if version in (None, one.labels.get("version"))))
 
 
 def traffic(torchserve: Counters, web: WebCounters, waiting_growth: int) -> Counters:
@@ -82,7 +78,7 @@ def traffic(torchserve: Counters, web: WebCounters, waiting_growth: int) -> Coun
     A picture waits in the web service, and in its request in TorchServe. It has arrived if it was answered, is on its
     way, waits, or was not sent.
     """
-    each = pictures_per_request(torchserve)
+    each = torchserve.pictures_per_request
     answered = torchserve.answered * each
     on_way = (torchserve.arrived - torchserve.answered) * each
     return Counters(

@@ -7,7 +7,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from marserve.autoscale.observation import web_counters, web_waiting
 from marserve.client.management import ManagementClient
 from marserve.handler.resnet18.description import DESCRIPTION_FILE
 from marserve.manage.running_stack import RunningStack
@@ -47,9 +48,12 @@ class VersionStatus:
     archive: str
     weights: Weights
     workers: Sequence[WorkerReport]
+    #: Requests that wait in TorchServe, and that may.
     queued: int
     queue_capacity: int
     rates: Rates
+    #: Pictures that wait in the web service; 0 where its metrics cannot be read.
+    waiting: int = 0
 
     @property
     def problems(self) -> list[str]:
@@ -150,15 +154,19 @@ def _version_status(
         workers=inspect_workers(listed, stack.run_directory.logs),
         queued=listed.queued,
         queue_capacity=listed.queue_capacity,
-        rates=rates(
-            before.torchserve,
-            after.torchserve,
-            after.time - before.time,
-            listed.model,
-            listed.version,
-            is_default=listed.is_default,
-        ),
+        rates=version_rates(before, after, listed.model, listed.version, is_default=listed.is_default),
+        waiting=web_waiting(after.web, listed.model, listed.version),
     )
+
+
+def version_rates(before: StackMetrics, after: StackMetrics, model: str, version: str, *, is_default: bool) -> Rates:
+    """Of one version; the wait is that in both services."""
+    seconds = after.time - before.time
+    found = rates(before.torchserve, after.torchserve, seconds, model, version, is_default=is_default)
+    sent = web_counters(after.web, model).since(web_counters(before.web, model))
+    if not sent.sent:
+        return found
+    return replace(found, queue_ms=(found.queue_ms or 0.0) + 1000 * sent.waited_s / sent.sent)
 
 
 def _web_reasons(stack: RunningStack) -> list[str]:
@@ -212,7 +220,7 @@ def _version_cells(version: VersionStatus) -> tuple[tuple[str | Text, ...], tupl
     rate, wait = version.rates.requests_per_s, version.rates.queue_ms
     weights = Text(version.weights, "yellow" if version.weights == "untrained" else "")
     return (version.model, f"{version.version}{' *' if version.is_default else ''}", weights), (
-        f"{version.queued}/{version.queue_capacity}",
+        f"{f'{version.waiting} + ' if version.waiting else ''}{version.queued}/{version.queue_capacity}",
         UNKNOWN if wait is None else f"{wait:.1f} ms",
         UNKNOWN if rate is None else f"{rate:.1f}/s",
     )

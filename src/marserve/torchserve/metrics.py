@@ -32,6 +32,11 @@ class Counters:
     #: Pictures of the answered requests.
     pictures: float = 0.0
 
+    @property
+    def pictures_per_request(self) -> float:
+        """Of those that were answered; 1 where none was, or none had a picture."""
+        return max(1.0, self.pictures / self.answered) if self.answered else 1.0
+
     def since(self, earlier: Counters) -> Counters:
         """The increase. A counter that went down began anew with its server: then it is the increase itself."""
         if self.arrived < earlier.arrived or self.answered < earlier.answered:
@@ -49,8 +54,9 @@ class Counters:
 class Rates:
     """What happened to one version between two pages; None where nothing can be said."""
 
+    #: Pictures count, of which a group has several.
     requests_per_s: float | None
-    #: Mean milliseconds that an answered request waited for a worker, over all versions of the model.
+    #: Mean milliseconds that an answered request waited in TorchServe, over all versions of the model.
     queue_ms: float | None
 
 
@@ -79,7 +85,8 @@ def rates(
     traffic = model_counters(after, model).since(model_counters(before, model))
     queue_ms = traffic.waited_s / traffic.answered * 1000 if traffic.answered else None
     # A counter that went down began anew with its server.
-    return Rates((arrived - earlier if arrived >= earlier else arrived) / seconds, queue_ms)
+    increase = arrived - earlier if arrived >= earlier else arrived
+    return Rates(increase * traffic.pictures_per_request / seconds, queue_ms)
 
 
 def _total(samples: Sequence[Sample], name: str, model: str, versions: Collection[str] | None = None) -> float | None:

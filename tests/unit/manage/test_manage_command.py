@@ -6,6 +6,7 @@ import io
 import json
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,12 @@ def test_one_screen_shows_every_worker_and_that_all_is_well() -> None:
     shown = render_status(a_status(READY))
     for part in ("resnet18", "1.0 *", "9000", "41", "READY", "190 MB", "0/384", "3.2 ms", "12.5/s", "All is well."):
         assert part in shown
+
+
+def test_what_waits_in_the_web_service_stands_before_torchserves_queue() -> None:
+    status = a_status(READY, queued=1)
+    waiting = replace(status, versions=[replace(status.versions[0], waiting=96)])
+    assert "96 + 1/384" in render_status(waiting)
 
 
 def test_a_model_that_is_untrained_is_not_called_well() -> None:

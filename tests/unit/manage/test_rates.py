@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.samples import Sample
 
-from marserve.manage.status import StackMetrics, web_rates
+from marserve.manage.status import StackMetrics, version_rates, web_rates
 from marserve.torchserve.metrics import Rates, rates, read_samples
 
 
@@ -45,6 +45,27 @@ def test_requests_without_a_version_are_the_defaults() -> None:
 def test_without_requests_there_is_no_waiting_time() -> None:
     look = torchserve(10, 0)
     assert rates(look, look, 1.0, "resnet18", "1.0", is_default=True) == Rates(0.0, None)
+
+
+def test_a_group_counts_as_its_pictures_and_waits_in_both_services() -> None:
+    def page(groups: float) -> list[Sample]:
+        labels = 'ModelName="resnet18",Level="Model",Hostname="h",'
+        counted = f"# TYPE handler_pictures_total counter\nhandler_pictures_total{{{labels}}} {8 * groups}\n"
+        return torchserve(groups, groups * 6250) + read_samples(counted)
+
+    def web(sent: float, waited_s: float) -> list[Sample]:
+        labels = 'model="resnet18",version="1.0"'
+        lines = [
+            "# TYPE web_queue_seconds histogram",
+            f"web_queue_seconds_count{{{labels}}} {sent}",
+            f"web_queue_seconds_sum{{{labels}}} {waited_s}",
+        ]
+        return read_samples("\n".join(lines) + "\n")
+
+    before, after = StackMetrics(0.0, page(10), web(80, 4)), StackMetrics(2.0, page(30), web(240, 20))
+    assert version_rates(before, after, "resnet18", "1.0", is_default=True) == Rates(80.0, 106.25)
+    without_keys = StackMetrics(0.0, page(10)), StackMetrics(2.0, page(30))
+    assert version_rates(*without_keys, "resnet18", "1.0", is_default=True) == Rates(80.0, 6.25)
 
 
 def test_answers_of_the_web_service_are_grouped_by_status() -> None:
