@@ -26,6 +26,7 @@ from marserve.handler.resnet18.errors import (
 )
 from marserve.handler.resnet18.requests import HOW_TO_SEND, MAX_TOP_K
 from marserve.web.content import read_template
+from marserve.web.dispatch.urgency import PARAMETERS
 from marserve.web.errors import (
     ApiKeyRequired,
     DeadlineExceeded,
@@ -241,6 +242,8 @@ def build_document(app: FastAPI, base: str, language: Language = "en") -> dict[s
             operation["operationId"] = f"{operation['operationId'].rpartition('_')[0]}_{method}"
             # What FastAPI answers with 422 is answered with 400 here, in our own shape.
             operation["responses"].pop("422", None)
+            if str(DeadlineExceeded.status) in operation["responses"]:
+                operation.setdefault("parameters", []).extend(copy.deepcopy(PARAMETERS))
     for schema in ("HTTPValidationError", "ValidationError"):
         document["components"]["schemas"].pop(schema, None)
     if app.state.asks_for_keys:

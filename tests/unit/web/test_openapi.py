@@ -52,6 +52,14 @@ async def test_examples_name_the_address_that_the_document_was_fetched_from(serv
     assert f"curl -F file=@cat.jpg {service.url}/predict" in document["info"]["description"]
 
 
+async def test_whoever_sends_a_picture_reads_how_to_say_that_it_hurries_or_does_not(service: Service) -> None:
+    paths = (await service.get("/openapi.json")).json["paths"]
+    for path in ("/predict", "/classify", "/explain", "/v2/models/{model}/infer"):
+        headers = {one["name"] for one in paths[path]["post"]["parameters"] if one["in"] == "header"}
+        assert headers >= {"X-Request-Timeout-Ms", "X-Priority"}
+    assert not any(one["in"] == "header" for one in paths["/models"]["get"].get("parameters", []))
+
+
 @pytest.mark.parametrize("lang", ["en", "zh"])
 @pytest.mark.needs("curl")
 async def test_every_code_sample_works_when_pasted(service: Service, tmp_path: Path, lang: str) -> None:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from marserve.handler.resnet18.errors import InvalidParameter
 from marserve.web.settings import WebSettings
@@ -17,6 +18,22 @@ PRIORITY_HEADER = "x-priority"
 PRIORITIES = ("interactive", "bulk")
 #: Digits of the longest time that is read: 31 years.
 MAX_DIGITS = 12
+
+#: The headers as OpenAPI describes them.
+PARAMETERS: list[dict[str, Any]] = [
+    {
+        "name": "X-Request-Timeout-Ms",
+        "in": "header",
+        "description": "Milliseconds after which the answer is worth nothing; what would come later is refused.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    {
+        "name": "X-Priority",
+        "in": "header",
+        "description": "bulk: the pictures of others go first.",
+        "schema": {"type": "string", "enum": [*PRIORITIES], "default": PRIORITIES[0]},
+    },
+]
 
 
 def stays() -> bool:
