@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from marserve import __version__
 from marserve.handler.resnet18.errors import InvalidRequest
@@ -53,7 +54,21 @@ class CrossOrigin(CORSMiddleware):
         return error_response(InvalidRequest(f"{bytes(response.body).decode()}: see MARSERVE_CORS_ORIGINS."), kept)
 
 
-def create_app(settings: WebSettings) -> FastAPI:
+class Application(FastAPI):
+    """FastAPI, behind layers that every request passes: the last of them answers those with pictures itself."""
+
+    layers: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self
+        await self.layers(scope, receive, send)
+
+    async def answer_others(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As FastAPI does."""
+        await super().__call__(scope, receive, send)
+
+
+def create_app(settings: WebSettings) -> Application:
     """The whole service; it talks to TorchServe from its start-up to its shutdown."""
     metrics = WebMetrics()
 
@@ -63,7 +78,7 @@ def create_app(settings: WebSettings) -> FastAPI:
             app.state.services = services
             yield
 
-    app = FastAPI(
+    app = Application(
         title=f"{settings.name}: image classification",
         version=__version__,
         lifespan=lifespan,
@@ -80,19 +95,19 @@ def create_app(settings: WebSettings) -> FastAPI:
     for routes in (pictures, feedback, health, inference_protocol, pages):
         app.include_router(routes.router)
     handle_errors(app)
-    # The last one added is outermost.
-    app.add_middleware(DirectRouting, routers=[pictures.router])
+    layers: ASGIApp = DirectRouting(app.answer_others, [pictures.router])
     if settings.cors_origins:
-        app.add_middleware(
-            CrossOrigin,
+        layers = CrossOrigin(
+            layers,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "HEAD", "POST", "PUT"],
             allow_headers=ALLOWED_HEADERS,
             expose_headers=EXPOSED_HEADERS,
         )
-    app.add_middleware(RequestObservation, metrics=metrics, stopping=app.state.stopping)
+    layers = RequestObservation(layers, metrics, app.state.stopping)
     if settings.trusted_proxies:
-        app.add_middleware(TrustedProxies, trusted=settings.trusted_proxies)
+        layers = TrustedProxies(layers, settings.trusted_proxies)
+    app.layers = layers
     return app
 
 

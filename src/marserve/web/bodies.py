@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import anyio
@@ -266,8 +267,9 @@ async def read_body(request: Request, *, max_bytes: int, deadline_s: float, limi
         raise ImageTooLarge(limit)
     chunks: list[bytes] = []
     received = 0
+    has_arrived = getattr(request.state, "has_arrived", bool)
     try:
-        with anyio.fail_after(deadline_s):
+        with nullcontext() if has_arrived() else anyio.fail_after(deadline_s):
             async for chunk in request.stream():
                 received += len(chunk)
                 if received > max_bytes:

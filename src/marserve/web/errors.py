@@ -161,6 +161,12 @@ def handle_errors(app: FastAPI) -> None:
     """Have ``app`` answer its own errors, FastAPI's and Starlette's in one shape."""
     for family in (RequestError, RequestValidationError, HTTPException):
         app.add_exception_handler(family, _answer)
+    app.add_exception_handler(Exception, _leave)
+
+
+def _leave(_: Request, error: Exception) -> Response:
+    """A bug is answered by RequestObservation, for FastAPI's routes and all else."""
+    raise error
 
 
 def answer_error(request: Request, error: RequestError) -> Response:

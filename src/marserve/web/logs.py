@@ -81,5 +81,6 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(handlers=[handler], level=level, force=True)
     # What no line says need not be found out for each.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # https://docs.python.org/3/howto/logging.html#optimization
     if level != "DEBUG":  # it reports every start and stop twice
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

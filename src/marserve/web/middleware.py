@@ -145,7 +145,10 @@ class RequestObservation:
 
 def header_of(scope: Scope, name: bytes) -> str:
     """The first header of that name, in lower case; empty where there is none."""
-    return next((value.decode("latin-1") for other, value in scope["headers"] if other == name), "")
+    for other, value in scope["headers"]:
+        if other == name:
+            return str(value, "latin-1")
+    return ""
 
 
 def _caching(path: str) -> bytes:

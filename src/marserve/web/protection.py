@@ -9,8 +9,8 @@ import ipaddress
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 import imagesize
 from starlette.requests import Request
@@ -96,6 +96,7 @@ class RateLimit:
             raise RateLimited(f"At most {self._per_minute} pictures a minute: try again in {wait_s} s.", wait_s)
 
 
+@lru_cache(MAX_CALLERS)
 def caller_of_address(address: str) -> str:
     """The caller behind an address: an IPv4 address, or the network of an IPv6 one."""
     try:
@@ -108,26 +109,23 @@ def caller_of_address(address: str) -> str:
 
 
 class Admission:
-    """Refuses at once what would only wait."""
+    """Refuses at once what would only wait: a context, in which requests with pictures are at work."""
 
     def __init__(self, max_in_flight: int, metrics: WebMetrics) -> None:
         self._max_in_flight = max_in_flight
         self._metrics = metrics
         self._in_flight = 0
+        metrics.in_flight.set_function(lambda: self._in_flight)
 
-    @contextmanager
-    def admit(self) -> Iterator[None]:
-        """Count a request as at work. Raises Overloaded where there are too many."""
+    def __enter__(self) -> None:
+        """Raises Overloaded where there are too many."""
         if self._in_flight >= self._max_in_flight:
             self._metrics.rejected.labels("overload").inc()
             raise Overloaded("Too many requests are in progress: try again in a moment.")
         self._in_flight += 1
-        self._metrics.in_flight.set(self._in_flight)
-        try:
-            yield
-        finally:
-            self._in_flight -= 1
-            self._metrics.in_flight.set(self._in_flight)
+
+    def __exit__(self, *_: object) -> None:
+        self._in_flight -= 1
 
 
 def check_pixels(picture: bytes, max_pixels: int) -> None:
@@ -135,7 +133,7 @@ def check_pixels(picture: bytes, max_pixels: int) -> None:
 
     Where the header has no size, the picture is left to the handler, which says what is wrong with it.
     """
-    width, height = imagesize.get(io.BytesIO(picture))
+    width, height = imagesize.get(io.BytesIO(picture), exif_rotation=False)
     if width > 0 and height > 0 and width * height > max_pixels:
         raise ImageTooLarge(
             f"The picture has {width * height:,} pixels, more than the {max_pixels:,} allowed: send a smaller one."

@@ -98,7 +98,7 @@ class PatientProtocol(HttpToolsProtocol):
     It ignores an offer to change to another protocol, as HTTP allows. Java's client makes one with every request, and
     uvicorn would take the body for that other protocol, and lose the picture.
 
-    ``request.state.has_left`` says whether the caller has closed the connection.
+    ``request.state.has_arrived`` says whether all of the request is here, ``has_left`` whether its caller is not.
     """
 
     _headers_timer: asyncio.TimerHandle | None = None
@@ -144,7 +144,9 @@ class PatientProtocol(HttpToolsProtocol):
         self._stop_waiting()
         if not self.parser.should_upgrade():
             super().on_headers_complete()
-            self.cycle.transport = cast("asyncio.Transport", self._answers)
+            cycle = self.cycle
+            cycle.transport = cast("asyncio.Transport", self._answers)
+            self.scope["state"]["has_arrived"] = lambda: not cycle.more_body
         elif self.parser.get_method() == b"CONNECT":
             raise HttpParserError("no proxy")
 

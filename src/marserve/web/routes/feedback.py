@@ -71,7 +71,7 @@ async def feedback(request: Request, fields: Annotated[FeedbackFields, Query()])
     if services.feedback is None:
         raise FeedbackOff("This service takes no reports of wrong answers: its operator has not set a folder for them.")
     refuse_foreign_pages(request)
-    with services.admission.admit():
+    with services.admission:
         sent = await receive_picture(request, USUAL_TOP_K, fields.url, FeedbackFields.model_fields.keys() - {ADDRESS})
         said = _combine(fields, sent.fields)
         served = services.catalogue.find(said.model)

@@ -144,7 +144,7 @@ async def model_ready(request: Request, model: ModelInPath, version: VersionInPa
 async def infer(request: Request, model: ModelInPath, version: VersionInPath | None = None) -> Response:
     """Classify the encoded pictures of the tensor "image": all of them, or the request fails."""
     services = services_of(request)
-    with services.admission.admit():
+    with services.admission:
         served = services.catalogue.find(model, version)
         class_count = _class_count(served)
         max_bytes = services.settings.protocol_body_bytes

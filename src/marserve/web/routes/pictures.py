@@ -193,7 +193,7 @@ async def explain(
 )
 async def fetch(request: Request, url: Address = None) -> Response:
     """The picture at an address, as the page needs it to show what it asks about."""
-    with services_of(request).admission.admit():
+    with services_of(request).admission:
         sent = await receive_picture(request, MAX_TOP_K, url)
     if sent.address is None:
         raise InvalidRequest("Give the address of a picture as url.")
@@ -226,7 +226,7 @@ async def _classify(
     class_id: int | None = None,
 ) -> Classified:
     services = services_of(request)
-    with services.admission.admit():
+    with services.admission:
         sent = await receive_picture(request, top_k, url)
         classified = await services.classifier.classify(
             sent.picture,
