@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from bench.errors import BenchError
 from bench.peer_files import PEERS, Peer, Variant, read_peer, read_peers, substitute
+from marserve.paths import HANDLER
 
 NAMES = sorted(file.parent.name for file in PEERS.glob("*/peer.toml"))
 SEVERAL = re.compile(r"\b([2-9]|\d\d) (workers|replicas|instances|processes)\b|\bper core\b")
@@ -43,6 +46,33 @@ def test_requirements_of_a_peer_are_pinned(name: str) -> None:
     lines = (PEERS / name / "requirements.txt").read_text(encoding="utf-8").splitlines()
     wanted = [line.partition("#")[0].strip() for line in lines]
     assert all("==" in line for line in wanted if line)
+
+
+def test_peers_with_our_engine_get_whatever_it_imports() -> None:
+    """At the top of its modules: what is imported where it is used is for devices that peers do not have."""
+    found: set[str] = set()
+    todo, seen = ["answers", "description", "images", "labels", "settings", "engines.openvino_engine"], set[str]()
+    while todo:
+        module = todo.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        file = HANDLER / "resnet18" / f"{module.replace('.', '/')}.py"
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and node.level:
+                package = module.split(".")[: -node.level]
+                todo.append(".".join([*package, node.module]))
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    lines = [
+        line.partition("==")[0].strip()
+        for name in ("requirements.txt", "engine-requirements.txt")
+        for line in (PEERS / "common" / name).read_text(encoding="utf-8").splitlines()
+        if "==" in line
+    ]
+    assert found - sys.stdlib_module_names - {"PIL" if name == "pillow" else name for name in lines} == set()
 
 
 def test_values_of_a_peer_are_read(tmp_path: Path) -> None:
