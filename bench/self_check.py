@@ -17,7 +17,7 @@ from typing import cast
 from bench import REPOSITORY
 from bench.arrivals import ArrivalProcess
 from bench.errors import BenchError
-from bench.open_loop import OpenLoad, run_open_loop
+from bench.open_loop import run_open_loop
 from bench.pictures import PictureSet
 from bench.target import BodyFormat, Target
 from bench.wrk import write_requests
@@ -28,8 +28,10 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 
 #: Requests a second that are tried, as long as one is held.
 RATES = (250, 500, 1000, 2000, 4000, 8000)
 SECONDS = 2.0
-#: Milliseconds, of the 99th percentile: from due to sent, and from due to answered.
-MOST_LAG_MS, MOST_LATENCY_MS = 1.0, 10.0
+#: A rate that was not held is tried again: something else may have happened on the machine.
+ATTEMPTS = 2
+#: Milliseconds from due to sent, of the 99th percentile.
+MOST_LAG_MS = 1.0
 START_S = 10.0
 
 
@@ -48,15 +50,13 @@ def check_generator(pictures: PictureSet, directory: Path) -> SelfCheck:
     with _idle_server() as target:
         write_requests(directory, target, pictures.pictures)
         for rate in RATES:
-            load = run_open_loop(target, directory, ArrivalProcess("poisson").times(int(rate * SECONDS), rate, 0))
-            if load.lag_p99_ms >= MOST_LAG_MS or not _all_in_time(load):
+            due = ArrivalProcess("poisson").times(int(rate * SECONDS), rate, 0)
+            loads = (run_open_loop(target, directory, due) for _ in range(ATTEMPTS))
+            load = next((one for one in loads if one.lag_p99_ms < MOST_LAG_MS and not one.failures), None)
+            if load is None:
                 break
-            held = SelfCheck(rate, load.lag_p99_ms, load.cpu_s / len(load.due) * 1e3)
+            held = SelfCheck(rate, load.lag_p99_ms, load.cpu_s / len(due) * 1e3)
     return held
-
-
-def _all_in_time(load: OpenLoad) -> bool:
-    return load.within(MOST_LATENCY_MS) >= 0.99 * len(load.due)
 
 
 @contextmanager
