@@ -67,6 +67,7 @@ class BenchOptions:
     photographs: Path | None
     only: tuple[str, ...]
     variants: tuple[str, ...]
+    servers: Sequence[str]
     curves: Sequence[str]
     large: Sequence[str]
     rates: Sequence[str]
@@ -95,7 +96,8 @@ class BenchOptions:
 
     def wants_variant(self, key: str) -> bool:
         """Whether the peer's variant is measured."""
-        return not self.variants or any(word in key.partition("/")[2] for word in self.variants)
+        is_named = not self.variants or any(word in key.partition("/")[2] for word in self.variants)
+        return is_named and any(chooses(word, key) for word in self.servers)
 
     def wants_curve(self, key: str) -> bool:
         """Whether ``key`` is measured with every number of clients."""
@@ -125,6 +127,10 @@ def parse_options(arguments: Sequence[str]) -> BenchOptions:
     )
     add("--only", metavar="NAMES", type=_names, default=(), help="of ours, stock and the peers' names (default: all)")
     add("--variants", metavar="WORDS", type=_names, default=(), help="of the peers' variants, those with these words")
+    add(
+        "--servers", metavar="KEY", nargs="+", default=("*",),
+        help="of the peers' variants, those that are called so, with our engine's precision at the end (default: all)",
+    )  # fmt: skip
     add(
         "--curves", metavar="KEY", nargs="+", default=CURVES,
         help="servers measured with every number of clients, as NAME, NAME/VARIANT or ours/PRECISION/LEVEL, * for any "

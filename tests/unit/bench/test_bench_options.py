@@ -57,6 +57,18 @@ def test_relative_directory_is_that_of_the_caller(tmp_path: Path, monkeypatch: p
     assert parse_options(["--photographs", "photographs"]).photographs == tmp_path / "photographs"
 
 
+def test_variants_are_chosen_by_words_or_by_their_keys(tmp_path: Path) -> None:
+    options = parse_options(
+        ["--photographs", str(tmp_path), "--servers", "litserve/our engine*, batches*", "torchserve_stock/*, 1 thread"]
+    )
+    wanted = ("litserve/our engine, a worker per core, batches int8", "torchserve_stock/a worker per core, 1 thread")
+    assert all(map(options.wants_variant, wanted))
+    assert not options.wants_variant("litserve/our engine, a worker per core int8")
+    options = parse_options(["--photographs", str(tmp_path), "--variants", "1 thread,our engine"])
+    assert options.wants_variant("flask/our engine, gunicorn f32")
+    assert not options.wants_variant("flask/gunicorn")
+
+
 def test_rates_are_for_the_best_settings_and_need_the_throughput(tmp_path: Path) -> None:
     options = parse_options(["--photographs", str(tmp_path), "--parts", "rates"])
     assert steps_of("ours/int8/web", options) == [Step(PHOTOGRAPHS, 32)]
