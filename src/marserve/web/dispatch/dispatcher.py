@@ -255,7 +255,7 @@ class Dispatcher:
     def _fill(self, queue: FairQueue, idle: int, now: float) -> list[Job]:
         """What goes together now. Neither it nor what follows is computed if it would be late."""
         times = self.times.of(now, self._busy(len(self.on_way) + 1))
-        start = self._free_at(now) + self.times.way_s
+        start = self._free_at(now) + self.times.way_s + MARGIN * times.error_s
         most = min(self.capacity.pictures_in_group, math.ceil(queue.length / max(idle, 1)))
         jobs: list[Job] = []
         units = size_bytes = 0.0

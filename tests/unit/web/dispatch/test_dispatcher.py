@@ -32,3 +32,13 @@ def test_each_group_has_a_worker_for_itself(seed: int) -> None:
     simulation = Simulation(Workers(count=3, noise=0.2), gamma(500, 5, 4, seed), seed).run()
     shared = sum(len(batch) > 1 for batch in simulation.batches)
     assert shared <= 0.01 * len(simulation.batches)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_workers_compute_little_that_comes_too_late(seed: int) -> None:
+    """Their times are known but roughly, and what they have begun is computed to its end."""
+    pictures = gamma(400, 30, 4, seed, deadline_s=0.1)
+    Simulation(Workers(noise=0.15), pictures, seed).run()
+    answered = [picture for picture in pictures if picture.answered_at is not None]
+    assert sum(not picture.in_time for picture in answered) <= 0.02 * len(answered)
+    assert sum(picture.in_time for picture in pictures) >= 0.79 * len(pictures)
