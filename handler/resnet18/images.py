@@ -8,11 +8,11 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, PngImagePlugin
 
 from .color import convert, find_conversion
@@ -23,7 +23,7 @@ from .formats import FORMATS, UNREADABLE, WHAT_TO_SEND, explain_refusal, is_raw
 from .heif import MAX_CODED_SHARE, count_pixels, decode_heif, is_heif, load_decoder
 from .jpeg import load_jpeg
 from .metadata import MAX_TEXT_BYTES, leave_out_metadata
-from .resizing import CropRegion, CropResizer, read_orientation, turn_upright
+from .resizing import CropRegion, CropResizer, Picture, Pixels, Size, read_orientation, turn_upright
 
 Encoded = bytes | bytearray | memoryview
 
@@ -53,7 +53,7 @@ class DecodedImage(NamedTuple):
     """What the network takes of a picture, and where in the upright picture that lies."""
 
     #: RGB, (crop_size, crop_size, 3), C-contiguous.
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     crop: CropRegion
 
 
@@ -95,8 +95,9 @@ class ImageDecoder:
             size = image.size  # as stored: a scaled decode changes it
             scaled = None if self._exact else image.draft(None, self._scaled_decode_size)
             lower: Bands = ()
+            loaded: Picture
             if image.format in JPEG_FORMATS:
-                loaded = load_jpeg(image, content, scaled=image.size != size)
+                loaded = load_jpeg(image, content, scaled=image.size != size, as_array=not self._exact)
             else:
                 lower = load(image, lambda: self._open(content))
                 loaded = image
@@ -106,23 +107,33 @@ class ImageDecoder:
                 raise explain_refusal(content) from exc
             return self.decode(plain)
         orientation = read_orientation(image)
-        picture = narrow(loaded, lower, content)
-        if self._exact:
+        picture = narrow(loaded, lower, content) if isinstance(loaded, Image.Image) else loaded
+        if self._exact and isinstance(picture, Image.Image):
             crop = self._resizer.resize_whole(turn_upright(to_rgb_or_grey(picture), orientation))
+            pixels = np.array(crop if crop.mode == "RGB" else crop.convert("RGB"))
         else:
-            picture = picture if picture.mode == "CMYK" else to_rgb_or_grey(picture)
-            conversion = find_conversion(image.info, picture.mode)
-            if conversion is None:
-                picture = to_rgb_or_grey(picture)
             # What the stored size covers of ``image``: less than its last column or row where a scaled decode does not
             # come out even.
             extent = scaled[1][2:] if scaled else size
-            crop = self._resizer.resize_crop(picture, size, extent, orientation)
-            if conversion is not None:
-                crop = convert(crop, conversion)
-        return DecodedImage(
-            np.array(crop if crop.mode == "RGB" else crop.convert("RGB")), self._resizer.locate_crop(size, orientation)
-        )
+            pixels = self._crop(picture, image.info, size, extent, orientation)
+        return DecodedImage(pixels, self._resizer.locate_crop(size, orientation))
+
+    def _crop(
+        self, picture: Picture, info: Mapping[Any, Any], size: Size, extent: tuple[float, float], orientation: int
+    ) -> Pixels:
+        """The crop alone, upright, as RGB; ``info`` is what Pillow found in the file."""
+        if isinstance(picture, Image.Image):
+            picture = picture if picture.mode == "CMYK" else to_rgb_or_grey(picture)
+            mode = "RGB" if picture.mode == "RGBX" else picture.mode
+        else:
+            mode = "L" if picture.ndim == 2 else "RGB"
+        conversion = find_conversion(info, mode)
+        if mode == "CMYK" and conversion is None and isinstance(picture, Image.Image):
+            picture = to_rgb_or_grey(picture)
+        crop = np.array(self._resizer.resize_crop(picture, size, extent, orientation), order="C")
+        if conversion is not None:
+            crop = np.array(convert(Image.frombuffer(mode, crop.shape[1::-1], crop, "raw", mode, 0, 1), conversion))
+        return crop if crop.ndim == 3 else np.repeat(crop[:, :, np.newaxis], 3, axis=2)
 
     def _open(self, content: bytes) -> Image.Image:
         """Read the header, and refuse what must not be decoded."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
+from numpy.typing import NDArray
 from PIL import Image
 
 from .errors import InvalidImage, UnsupportedImage
@@ -48,11 +49,13 @@ class Scans(NamedTuple):
     ended: bool
 
 
-def load_jpeg(image: Image.Image, content: bytes, *, scaled: bool) -> Image.Image:
+def load_jpeg(image: Image.Image, content: bytes, *, scaled: bool, as_array: bool) -> Image.Image | NDArray[np.uint8]:
     """The pixels of ``image``, which Pillow has opened from ``content``: RGB, RGBX, L or CMYK, with its ``info``.
 
-    ``scaled`` says that ``image.draft`` has chosen a smaller size. Only the end marker may be missing. Raises
-    InvalidImage where pixels are missing, UnsupportedImage where there are too many scans, or what Pillow raises.
+    ``scaled`` says that ``image.draft`` has chosen a smaller size; ``as_array`` asks for RGB as (height, width, 3) and
+    L as (height, width), which needs no copy, where simplejpeg reads the picture. Only the end marker may be missing.
+    Raises InvalidImage where pixels are missing, UnsupportedImage where there are too many scans, or what Pillow
+    raises.
     """
     scans = read_scans(content)
     if scans.number > MAX_JPEG_SCANS:
@@ -60,7 +63,7 @@ def load_jpeg(image: Image.Image, content: bytes, *, scaled: bool) -> Image.Imag
     if not scans.complete:
         raise _cut_short()
     try:
-        return _decode(image, content if scans.ended else content + END_OF_IMAGE, scaled=scaled)
+        return _decode(image, content if scans.ended else content + END_OF_IMAGE, scaled=scaled, as_array=as_array)
     except ValueError as exc:
         if not scans.ended or _MADE_UP.search(str(exc)):
             raise _cut_short() from exc
@@ -69,12 +72,15 @@ def load_jpeg(image: Image.Image, content: bytes, *, scaled: bool) -> Image.Imag
     return image
 
 
-def _decode(image: Image.Image, content: bytes, *, scaled: bool) -> Image.Image:
+def _decode(image: Image.Image, content: bytes, *, scaled: bool, as_array: bool) -> Image.Image | NDArray[np.uint8]:
     """Raises ValueError with the first thing that libjpeg warns of."""
     width, height = image.size
-    mode = "RGBX" if image.mode == "RGB" and width * height > MAX_COPIED_PIXELS else image.mode
+    mode = image.mode
+    as_array = as_array and mode in ("RGB", "L")
+    if mode == "RGB" and not as_array and width * height > MAX_COPIED_PIXELS:
+        mode = "RGBX"
     colorspace, channels = _DECODED_AS[mode]
-    pixels = simplejpeg.decode_jpeg(
+    pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
         content,
         colorspace,
         min_width=width if scaled else 0,
@@ -84,6 +90,8 @@ def _decode(image: Image.Image, content: bytes, *, scaled: bool) -> Image.Image:
     )
     if pixels.shape != (height, width, channels):
         raise ValueError(f"simplejpeg decoded {pixels.shape}")
+    if as_array:
+        return pixels if channels == 3 else pixels[..., 0]
     # As Adobe stores CMYK, and Pillow takes all of it.
     loaded = Image.frombuffer(mode, image.size, pixels, "raw", "CMYK;I" if mode == "CMYK" else mode, 0, 1)
     loaded.info = image.info

