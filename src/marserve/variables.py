@@ -29,7 +29,16 @@ OLD_NAMES = (
     "CACHE_URL", "CACHE_MAX_ENTRIES", "CACHE_MAX_BYTES", "CACHE_TTL_S", "DRAIN_S", "LOG_LEVEL", "CLASSIFY_API_KEY",
 )  # fmt: skip
 #: Every setting, by its variable's name without the prefix. HOME and CONFIG say where the file is looked for.
-NAMES = (*OLD_NAMES, "NAME", "FEEDBACK_DIR", "FEEDBACK_MAX_BYTES", "FETCH_PICTURES", "HOME", "CONFIG")
+NAMES = (
+    *OLD_NAMES,
+    "NAME",
+    "FEEDBACK_DIR",
+    "FEEDBACK_MAX_BYTES",
+    "FETCH_PICTURES",
+    "MAX_WAITING_BYTES",
+    "HOME",
+    "CONFIG",
+)
 #: A relative path in these means the directory that the command is started in, or that of the file.
 PATHS = tuple(PREFIX + name for name in ("HOME", "CONFIG", "API_KEYS_FILE", "KEY_FILE", "FEEDBACK_DIR"))
 #: Those that are true or false.

@@ -30,7 +30,10 @@ from marserve.torchserve.models import model_path, parse_version
 from marserve.web.settings import WebSettings
 
 LOG4J_CONFIG = "-Dlog4j.configurationFile="
-#: Megabytes of Java's heap besides the pictures that the web service lets in at once.
+#: Pictures of the greatest size that the web service has at TorchServe at once: it sends what the workers can take, and
+#: no more bytes together than one picture may have. Room for 127 workers, or for 15 of an archive that knows no groups.
+PICTURES_ON_WAY = 128
+#: Megabytes of Java's heap besides these.
 OWN_HEAP_MB = 1000
 #: Of the machine's memory, what Java's heap may take at most: the workers need the rest.
 HEAP_SHARE = 0.5
@@ -53,7 +56,8 @@ def read_configuration(web: WebSettings, memory_bytes: int) -> dict[str, str | i
     arguments = configured["vmargs"].split()
     # The file has gigabytes: -Xmx3g.
     configured_mb = next(int(argument[4:-1]) * 1024 for argument in arguments if argument.startswith("-Xmx"))
-    needed_mb = web.max_in_flight * web.max_image_bytes // 1_000_000 + OWN_HEAP_MB
+    pictures = min(web.max_in_flight, PICTURES_ON_WAY)
+    needed_mb = pictures * web.max_image_bytes // 1_000_000 + OWN_HEAP_MB
     if needed_mb > configured_mb and needed_mb * 1_000_000 > memory_bytes * HEAP_SHARE:
         raise MarserveError(
             f"MARSERVE_MAX_IMAGE_BYTES = {web.max_image_bytes} with MARSERVE_MAX_IN_FLIGHT = {web.max_in_flight} needs "

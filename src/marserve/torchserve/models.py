@@ -50,6 +50,8 @@ class ModelVersion:
     #: Whether it answers requests that name no version; false, too, where it was described alone and by its number.
     is_default: bool = False
     batch_size: int = 1
+    #: Seconds in which a worker that has taken one request takes more, up to a batch.
+    batch_delay_s: float = 0.0
     #: Requests that wait for a worker, and that may wait.
     queued: int = 0
     queue_capacity: int = 0
@@ -127,6 +129,7 @@ def parse_version(content: Mapping[str, Any]) -> ModelVersion:
             ListedWorker(str(worker["id"]), worker["status"], int(worker["pid"])) for worker in content["workers"]
         ),
         batch_size=int(content.get("batchSize", 1)),
+        batch_delay_s=int(content.get("maxBatchDelay", 0)) / 1000,
         queued=queued,
         queue_capacity=queued + int(queue.get("remainingCapacity", 0)),
         startup_timeout_s=int(content.get("startupTimeout", STARTUP_TIMEOUT_S)),

@@ -20,6 +20,7 @@ from marserve.handler.resnet18.errors import InvalidRequest
 from marserve.web.cache import create_cache
 from marserve.web.catalogue import Catalogue
 from marserve.web.classifier import Classifier
+from marserve.web.dispatch.queues import PictureQueues
 from marserve.web.errors import error_response, handle_errors
 from marserve.web.feedback import Feedback
 from marserve.web.fetching import Fetcher
@@ -132,7 +133,15 @@ async def _run_services(settings: WebSettings, metrics: WebMetrics, stopping: Ev
         catalogue = Catalogue(management, settings.default_model)
         inference = Inference(predictions, metrics)
         metrics.registry.register(WorkerMetrics(catalogue))
-        readiness = Readiness(catalogue, inference, metrics, stopping)
+        queues = PictureQueues(
+            catalogue,
+            inference,
+            metrics,
+            max_image_bytes=settings.max_image_bytes,
+            max_waiting_bytes=settings.max_waiting_bytes,
+        )
+        stack.push_async_callback(queues.close)
+        readiness = Readiness(catalogue, queues, metrics, stopping)
         background += [catalogue.keep_current(), readiness.keep_probing()]
         for work in background:
             await stack.enter_async_context(_running(work))
@@ -145,11 +154,9 @@ async def _run_services(settings: WebSettings, metrics: WebMetrics, stopping: Ev
             readiness=readiness,
             classifier=Classifier(
                 catalogue=catalogue,
-                inference=inference,
-                readiness=readiness,
+                queues=queues,
                 cache=cache,
                 metrics=metrics,
-                deadline_s=settings.request_deadline_s,
                 max_image_pixels=settings.max_image_pixels,
             ),
             fetcher=fetcher,

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import time
+from collections.abc import Callable
 
 from marserve.torchserve.models import MALFORMED, ModelVersion, Question, Result, every_version, one_version
 from marserve.web.errors import ModelUnavailable, UnknownModel
@@ -39,6 +40,8 @@ class Catalogue:
         self._describing: dict[_Key, asyncio.Task[None]] = {}
         #: Every version of every model, joined when either part changes, and not for every picture.
         self.models: list[KnownModel] = []
+        #: Called when they have been refreshed.
+        self.on_refresh: Callable[[], None] = lambda: None
         self._refreshed = float("-inf")
         self._was_reached = True
 
@@ -66,13 +69,17 @@ class Catalogue:
         elif version is None:
             found = next((model for model in self.models if model.name == name and model.reported.is_default), None)
         else:
-            found = next((model for model in self.models if (model.name, model.version) == (name, version)), None)
+            found = self.get(name, version)
         if found is not None:
             return found
         if not self._versions:
             raise ModelUnavailable("The model server is being started: try again in a few seconds.")
         names = ", ".join(f"{model.name} {model.version}" for model in self.models)
         raise UnknownModel(f"No such model or version is served; there are: {names}.")
+
+    def get(self, name: str, version: str) -> KnownModel | None:
+        """The same object as long as nothing was refreshed."""
+        return next((model for model in self.models if model.version == version and model.name == name), None)
 
     async def keep_current(self) -> None:
         try:
@@ -112,6 +119,7 @@ class Catalogue:
 
     def _join_all(self) -> None:
         self.models = [self._join(version) for version in self._versions.values()]
+        self.on_refresh()
 
     def _confirm_or_describe(self, version: ModelVersion) -> None:
         key = (version.model, version.version)

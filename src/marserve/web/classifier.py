@@ -1,26 +1,25 @@
-"""The way of a picture: cache, identical pictures in flight, TorchServe."""
+"""The way of a picture: cache, and what waits for TorchServe."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import anyio
-from pydantic import ValidationError
 
-from marserve.handler.resnet18.errors import NotExplainable
 from marserve.web.cache import ResultCache, cache_key
 from marserve.web.catalogue import Catalogue
-from marserve.web.coalescing import Coalescing
+from marserve.web.dispatch.lane import read_answer
+from marserve.web.dispatch.queues import PictureQueues
 from marserve.web.dispatch.urgency import Urgency
-from marserve.web.errors import DeadlineExceeded, InferenceFailed, ModelUnavailable
+from marserve.web.errors import DeadlineExceeded, ModelUnavailable
 from marserve.web.metrics import WebMetrics
 from marserve.web.models import KnownModel
 from marserve.web.protection import check_pixels
-from marserve.web.readiness import Readiness
 from marserve.web.schemas import HandlerAnswer
-from marserve.web.upstream.inference import Inference, ModelGone
+from marserve.web.upstream.inference import ModelGone, PictureCall
 
 
 @dataclass(frozen=True)
@@ -34,13 +33,10 @@ class Classified:
 @dataclass(kw_only=True)
 class Classifier:
     catalogue: Catalogue
-    inference: Inference
-    readiness: Readiness
+    queues: PictureQueues
     cache: ResultCache
     metrics: WebMetrics
-    deadline_s: float
     max_image_pixels: int
-    _in_flight: Coalescing[HandlerAnswer] = field(default_factory=Coalescing, init=False)
 
     async def classify(
         self,
@@ -56,71 +52,35 @@ class Classifier:
     ) -> Classified:
         """Classify ``picture`` with the model that the catalogue finds for ``model`` and ``version``.
 
-        ``urgency`` says how long the answer is worth anything: later, DeadlineExceeded is raised.
+        ``urgency`` says how long the answer is worth anything: what would be later is refused, or given up.
         ``class_id`` is the class to ``explain``; None: the most probable one.
 
         The version is named to TorchServe, so that an answer and its cache entry are of the version they claim to be,
         whatever becomes the default meanwhile. Raises RequestError.
         """
         check_pixels(picture, self.max_image_pixels)
-        served = self.catalogue.find(model, version)
+        call = PictureCall(picture, top_k, request_id, explain, class_id)
         try:
-            with anyio.fail_after(urgency.give_up - time.monotonic()):
-                try:
-                    return await self._classify(served, picture, top_k, request_id, explain, class_id)
-                except ModelGone:
-                    # Its version has been replaced since the catalogue was made.
+            return await self._classify(self.catalogue.find(model, version), call, urgency)
+        except ModelGone:
+            # Its version has been replaced since the catalogue was made.
+            try:
+                with anyio.fail_after(urgency.give_up - time.monotonic()):
                     await self.catalogue.refresh()
-                    served = self.catalogue.find(model, version)
-                    return await self._classify(served, picture, top_k, request_id, explain, class_id)
-        except ModelGone as exc:
-            raise ModelUnavailable("The model is just being replaced: try again in a few seconds.") from exc
-        except TimeoutError as exc:
-            raise DeadlineExceeded("The model did not answer in time: try again in a few seconds.") from exc
+                return await self._classify(self.catalogue.find(model, version), call, urgency)
+            except TimeoutError as exc:
+                raise DeadlineExceeded("The model did not answer in time: try again in a few seconds.") from exc
+            except ModelGone as exc:
+                raise ModelUnavailable("The model is just being replaced: try again in a few seconds.") from exc
 
-    async def _classify(
-        self, served: KnownModel, picture: bytes, top_k: int, request_id: str, explain: bool, class_id: int | None
-    ) -> Classified:
-        key = cache_key(picture, served.identity, top_k=top_k, explain=explain, class_id=class_id)
+    async def _classify(self, served: KnownModel, call: PictureCall, urgency: Urgency) -> Classified:
+        key = cache_key(call.picture, served.identity, top_k=call.top_k, explain=call.explain, class_id=call.class_id)
         if served.is_confirmed:
             cached = await self.cache.get(key)
             # What cannot be parsed was written to Redis by something else.
-            if cached is not None and (answer := _parse(cached, explain)) is not None:
+            if cached is not None and (answer := read_answer(cached, call.explain)) is not None:
                 self.metrics.cache.labels("hit").inc()
                 return Classified(served, answer, "hit")
-
-        async def compute() -> HandlerAnswer:
-            body = await self.inference.classify(
-                served.name,
-                served.version,
-                picture,
-                top_k=top_k,
-                explain=explain,
-                class_id=class_id,
-                request_id=request_id,
-                timeout_s=self.deadline_s,
-            )
-            answer = _parse(body, explain)
-            if answer is None:
-                self.metrics.upstream_errors.labels("garbage").inc()
-                raise InferenceFailed("The model server's answer cannot be understood: try again.")
-            self.readiness.note_answer(served.name, served.version)
-            if class_id is not None and answer.explanation and answer.explanation.class_id != class_id:
-                raise NotExplainable(
-                    "This archive is an old one, which explains its first class alone: build it again."
-                )
-            if served.is_confirmed:
-                await self.cache.put(key, body)
-            return answer
-
-        self.metrics.cache.labels("coalesced" if self._in_flight.is_running(key) else "miss").inc()
-        return Classified(served, await self._in_flight.run(key, compute), "miss")
-
-
-def _parse(body: bytes, explain: bool) -> HandlerAnswer | None:
-    """The handler's answer, checked where it comes in, so that nothing after it meets garbage; None for that."""
-    try:
-        answer = HandlerAnswer.model_validate_json(body)
-    except ValidationError:
-        return None
-    return None if explain and answer.explanation is None else answer
+        self.metrics.cache.labels("coalesced" if self.queues.is_asked(key) else "miss").inc()
+        keep = partial(self.cache.put, key) if served.is_confirmed else None
+        return Classified(served, await self.queues.answer(served, key, call, urgency, keep), "miss")

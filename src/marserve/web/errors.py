@@ -7,6 +7,7 @@ below are what only this service can say. Their names are sent to callers as the
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -107,6 +108,21 @@ class Overloaded(WebError):
 
     status = 503
     retry_after_s = RETRY_BUSY_S
+
+
+class WouldBeLate(WebError):
+    """By what is known of the workers, the answer would come after the time that the caller gives: it is refused."""
+
+    status = 503
+
+    def __init__(self, late_s: float, *, would_always_be: bool = False) -> None:
+        """``late_s`` is by how much: after that time what waits would be done. ``would_always_be``: nothing waits."""
+        self.retry_after_s = None if would_always_be else max(math.ceil(late_s), 1)
+        advice = "" if would_always_be else f"try again in {self.retry_after_s} s, or "
+        super().__init__(
+            f"An answer would come {max(late_s, 0.001) * 1000:.0f} ms too late, by the time that others took just now: "
+            f"{advice}give it more time in X-Request-Timeout-Ms."
+        )
 
 
 class ModelUnavailable(WebError):

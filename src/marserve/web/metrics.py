@@ -13,6 +13,8 @@ from marserve.system.machine import read_machine
 from marserve.torchserve.worker_process import resident_bytes
 from marserve.web.catalogue import Catalogue
 
+#: Batch sizes.
+GROUP_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 #: From a cached answer to the deadline, in seconds.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -49,7 +51,16 @@ class WebMetrics:
             [*of_version, "reason"],
         )
         self.in_vain = counter(
-            "web_computed_in_vain", "Pictures that a worker was sent though nobody waited for them then.", of_version
+            "web_computed_in_vain",
+            "Pictures whose answers nobody waited for: given up before_sending, which is never sent, or at_worker.",
+            [*of_version, "given_up"],
+        )
+        self.group_pictures = Histogram(
+            "web_group_pictures",
+            "Pictures that were sent to a worker together.",
+            of_version,
+            buckets=GROUP_BUCKETS,
+            registry=registry,
         )
         self.upstream_seconds = seconds("web_upstream_duration_seconds", "How long TorchServe took to answer.")
         self.upstream_errors = counter(

@@ -35,6 +35,8 @@ class ArchiveDescription:
     #: What its workers read, such as JPEG.
     picture_formats: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None
+    #: Whether its workers take several pictures in one request.
+    reads_groups: bool = False
     #: Digest of everything the archive was built from.
     inputs_sha256: str | None = None
 
@@ -52,6 +54,7 @@ class ArchiveDescription:
             precision=_of_type(running.get("precision", content.get("precision")), str),
             trained=_of_type(trained, bool),
             picture_formats=tuple(map(str, formats)) if isinstance(formats, list) else (),
+            reads_groups=running.get("reads_groups") is True,
             preprocessing=_preprocessing(content.get("preprocessing")),
             inputs_sha256=_of_type(content.get("inputs_sha256"), str),
         )

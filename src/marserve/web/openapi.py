@@ -41,6 +41,7 @@ from marserve.web.errors import (
     UnknownModel,
     UnsupportedEncoding,
     UploadTimeout,
+    WouldBeLate,
 )
 from marserve.web.fetching import PictureNotFetched
 from marserve.web.readiness import PROBE_PICTURE
@@ -105,6 +106,7 @@ FAILURES: dict[type[RequestError], tuple[str, str]] = {
         "There are too many requests at once.",
         "More requests are at work than can be answered soon: try again in a moment.",
     ),
+    WouldBeLate: ("What waits would make the answer come too late.", str(WouldBeLate(1))),
     ModelUnavailable: (
         "TorchServe or the model is not ready.",
         "The model server is being started: try again in a few seconds.",
@@ -137,6 +139,7 @@ WITH_WORK: Kinds = (
     RateLimited,
     InferenceFailed,
     Overloaded,
+    WouldBeLate,
     DeadlineExceeded,
 )
 #: ... where the picture's address can be sent instead.

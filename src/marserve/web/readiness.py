@@ -10,9 +10,11 @@ from threading import Event
 
 from marserve.handler.resnet18.errors import RequestError
 from marserve.web.catalogue import Catalogue
+from marserve.web.dispatch.queues import PictureQueues
+from marserve.web.dispatch.urgency import Urgency
 from marserve.web.metrics import WebMetrics
 from marserve.web.models import KnownModel
-from marserve.web.upstream.inference import Inference, ModelGone
+from marserve.web.upstream.inference import ModelGone, PictureCall
 
 logger = logging.getLogger(__name__)
 
@@ -32,23 +34,22 @@ PROBE_PICTURE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mOsr69nwAaYGHCAwSkBAC3FAY1cxr/UAAAAAElFTkSuQmCC"
 )
 
+#: Its request id.
+PROBE = "readiness"
+
 _Key = tuple[str, str]
 
 
 class Readiness:
     """Knows for each model when it last answered, and sends it a picture where nobody else does."""
 
-    def __init__(self, catalogue: Catalogue, inference: Inference, metrics: WebMetrics, stopping: Event) -> None:
+    def __init__(self, catalogue: Catalogue, queues: PictureQueues, metrics: WebMetrics, stopping: Event) -> None:
         """``stopping`` is set when the process is about to end: a load balancer is to send no more requests then."""
         self._catalogue = catalogue
-        self._inference = inference
+        self._queues = queues
         self._metrics = metrics
         self._stopping = stopping
-        self._answered: dict[_Key, float] = {}
         self._probes: dict[_Key, asyncio.Task[None]] = {}
-
-    def note_answer(self, name: str, version: str) -> None:
-        self._answered[name, version] = time.monotonic()
 
     def is_ready(self, model: KnownModel) -> bool:
         return not self._reasons_of(model)
@@ -84,24 +85,26 @@ class Readiness:
         return reasons
 
     def _silence(self, model: KnownModel) -> float:
-        return time.monotonic() - self._answered.get((model.name, model.version), float("-inf"))
+        return time.monotonic() - self._queues.answered_at(model.name, model.version)
 
     def _probe_silent_models(self) -> None:
         for model in self._catalogue.models:
             key = (model.name, model.version)
             if model.reported.ready_workers and key not in self._probes and self._silence(model) > PROBE_AFTER_S:
-                self._probes[key] = asyncio.create_task(self._probe(key))
+                self._probes[key] = asyncio.create_task(self._probe(model))
 
-    async def _probe(self, key: _Key) -> None:
+    async def _probe(self, model: KnownModel) -> None:
+        """Have a picture wait as every other does: that it is answered shows that theirs are.
+
+        Callers share the workers, and this is one of them, so that no flood keeps it from its turn.
+        """
+        key = (model.name, model.version)
+        urgency = Urgency("", time.monotonic() + PROBE_TIMEOUT_S)
         try:
-            await self._inference.classify(
-                *key, PROBE_PICTURE, top_k=1, request_id="readiness", timeout_s=PROBE_TIMEOUT_S
-            )
+            await self._queues.answer(model, f"{PROBE} {key}", PictureCall(PROBE_PICTURE, 1, PROBE), urgency)
         except (ModelGone, RequestError) as exc:
             logger.debug("%s %s did not answer the readiness probe: %s", *key, exc)
             await asyncio.sleep(PAUSE_S)
-        else:
-            self.note_answer(*key)
         finally:
             del self._probes[key]
 

@@ -242,6 +242,8 @@ class FakeTorchServe:
             "modelName": name,
             "modelVersion": version,
             "modelUrl": f"{name}.mar",
+            "batchSize": 8,
+            "maxBatchDelay": 1,
             "workers": [{"id": str(pid), "pid": pid, "status": self.worker_status} for pid in self.workers],
         }
         return {**entry, "customizedMetadata": self.archives[name, version]} if is_customized else entry

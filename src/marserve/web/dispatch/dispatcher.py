@@ -10,9 +10,10 @@ import math
 from dataclasses import dataclass
 
 from marserve.web.dispatch.fair_queue import FairQueue
-from marserve.web.dispatch.jobs import Job, OnDrop
+from marserve.web.dispatch.jobs import Group, Job, OnDrop, Reason
 from marserve.web.dispatch.service_times import GroupTimes, ServiceTimes
 from marserve.web.dispatch.urgency import Urgency
+from marserve.web.errors import WouldBeLate
 
 #: Seconds since two callers last took turns in which the groups of each are kept short, so that a flood of one delays
 #: the others by little.
@@ -64,29 +65,6 @@ class Capacity:
         return self.groups_at_work + (1 if self.reads_groups else self.batch_size)
 
 
-@dataclass(eq=False)
-class Group:
-    """What is sent together."""
-
-    jobs: list[Job]
-    units: float
-    sent_at: float
-    #: When its answer is expected.
-    done_at: float
-    #: Groups on their way when it was sent, itself included.
-    company: int
-    #: A picture under which a worker ended: it is at no worker together with any other.
-    is_suspect: bool = False
-
-
-class WouldBeLate(Exception):  # noqa: N818
-    """The answer would come so many seconds after the time that the caller gives."""
-
-    def __init__(self, late_s: float) -> None:
-        super().__init__(f"late by {late_s:.3f} s")
-        self.late_s = late_s
-
-
 class Dispatcher:
     def __init__(self, *, max_group_bytes: int, on_drop: OnDrop) -> None:
         """``max_group_bytes`` bounds the pictures of a group together; a larger picture goes alone.
@@ -107,6 +85,10 @@ class Dispatcher:
         self._shared_at = self._sent_at = self._finished_at = -math.inf
 
     @property
+    def is_idle(self) -> bool:
+        return not self.waiting and not self.on_way
+
+    @property
     def waiting(self) -> int:
         """How many pictures wait."""
         return self._interactive.length + self._bulk.length + len(self._suspects)
@@ -116,7 +98,7 @@ class Dispatcher:
         self._note(urgency.caller, now)
         late_s = self._expect_answer(job, urgency, now) - urgency.give_up
         if late_s > 0:
-            raise WouldBeLate(late_s)
+            raise WouldBeLate(late_s, would_always_be=self.is_idle)
         job.waits_since = now
         job.waiters.append(urgency)
         self._queue_of(urgency).push(job, urgency)
@@ -131,14 +113,15 @@ class Dispatcher:
         elif job.queue is self._queue_of(urgency):
             job.queue.push(job, urgency)
 
-    def leave(self, job: Job, urgency: Urgency, now: float) -> None:
+    def leave(self, job: Job, urgency: Urgency, now: float, reason: Reason = "left") -> None:
         """``urgency`` waits no longer. What nobody waits for is not sent."""
-        job.waiters.remove(urgency)
+        if urgency in job.waiters:
+            job.waiters.remove(urgency)
         if not job.waiters:
             job.left_at = now
             if job.queue is not None:
                 job.queue.remove(job)
-                self._on_drop(job, "left", 0.0)
+                self._on_drop(job, reason, 0.0)
 
     def take(self, now: float) -> Group | None:
         """What is to be sent now; it counts as on its way. None: nothing, or nothing before ``wake_at``."""
@@ -176,6 +159,16 @@ class Dispatcher:
         self.on_way.remove(group)
         self._finished_at = now
 
+    def empty(self) -> list[Job]:
+        """Have nothing wait any more: what did."""
+        waiting = [job for _, job in self._suspects]
+        self._suspects.clear()
+        for queue in (self._interactive, self._bulk):
+            for job in queue.in_turn(math.inf):
+                queue.remove(job)
+                waiting.append(job)
+        return waiting
+
     def retry(self, group: Group, now: float) -> list[Job]:
         """A worker ended under ``group``: have each of its pictures sent again, by itself.
 
@@ -195,7 +188,7 @@ class Dispatcher:
         return self._bulk if urgency.is_bulk else self._interactive
 
     def _note(self, caller: str, now: float) -> None:
-        if caller != self._latest_caller:
+        if caller and caller != self._latest_caller:
             if self._latest_caller is not None:
                 self._shared_at = now
             self._latest_caller = caller

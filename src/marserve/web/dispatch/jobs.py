@@ -1,10 +1,11 @@
-"""A picture that waits for a worker, and the callers who wait for it."""
+"""A picture that waits for a worker, the callers who wait for it, and the group in which it is sent."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from marserve.web.dispatch.urgency import Urgency
 
@@ -21,10 +22,21 @@ BYTES_PER_UNIT = 200_000
 class Job:
     """One picture, however many callers wait for the same one."""
 
-    __slots__ = ("deaths", "goes_alone", "left_at", "queue", "size_bytes", "units", "waiters", "waits_since")
+    __slots__ = (
+        "content",
+        "deaths",
+        "goes_alone",
+        "left_at",
+        "queue",
+        "size_bytes",
+        "units",
+        "waiters",
+        "waits_since",
+    )
 
-    def __init__(self, size_bytes: int, *, goes_alone: bool = False) -> None:
-        """``goes_alone``: never in one group with others."""
+    def __init__(self, content: Any, size_bytes: int, *, goes_alone: bool = False) -> None:
+        """``content`` is the driver's. ``goes_alone``: never in one group with others."""
+        self.content = content
         self.size_bytes = size_bytes
         #: How much work it is, in pictures of no size: a guess, which the service times are measured by.
         self.units = 1 + size_bytes / BYTES_PER_UNIT
@@ -50,6 +62,21 @@ class Job:
         if self.has_been_left():
             return "left"
         return "expired" if self.give_up <= now else None
+
+
+@dataclass(eq=False)
+class Group:
+    """What is sent together."""
+
+    jobs: list[Job]
+    units: float
+    sent_at: float
+    #: When its answer is expected.
+    done_at: float
+    #: Groups on their way when it was sent, itself included.
+    company: int
+    #: A picture under which a worker ended: it is at no worker together with any other.
+    is_suspect: bool = False
 
 
 #: Called with a job that is not sent, why, and by how many seconds its answer would have been late.

@@ -43,7 +43,7 @@ def stays() -> bool:
 
 @dataclass(frozen=True)
 class Urgency:
-    #: Who shares the workers fairly with other callers: an API key's name, or an address.
+    #: Who shares the workers fairly with other callers: an API key's name, or an address; empty: this service itself.
     caller: str
     #: When the answer is worth nothing any more, by ``time.monotonic()``.
     give_up: float

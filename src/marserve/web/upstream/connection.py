@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import aiohttp
 import anyio
 
+from marserve.handler.resnet18.groups import Buffer
 from marserve.torchserve.key_file import (
     KINDS,
     Flow,
@@ -41,6 +41,9 @@ UNWANTED_HEADERS = ("User-Agent", "Accept", "Accept-Encoding")
 TOKEN_CHECK_S = 30.0
 #: Seconds between attempts to replace a refused token after one that failed, however many requests find it refused.
 TOKEN_RETRY_S = 1.0
+
+#: Bytes that are written at once.
+PIECE_BYTES = 256_000
 
 #: Requests a new token from the management API; answers the status, None for no answer.
 Renewal = Callable[[Renew], Awaitable[int | None]]
@@ -131,6 +134,28 @@ class KeyFileTokens:
                 return keys
 
 
+class _Pieces(aiohttp.payload.Payload):
+    """A body of several pieces. Of a large one the event loop is free in between."""
+
+    _autoclose = True
+
+    def __init__(self, pieces: Sequence[Buffer]) -> None:
+        super().__init__(pieces)
+        self._size = sum(map(len, pieces))
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002
+        raise TypeError("A picture is no text.")
+
+    async def write(self, writer: aiohttp.abc.AbstractStreamWriter) -> None:
+        for piece in self._value:
+            if len(piece) <= PIECE_BYTES:
+                await writer.write(piece)
+                continue
+            whole = memoryview(piece)
+            for start in range(0, len(whole), PIECE_BYTES):
+                await writer.write(whole[start : start + PIECE_BYTES])
+
+
 class UpstreamConnection:
     """One API of TorchServe."""
 
@@ -156,10 +181,13 @@ class UpstreamConnection:
         path: str,
         *,
         timeout_s: float,
-        body: bytes | None = None,
+        body: Sequence[Buffer] = (),
         headers: Mapping[str, str] | None = None,
     ) -> UpstreamReply:
-        """Send a request, and once more with a new token where the token was refused. Raises UpstreamError."""
+        """Send a request, and once more with a new token where the token was refused. Raises UpstreamError.
+
+        ``body`` is written piece by piece, and not copied.
+        """
         try:
             with anyio.fail_after(timeout_s):
                 token = self._tokens.current(self._kind) if self._tokens else None
@@ -177,12 +205,12 @@ class UpstreamConnection:
         """Have the management API write a new token into the key file; the status, None for no answer."""
         try:
             with anyio.fail_after(MANAGEMENT_TIMEOUT_S):
-                return (await self._send("GET", step.path, None, None, step.api_key)).status
+                return (await self._send("GET", step.path, (), None, step.api_key)).status
         except (UpstreamError, TimeoutError):
             return None
 
     async def _send(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None, token: str | None
+        self, method: str, path: str, body: Sequence[Buffer], headers: Mapping[str, str] | None, token: str | None
     ) -> UpstreamReply:
         """Once more where a connection broke: it may have been closed just as it was taken out of the pool.
 
@@ -196,9 +224,10 @@ class UpstreamConnection:
         except _ConnectionBroken:
             return await self._exchange(method, path, body, sent)
 
-    async def _exchange(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> UpstreamReply:
-        # As a file: a large picture is then sent piece by piece, with the event loop free in between. It is not copied.
-        data = None if body is None else BytesIO(body)
+    async def _exchange(
+        self, method: str, path: str, body: Sequence[Buffer], headers: Mapping[str, str]
+    ) -> UpstreamReply:
+        data = _Pieces(body) if body else None
         try:
             async with self._session.request(
                 method, self._base_url + path, data=data, headers=headers, allow_redirects=False

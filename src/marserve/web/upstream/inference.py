@@ -1,16 +1,17 @@
-"""TorchServe's inference API: one picture in, its predictions out, or one of this service's errors."""
+"""TorchServe's inference API: pictures in, their predictions out, or one of this service's errors."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import logging
 import re
 import time
+from collections.abc import Sequence
+from typing import NamedTuple
 from urllib.parse import quote
 
 from marserve.handler.resnet18.errors import ImageTooLarge, RequestError
+from marserve.handler.resnet18.groups import GROUP, Buffer, decode_answers, encode_group
 from marserve.handler.resnet18.requests import BARE_PICTURE
 from marserve.torchserve.key_file import REFUSED_TOKEN
 from marserve.web.errors import (
@@ -31,16 +32,13 @@ from marserve.web.upstream.connection import (
 
 logger = logging.getLogger(__name__)
 
-#: Seconds to wait before each attempt where the one before met the end of a worker. Others may be alive, and while
-#: workers are scaled down or killed the next attempt can meet the next of them. No more than these: perhaps it is the
-#: picture that kills them.
-PAUSES_S = (0.0, 0.0, 0.2, 0.4)
 #: Our handler names its errors after what is wrong, TorchServe after Java's classes.
 HANDLER_NAME = re.compile(r"(?!.*(Exception|Error|Throwable)$)[A-Z][A-Za-z]{1,40}")
 #: No message of the handler is longer.
 MAX_MESSAGE_LENGTH = 1000
 
 WORKER_DIED = "Worker died."
+GARBAGE = "The model server's answer cannot be understood: try again."
 
 
 class ModelGone(Exception):  # noqa: N818
@@ -48,7 +46,25 @@ class ModelGone(Exception):  # noqa: N818
 
 
 class WorkerDied(Exception):  # noqa: N818
-    """The worker ended while it worked on this request; it is restarted."""
+    """The worker ended while it worked on this; it is restarted. Of several pictures: it failed on one of them."""
+
+
+class PictureCall(NamedTuple):
+    """What the handler is asked about a picture."""
+
+    picture: bytes
+    top_k: int
+    request_id: str
+    explain: bool = False
+    #: To be explained; None: the most probable one.
+    class_id: int | None = None
+
+
+class GroupReply(NamedTuple):
+    #: Seconds that the worker spent; None: it does not say.
+    worker_s: float | None
+    #: For each picture the body of the handler's answer, or the error that the caller is to see.
+    outcomes: list[bytes | RequestError]
 
 
 class Inference:
@@ -56,38 +72,63 @@ class Inference:
         self._connection = connection
         self._metrics = metrics
 
-    async def classify(
-        self,
-        name: str,
-        version: str,
-        picture: bytes,
-        *,
-        top_k: int,
-        request_id: str,
-        timeout_s: float,
-        explain: bool = False,
-        class_id: int | None = None,
-    ) -> bytes:
-        """The body of the handler's answer. Raises ModelGone, or the RequestError that the caller is to see."""
-        path = f"/{'explanations' if explain else 'predictions'}/{quote(name)}/{quote(version)}"
-        headers = {
-            "Content-Type": BARE_PICTURE,
-            "X-Top-K": str(top_k),
-            "X-Request-ID": request_id,
-        }
-        if class_id is not None:
-            headers["X-Class-ID"] = str(class_id)
-        give_up = time.monotonic() + timeout_s
-        for pause_s in PAUSES_S:
-            await asyncio.sleep(pause_s)
-            with contextlib.suppress(WorkerDied):
-                return await self._send(path, picture, headers, max(give_up - time.monotonic(), 0))
-        raise ModelUnavailable("The model's worker ended while it worked on this picture: try again in a few seconds.")
+    async def send(
+        self, name: str, version: str, calls: Sequence[PictureCall], *, as_group: bool, timeout_s: float
+    ) -> GroupReply:
+        """What a worker says to ``calls``: several only where they go ``as_group``, which explanations do not.
 
-    async def _send(self, path: str, picture: bytes, headers: dict[str, str], timeout_s: float) -> bytes:
+        Raises ModelGone, WorkerDied, or the RequestError that all callers are to see.
+        """
+        first = calls[0]
+        path = f"/{'explanations' if first.explain else 'predictions'}/{quote(name)}/{quote(version)}"
+        headers = {
+            "Content-Type": GROUP if as_group else BARE_PICTURE,
+            "X-Request-ID": ",".join([call.request_id for call in calls]),
+        }
+        if as_group:
+            body = encode_group([(call.top_k, call.picture) for call in calls])
+        else:
+            body = [first.picture]
+            headers["X-Top-K"] = str(first.top_k)
+            if first.class_id is not None:
+                headers["X-Class-ID"] = str(first.class_id)
+        reply = await self._request(path, body, headers, timeout_s)
+        if reply.status != 200:
+            error = self._read_error(reply)
+            if len(calls) > 1 and isinstance(error, RequestError) and not isinstance(error, Overloaded):
+                # Whatever it is, it is not of them all: an archive that knows no groups, a picture it stumbles over.
+                raise WorkerDied from error
+            raise error
+        if not as_group:
+            return GroupReply(None, [reply.body])
+        try:
+            worker_s, answers = decode_answers(reply.body)
+            if len(answers) != len(calls):
+                raise ValueError(f"{len(answers)} answers to {len(calls)} pictures")
+        except ValueError as exc:
+            self._metrics.upstream_errors.labels("garbage").inc()
+            logger.error("TorchServe's answer is none to a group: %s", exc)
+            raise (WorkerDied if len(calls) > 1 else InferenceFailed)(GARBAGE) from exc
+        return GroupReply(worker_s, [self._read(status, answer) for status, answer in answers])
+
+    def _read(self, status: int, answer: bytes) -> bytes | RequestError:
+        if status == 200:
+            return answer
+        error = self._read_error(UpstreamReply(status, answer))
+        return error if isinstance(error, RequestError) else InferenceFailed(GARBAGE)
+
+    def _read_error(self, reply: UpstreamReply) -> RequestError | ModelGone | WorkerDied:
+        error = error_of(reply)
+        if not isinstance(error, HandlerRefused):
+            self._metrics.upstream_errors.labels(type(error).__name__).inc()
+        return error
+
+    async def _request(
+        self, path: str, body: Sequence[Buffer], headers: dict[str, str], timeout_s: float
+    ) -> UpstreamReply:
         started = time.perf_counter()
         try:
-            reply = await self._connection.request("POST", path, timeout_s=timeout_s, body=picture, headers=headers)
+            reply = await self._connection.request("POST", path, timeout_s=timeout_s, body=body, headers=headers)
         except TorchServeUnreachable as exc:
             self._metrics.upstream_errors.labels("unreachable").inc()
             logger.debug("TorchServe cannot be reached: %s", exc)  # the catalogue says so once
@@ -100,14 +141,9 @@ class Inference:
         except TorchServeGarbage as exc:
             self._metrics.upstream_errors.labels("garbage").inc()
             logger.error("TorchServe's answer is no HTTP: %s", exc)
-            raise InferenceFailed("The model server's answer cannot be understood: try again.") from exc
+            raise InferenceFailed(GARBAGE) from exc
         self._metrics.upstream_seconds.observe(time.perf_counter() - started)
-        if reply.status == 200:
-            return reply.body
-        error = error_of(reply)
-        if not isinstance(error, HandlerRefused):
-            self._metrics.upstream_errors.labels(type(error).__name__).inc()
-        raise error
+        return reply
 
 
 def error_of(reply: UpstreamReply) -> RequestError | ModelGone | WorkerDied:

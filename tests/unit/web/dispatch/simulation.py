@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from marserve.web.dispatch.dispatcher import Capacity, Dispatcher, Group, WouldBeLate
-from marserve.web.dispatch.jobs import Job, Reason
+from marserve.web.dispatch.dispatcher import Capacity, Dispatcher
+from marserve.web.dispatch.jobs import Group, Job, Reason
 from marserve.web.dispatch.urgency import Urgency
+from marserve.web.errors import WouldBeLate
 
 
 @dataclass
@@ -84,7 +85,6 @@ class Simulation:
         self.groups: list[Group] = []
         #: The batches that workers computed, as the groups in each.
         self.batches: list[list[Group]] = []
-        self._picture_of: dict[Job, Picture] = {}
         self._queue: deque[Group] = deque()
         self._idle = self.workers.count
         self._busy = 0
@@ -128,8 +128,7 @@ class Simulation:
         self._take()
 
     def _arrive(self, picture: Picture) -> None:
-        job = Job(picture.size_bytes, goes_alone=picture.goes_alone)
-        self._picture_of[job] = picture
+        job = Job(picture, picture.size_bytes, goes_alone=picture.goes_alone)
         give_up = picture.arrives_at + picture.deadline_s
         urgency = Urgency(picture.caller, give_up, picture.is_bulk, lambda: self.now >= picture.leaves_at)
         try:
@@ -138,7 +137,7 @@ class Simulation:
             picture.refusal = "refused"
 
     def _drop(self, job: Job, reason: Reason, late_s: float) -> None:  # noqa: ARG002
-        picture = self._picture_of[job]
+        picture = job.content
         assert picture.refusal is None
         assert picture.answered_at is None
         picture.refusal = reason
@@ -147,7 +146,7 @@ class Simulation:
         while (group := self.dispatcher.take(self.now)) is not None:
             self.groups.append(group)
             for job in group.jobs:
-                picture = self._picture_of[job]
+                picture = job.content
                 assert picture.sent_at is None or job.deaths
                 assert self.now < picture.arrives_at + picture.deadline_s
                 assert self.now < picture.leaves_at
@@ -186,7 +185,7 @@ class Simulation:
         took_s = (self.workers.group_s + units * self.workers.unit_s * share) * max(
             self._random.gauss(1, self.workers.noise), 0.3
         )
-        if any(self._picture_of[job].kills for group in batch for job in group.jobs):
+        if any(job.content.kills for group in batch for job in group.jobs):
             self._at(self.now + took_s, lambda: self._die(batch))
         else:
             self._at(self.now + took_s, lambda: self._complete(batch, took_s))
@@ -208,7 +207,7 @@ class Simulation:
     def _answer(self, group: Group, took_s: float) -> None:
         self.dispatcher.finish(group, self.now, took_s if self.workers.reads_groups else None)
         for job in group.jobs:
-            self._picture_of[job].answered_at = self.now
+            job.content.answered_at = self.now
 
     def _die(self, batch: list[Group]) -> None:
         self._busy -= 1
@@ -216,7 +215,7 @@ class Simulation:
         self._at(self.now + self.workers.restart_s, self._restart)
         for group in batch:
             for job in self.dispatcher.retry(group, self.now):
-                self._picture_of[job].refusal = "killed"
+                job.content.refusal = "killed"
         self._at(self.now + self.catalogue_s, partial(self._tell, ready))
 
     def _restart(self) -> None:

@@ -1,0 +1,189 @@
+"""The queue of one version of a model, and the groups of it that TorchServe has, in the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from marserve.handler.resnet18.errors import NotExplainable, RequestError
+from marserve.web.dispatch.dispatcher import Capacity, Dispatcher
+from marserve.web.dispatch.jobs import Group, Job
+from marserve.web.errors import InferenceFailed, InternalError, ModelUnavailable
+from marserve.web.models import KnownModel
+from marserve.web.schemas import HandlerAnswer
+from marserve.web.upstream.inference import GARBAGE, ModelGone, PictureCall, WorkerDied
+
+if TYPE_CHECKING:
+    from marserve.web.dispatch.queues import PictureQueues
+
+#: Seconds that a group is waited for after the last caller has given up: as long as its worker does not answer it is
+#: busy, and how long that takes is worth knowing.
+LINGER_S = 1.0
+#: Seconds between the two nearest times that the event loop's timers tell apart.
+TIMER_S = 0.001
+
+WORKER_ENDED = "The model's worker ended while it worked on this picture: try again in a few seconds."
+
+#: Keeps the body of an answer for those who ask the same again.
+Keep = Callable[[bytes], Awaitable[None]]
+
+
+class Waiting:
+    """A picture that was asked for, and those who wait for its answer."""
+
+    __slots__ = ("call", "futures", "keep", "key")
+
+    def __init__(self, key: str, call: PictureCall, keep: Keep | None) -> None:
+        self.key = key
+        self.call = call
+        self.keep = keep
+        self.futures: list[asyncio.Future[HandlerAnswer]] = []
+
+    def resolve(self, outcome: HandlerAnswer | Exception) -> None:
+        for future in self.futures:
+            if future.done():
+                continue
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+
+class Lane:
+    """The queue of one version of a model, and the groups of it that TorchServe has."""
+
+    def __init__(self, queues: PictureQueues, model: KnownModel) -> None:
+        self.labels = self.name, self.version = model.name, model.version
+        self.answered_at = -math.inf
+        self.dispatcher = Dispatcher(max_group_bytes=queues.max_group_bytes, on_drop=partial(queues.drop, self))
+        self._queues = queues
+        self._model: KnownModel | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        #: When ``_send`` is called next, without anything more happening.
+        self._next: asyncio.Handle | None = None
+        self._is_woken = False
+        self._queue_seconds = queues.metrics.queue_seconds.labels(*self.labels)
+        self._queue_pictures = queues.metrics.queue_pictures.labels(*self.labels)
+        self._group_pictures = queues.metrics.group_pictures.labels(*self.labels)
+
+    def wake(self) -> None:
+        """Send what can be sent, once everything that has just arrived is in the queue."""
+        if not self._is_woken:
+            self._is_woken = True
+            if self._next is not None:
+                self._next.cancel()
+            self._next = asyncio.get_running_loop().call_soon(self._send)
+
+    def close(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+        for task in self._tasks:
+            task.cancel()
+
+    def _send(self) -> None:
+        self._is_woken = False
+        self._next = None
+        self._read_capacity()
+        now = time.monotonic()
+        while (group := self.dispatcher.take(now)) is not None:
+            for job in group.jobs:
+                self._queue_seconds.observe(now - job.waits_since)
+            self._group_pictures.observe(len(group.jobs))
+            as_group = self.dispatcher.capacity.reads_groups and not group.jobs[0].goes_alone
+            task = asyncio.create_task(self._ask(group, as_group))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        self._queue_pictures.set(self.dispatcher.waiting)
+        if self.dispatcher.wake_at < math.inf:
+            delay_s = max(self.dispatcher.wake_at - now, TIMER_S)
+            self._next = asyncio.get_running_loop().call_later(delay_s, self._send)
+
+    def _read_capacity(self) -> None:
+        """Once for each time that the catalogue was refreshed."""
+        model = self._queues.catalogue.get(self.name, self.version)
+        if model is self._model:
+            return
+        self._model = model
+        self.dispatcher.capacity = Capacity() if model is None else capacity_of(model)
+
+    async def _ask(self, group: Group, as_group: bool) -> None:
+        """Have a worker answer ``group``, and tell those who wait."""
+        dispatcher, jobs = self.dispatcher, group.jobs
+        timeout_s = max(job.give_up for job in jobs) + LINGER_S - group.sent_at
+        outcomes: Sequence[bytes | Exception]
+        try:
+            worker_s, outcomes = await self._queues.inference.send(
+                self.name, self.version, [job.content.call for job in jobs], as_group=as_group, timeout_s=timeout_s
+            )
+        except WorkerDied:
+            jobs = dispatcher.retry(group, time.monotonic())
+            outcomes = [ModelUnavailable(WORKER_ENDED)] * len(jobs)
+        except ModelGone as gone:
+            dispatcher.abandon(group, time.monotonic())
+            jobs = [*jobs, *dispatcher.empty()]
+            outcomes = [gone] * len(jobs)
+        except RequestError as error:
+            dispatcher.abandon(group, time.monotonic())
+            outcomes = [error] * len(jobs)
+        except BaseException:
+            dispatcher.abandon(group, time.monotonic())
+            for job in jobs:
+                self._queues.settle(job, InternalError("Something is wrong with this service: try again."))
+            raise
+        else:
+            dispatcher.finish(group, time.monotonic(), worker_s)
+        self.wake()
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            await self._tell(group, job, outcome)
+
+    async def _tell(self, group: Group, job: Job, outcome: bytes | Exception) -> None:
+        waiting: Waiting = job.content
+        if job.has_been_left() or job.give_up <= time.monotonic():
+            before = min(job.left_at, job.give_up if job.waiters else math.inf) <= group.sent_at
+            given_up = "before_sending" if before else "at_worker"
+            self._queues.metrics.in_vain.labels(*self.labels, given_up).inc()
+        if isinstance(outcome, Exception):
+            self._queues.settle(job, outcome)
+            return
+        answer = self._read(waiting.call, outcome)
+        if isinstance(answer, HandlerAnswer):
+            self.answered_at = time.monotonic()
+            if waiting.keep is not None:
+                await waiting.keep(outcome)
+        self._queues.settle(job, answer)
+
+    def _read(self, call: PictureCall, body: bytes) -> HandlerAnswer | RequestError:
+        """The answer, checked where it comes in, so that nothing after it meets garbage."""
+        answer = read_answer(body, call.explain)
+        if answer is None:
+            self._queues.metrics.upstream_errors.labels("garbage").inc()
+            return InferenceFailed(GARBAGE)
+        if call.class_id is not None and answer.explanation and answer.explanation.class_id != call.class_id:
+            return NotExplainable("This archive is an old one, which explains its first class alone: build it again.")
+        return answer
+
+
+def capacity_of(model: KnownModel) -> Capacity:
+    reported = model.reported
+    return Capacity(
+        workers=reported.ready_workers,
+        batch_size=reported.batch_size,
+        # Of an archive that may be another one by now it is not known.
+        reads_groups=model.is_confirmed and model.description.reads_groups,
+        batch_delay_s=reported.batch_delay_s,
+    )
+
+
+def read_answer(body: bytes, explain: bool) -> HandlerAnswer | None:
+    """What the handler says of a picture; None for anything else."""
+    try:
+        answer = HandlerAnswer.model_validate_json(body)
+    except ValidationError:
+        return None
+    return None if explain and answer.explanation is None else answer

@@ -1,0 +1,141 @@
+"""The event loop's side of dispatching: a queue for each version of a model, sent to TorchServe group by group."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+
+from starlette.requests import ClientDisconnect
+
+from marserve.web.catalogue import Catalogue
+from marserve.web.dispatch.jobs import Job, Reason
+from marserve.web.dispatch.lane import Keep, Lane, Waiting
+from marserve.web.dispatch.urgency import Urgency
+from marserve.web.errors import DeadlineExceeded, Overloaded, WouldBeLate
+from marserve.web.metrics import WebMetrics
+from marserve.web.models import KnownModel
+from marserve.web.schemas import HandlerAnswer
+from marserve.web.upstream.inference import Inference, PictureCall
+
+#: Bytes of the pictures of a group, so that none waits long for the others to be copied.
+MAX_GROUP_BYTES = 4_000_000
+
+
+class PictureQueues:
+    """What waits for TorchServe's workers, and what they are at work on. Identical pictures are asked for once."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        inference: Inference,
+        metrics: WebMetrics,
+        *,
+        max_image_bytes: int,
+        max_waiting_bytes: int,
+    ) -> None:
+        self.catalogue = catalogue
+        self.inference = inference
+        self.metrics = metrics
+        # TorchServe takes the largest picture, and so a group of as many bytes.
+        self.max_group_bytes = min(MAX_GROUP_BYTES, max_image_bytes)
+        self._max_waiting_bytes = max_waiting_bytes
+        self._waiting_bytes = 0
+        self._jobs: dict[str, Job] = {}
+        self._lanes: dict[tuple[str, str], Lane] = {}
+        catalogue.on_refresh = self._follow
+
+    def is_asked(self, key: str) -> bool:
+        """Whether ``answer`` would join others."""
+        return key in self._jobs
+
+    def answered_at(self, name: str, version: str) -> float:
+        """When a worker of this version last classified a picture, by ``time.monotonic()``."""
+        lane = self._lanes.get((name, version))
+        return -math.inf if lane is None else lane.answered_at
+
+    async def answer(
+        self, model: KnownModel, key: str, call: PictureCall, urgency: Urgency, keep: Keep | None = None
+    ) -> HandlerAnswer:
+        """What a worker says to ``call``; calls with the same ``key`` are one.
+
+        It belongs to nobody: whoever waits may leave without harm to the others. Raises ModelGone or RequestError.
+        """
+        now = time.monotonic()
+        lane = self._lanes.get((model.name, model.version))
+        if lane is None:
+            lane = self._lanes[model.name, model.version] = Lane(self, model)
+        job = self._jobs.get(key)
+        if job is None:
+            job = self._submit(lane, Waiting(key, call, keep), urgency, now)
+        else:
+            lane.dispatcher.join(job, urgency, now)
+        lane.wake()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[HandlerAnswer] = loop.create_future()
+        job.content.futures.append(future)
+        timer = loop.call_later(max(urgency.give_up - now, 0), self._expire, lane, job, urgency, future)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            lane.dispatcher.leave(job, urgency, time.monotonic())
+            raise
+        finally:
+            timer.cancel()
+
+    def _submit(self, lane: Lane, waiting: Waiting, urgency: Urgency, now: float) -> Job:
+        size_bytes = len(waiting.call.picture)
+        if self._waiting_bytes + size_bytes > self._max_waiting_bytes:
+            self.metrics.rejected.labels("overload").inc()
+            raise Overloaded("The pictures in progress have too many bytes: try again in a moment.")
+        job = Job(waiting, size_bytes, goes_alone=waiting.call.explain)
+        try:
+            lane.dispatcher.submit(job, urgency, now)
+        except WouldBeLate:
+            self.metrics.unsent.labels(*lane.labels, "deadline").inc()
+            raise
+        self._waiting_bytes += size_bytes
+        self._jobs[waiting.key] = job
+        return job
+
+    def _expire(self, lane: Lane, job: Job, urgency: Urgency, future: asyncio.Future[HandlerAnswer]) -> None:
+        """The time of one who waits is over."""
+        if future.done():
+            return
+        if job.queue is None:
+            future.set_exception(DeadlineExceeded("The model did not answer in time: try again in a few seconds."))
+        else:
+            future.set_exception(WouldBeLate(0))
+        lane.dispatcher.leave(job, urgency, time.monotonic(), "expired")
+        if not job.waiters:
+            # Its worker may be dead: whoever comes now had better ask another one.
+            self._forget(job)
+
+    def drop(self, lane: Lane, job: Job, reason: Reason, late_s: float) -> None:
+        """``job`` will not be sent."""
+        self.metrics.unsent.labels(*lane.labels, reason).inc()
+        self.settle(job, ClientDisconnect() if reason == "left" else WouldBeLate(late_s))
+
+    def settle(self, job: Job, outcome: HandlerAnswer | Exception) -> None:
+        self._forget(job)
+        self._waiting_bytes -= job.size_bytes
+        job.content.resolve(outcome)
+
+    def _forget(self, job: Job) -> None:
+        """Let nobody join it any more."""
+        if self._jobs.get(job.content.key) is job:
+            del self._jobs[job.content.key]
+
+    async def close(self) -> None:
+        """Ask for nothing more."""
+        for lane in self._lanes.values():
+            lane.close()
+
+    def _follow(self) -> None:
+        """The workers may be others."""
+        listed = {(model.name, model.version) for model in self.catalogue.models}
+        for key, lane in list(self._lanes.items()):
+            if key not in listed and lane.dispatcher.is_idle:
+                del self._lanes[key]
+            else:
+                lane.wake()
