@@ -1,10 +1,15 @@
-"""How many processor cores this process may really use, and how many of them a worker takes."""
+"""How many processor cores this process may really use, how many of them a worker takes, and work on several."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
+from typing import TypeVar, cast
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 #: What Linux says of this process.
 PROC = Path("/proc/self")
@@ -72,3 +77,24 @@ def threads_of_worker(configured_workers: int | None, cores: int | None = None) 
         return int(sent)
     cores = cores or usable_cores()
     return max(1, cores // (configured_workers or cores))
+
+
+def map_in_threads(
+    function: Callable[[Item], Result], items: Sequence[Item], threads: int, pool: Executor
+) -> list[Result]:
+    """``function`` of each of ``items``, in their order, on ``threads`` threads: this one, and those of ``pool``.
+
+    Each takes the next item when it is done with one; one alone is not handed over. Raises what ``function`` does.
+    """
+    results: list[Result | None] = [None] * len(items)
+    waiting = enumerate(items)  # shared: taking the next is one step of the interpreter
+
+    def work() -> None:
+        for index, item in waiting:
+            results[index] = function(item)
+
+    others = [pool.submit(work) for _ in range(min(threads, len(items)) - 1)]
+    work()
+    for other in others:
+        other.result()
+    return cast("list[Result]", results)

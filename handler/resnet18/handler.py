@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from . import deferred_torch
 from .answers import AnswerWriter, ClassActivationMaps
+from .cpu import map_in_threads
 from .description import Description
 from .engines.base import FeatureMap, Pixels
 from .engines.factory import create_engine
@@ -94,8 +95,10 @@ class ClassificationHandler:
         self._maps = ClassActivationMaps(directory, self._description.head) if self._description.head else None
         side = self._description.preprocessing.crop_size
         self._input = np.zeros((self._batch_size, side, side, 3), dtype=np.uint8)
-        threads = self._engine.info.threads_when_alone or self._engine.info.threads
-        self._decoding = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        info = self._engine.info
+        self._threads, self._threads_when_alone = info.threads, info.threads_when_alone or info.threads
+        # Besides the thread that TorchServe calls, which decodes too.
+        self._decoding = ThreadPoolExecutor(max(1, self._threads_when_alone - 1), thread_name_prefix="decode")
         self._metrics = BatchMetrics(context.metrics, context.model_name)
         logger.info("Loaded %s %s: %s", self._description.model, self._description.version, self._engine.info)
         if not self._description.weights.trained:
@@ -121,9 +124,9 @@ class ClassificationHandler:
         """Read every request, and decode all their pictures, request after request."""
         jobs = [self._parse(fields, context.get_all_request_header(index)) for index, fields in enumerate(data)]
         encoded = _encoded(jobs)
-        # With one core a pool would only add a hand-over for each picture.
-        parallel = len(encoded) > 1 and (self._engine.info.threads > 1 or self._occupancy.alone())
-        return jobs, list((self._decoding.map if parallel else map)(self._decode, encoded))
+        is_alone = len(encoded) > 1 and self._occupancy.alone()
+        threads = self._threads_when_alone if is_alone else self._threads
+        return jobs, map_in_threads(self._decode, encoded, threads, self._decoding)
 
     def inference(self, pictures: list[DecodedImage | RequestError], explain: bool) -> list[Outcome]:
         """Classify ``pictures``, keeping feature maps to ``explain``; an error in a picture's place stays there."""

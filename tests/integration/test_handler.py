@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from copy import copy
 from pathlib import Path
+from threading import Barrier, Thread, current_thread
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from PIL import Image
 from ts.context import Context, RequestProcessor
 
 from marserve.handler.resnet18 import heif
+from marserve.handler.resnet18.cpu import THREADS_VARIABLE
+from marserve.handler.resnet18.engines import factory
 from marserve.handler.resnet18.engines.base import Pixels, Probabilities
 from marserve.handler.resnet18.errors import ConfigurationError
 from marserve.handler.resnet18.formats import readable_formats
@@ -339,6 +342,27 @@ def test_a_wrong_setting_stops_start_up(resnet18_directory: Path, settings: dict
 def test_limits_come_from_the_settings(resnet18_directory: Path) -> None:
     served = Served(resnet18_directory, max_image_bytes=len(JPEG), max_image_pixels=451 * 300 - 1)
     assert [status for status, _ in served.ask(raw(), raw(JPEG + b" "))] == [413, 413]
+
+
+@pytest.mark.parametrize(("is_alone", "threads"), [(False, 2), (True, 8)])
+def test_pictures_are_decoded_on_a_workers_share_of_the_cores_and_on_all_while_it_is_alone(
+    resnet18_directory: Path, monkeypatch: pytest.MonkeyPatch, is_alone: bool, threads: int
+) -> None:
+    monkeypatch.setattr(factory, "usable_cores", lambda: 16)
+    monkeypatch.setenv(THREADS_VARIABLE, "2")
+    served = Served(resnet18_directory, precision="f32")
+    monkeypatch.setattr(served.handler._occupancy, "alone", lambda: is_alone)
+    decode, used, begin = served.handler._decode, set[Thread](), Barrier(threads)
+
+    def decode_together(picture: bytes) -> object:
+        if current_thread() not in used:
+            used.add(current_thread())
+            begin.wait(10)  # until as many threads as are expected have a picture
+        return decode(picture)
+
+    monkeypatch.setattr(served.handler, "_decode", decode_together)
+    assert [status for status, _ in served.ask(*[raw()] * 8)] == [200] * 8
+    assert len(used) == threads
 
 
 def test_several_threads_keep_answers_in_order(resnet18_directory: Path) -> None:

@@ -1,8 +1,12 @@
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from marserve.handler.resnet18.cpu import THREADS_VARIABLE, threads_of_worker, usable_cores
+from marserve.handler.resnet18.cpu import THREADS_VARIABLE, map_in_threads, threads_of_worker, usable_cores
 from tests.unit.cgroup_trees import SYSTEMS, cpu_quota, make_tree
 
 
@@ -63,3 +67,52 @@ def test_a_worker_takes_the_threads_that_it_is_sent_and_else_its_share_of_the_co
 ) -> None:
     monkeypatch.setenv(THREADS_VARIABLE, sent)
     assert threads_of_worker(configured, cores=8) == threads
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(7) as threads:
+        yield threads
+
+
+@pytest.mark.parametrize(
+    ("items", "threads", "used"), [(8, 1, 1), (8, 3, 3), (8, 8, 8), (2, 8, 2), (1, 8, 1), (0, 8, 0)]
+)
+def test_items_are_shared_by_as_many_threads_as_there_may_be_and_this_is_one(
+    pool: ThreadPoolExecutor, items: int, threads: int, used: int
+) -> None:
+    at_once = threading.Barrier(used) if used else None
+    names = set()
+
+    def name_after(item: int) -> int:
+        if threading.current_thread() not in names and at_once is not None:
+            names.add(threading.current_thread())
+            at_once.wait(10)  # until all of them have an item
+        return -item
+
+    assert map_in_threads(name_after, range(items), threads, pool) == [-item for item in range(items)]
+    assert len(names) == used
+    assert (threading.current_thread() in names) == bool(items)
+
+
+def test_a_slow_item_does_not_hold_up_the_others(pool: ThreadPoolExecutor) -> None:
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        if item == 0:
+            until = time.monotonic() + 10
+            while len(done) < 5 and time.monotonic() < until:
+                time.sleep(0.001)
+        done.append(item)
+
+    map_in_threads(work, range(6), 2, pool)
+    assert done == [1, 2, 3, 4, 5, 0]
+
+
+@pytest.mark.parametrize("bad", [0, 5])
+def test_what_an_item_raises_is_raised(pool: ThreadPoolExecutor, bad: int) -> None:
+    def work(item: int) -> float:
+        return 1 / (item - bad)
+
+    with pytest.raises(ZeroDivisionError):
+        map_in_threads(work, range(6), 3, pool)
