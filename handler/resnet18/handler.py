@@ -115,7 +115,7 @@ class ClassificationHandler:
             inferred = time.perf_counter()
             bodies, errors = self.postprocess(jobs, outcomes, context, began)
         # Not before the whole batch is answered: errors of one that failed would be reported with the next.
-        self._metrics.report(len(jobs), _encoded(jobs), errors, (began, decoded, inferred, time.perf_counter()))
+        self._metrics.add(len(jobs), _encoded(jobs), errors, (began, decoded, inferred, time.perf_counter()))
         return bodies
 
     def preprocess(

@@ -408,6 +408,7 @@ def test_errors_of_a_batch_that_fails_are_not_reported_with_the_next(
     errors = Counted()
     served = Served(resnet18_directory, metrics=errors, precision="f32")
     served.ask(raw(TRUNCATED))
+    served.handler._metrics.report()
     assert errors.kinds == ["InvalidImage"]
     with monkeypatch.context() as patch:
         # Not-a-number is no JSON.
@@ -415,6 +416,7 @@ def test_errors_of_a_batch_that_fails_are_not_reported_with_the_next(
         with pytest.raises(ValueError, match="not JSON compliant"):
             served.ask(raw(b"a text file"), raw())
     served.ask(raw())
+    served.handler._metrics.report()
     assert errors.kinds == ["InvalidImage"]
 
 
@@ -423,6 +425,7 @@ def test_a_group_counts_as_one_request_of_several_pictures(resnet18_directory: P
     counted = Counted()
     served = Served(resnet18_directory, metrics=counted, precision="f32")
     served.ask_raw(group((5, JPEG), (5, TRUNCATED), (0, JPEG)), raw())
+    served.handler._metrics.report()
     assert counted.sums["handler_requests_total"] == 2
     assert counted.sums["handler_pictures_total"] == 3
     assert counted.sums["handler_picture_bytes_total"] == 2 * len(JPEG) + len(TRUNCATED)

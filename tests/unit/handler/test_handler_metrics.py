@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
+from marserve.handler.resnet18 import metrics as metrics_module
 from marserve.handler.resnet18.errors import InvalidImage, RequestError, UnsupportedImage
 from marserve.handler.resnet18.groups import Buffer
 from marserve.handler.resnet18.metrics import BatchMetrics
+from marserve.system.waiting import wait_until
 from tests.support import REPOSITORY
 
 #: TorchServe leaves its metrics.yaml open.
@@ -22,8 +24,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 LINE = re.compile(r"\[METRICS\](\w+)\.(\w+):([0-9\-,.e]+)\|#([^|]*)\|#type:(\w+)\|#hostname:([^,]+),(\d+)")
 #: Began, decoded, classified, answered.
 MOMENTS = (10.0, 10.25, 10.75, 11.0)
+#: Seconds that a report may take on a busy machine.
+PATIENCE_S = 30.0
 
 Lines = Callable[[], dict[tuple[str, str], float]]
+
+
+@pytest.fixture(autouse=True)
+def _reported_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_module, "REPORT_INTERVAL_S", 3600.0)
 
 
 @pytest.fixture
@@ -52,7 +61,9 @@ def reported(caplog: pytest.LogCaptureFixture) -> Lines:
 
 def test_a_batch_is_reported_in_sums(declared: MetricsCacheYamlImpl, reported: Lines) -> None:
     pictures: list[Buffer | RequestError] = [b"12345", b"123", memoryview(b"4567"), UnsupportedImage("text")]
-    BatchMetrics(declared, "resnet18").report(4, pictures, [], MOMENTS)
+    metrics = BatchMetrics(declared, "resnet18")
+    metrics.add(4, pictures, [], MOMENTS)
+    metrics.report()
     of_model = "ModelName:resnet18,Level:Model"
     assert reported() == {
         ("handler_batch_seconds", of_model): 1.0,
@@ -66,7 +77,8 @@ def test_a_batch_is_reported_in_sums(declared: MetricsCacheYamlImpl, reported: L
 
 def test_every_failed_picture_counts_once_under_its_kind(declared: MetricsCacheYamlImpl, reported: Lines) -> None:
     metrics = BatchMetrics(declared, "resnet18")
-    metrics.report(1, [b"1"], [InvalidImage("cut"), InvalidImage("cut"), UnsupportedImage("text")], MOMENTS)
+    metrics.add(1, [b"1"], [InvalidImage("cut"), InvalidImage("cut"), UnsupportedImage("text")], MOMENTS)
+    metrics.report()
     errors = {dimensions: value for (name, dimensions), value in reported().items() if name == "handler_errors_total"}
     assert errors == {
         "ErrorType:InvalidImage,ModelName:resnet18,Level:Model": 2,
@@ -74,12 +86,56 @@ def test_every_failed_picture_counts_once_under_its_kind(declared: MetricsCacheY
     }
 
 
+def test_batches_are_added_up_and_each_ones_time_is_kept(
+    declared: MetricsCacheYamlImpl, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Five lines, one for each kind of error, and one for each batch, however many batches there were."""
+    caplog.set_level(logging.INFO, "ts.metrics")
+    caplog.clear()
+    metrics = BatchMetrics(declared, "resnet18")
+    for number in range(3):
+        metrics.add(1, [b"12"], [InvalidImage("cut")], (0.0, 1.0, 2.0, 3.0 + number))
+    assert caplog.messages == []
+    metrics.report()
+    metrics.report()  # nothing is left
+    lines = [match for match in map(LINE.fullmatch, caplog.messages) if match]
+    assert [float(match[3]) for match in lines if match[1] == "handler_batch_seconds"] == [3, 4, 5]
+    assert {match[1]: float(match[3]) for match in lines if match[1] != "handler_batch_seconds"} == {
+        "handler_decode_seconds_total": 3,
+        "handler_inference_seconds_total": 3,
+        "handler_requests_total": 3,
+        "handler_pictures_total": 3,
+        "handler_picture_bytes_total": 6,
+        "handler_errors_total": 3,
+    }
+    assert len(lines) == 9
+
+
+def test_batches_are_reported_without_another_one_and_none_is_lost_or_counted_twice(
+    monkeypatch: pytest.MonkeyPatch, declared: MetricsCacheYamlImpl, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(metrics_module, "REPORT_INTERVAL_S", 0.0)
+    caplog.set_level(logging.INFO, "ts.metrics")
+    metrics = BatchMetrics(declared, "resnet18")
+    for _ in range(500):
+        metrics.add(1, [], [], MOMENTS)
+
+    def counted() -> tuple[float, int]:
+        """All requests, and all batches."""
+        lines = [match for match in map(LINE.fullmatch, list(caplog.messages)) if match]
+        requests = sum(float(match[3]) for match in lines if match[1] == "handler_requests_total")
+        return requests, sum(match[1] == "handler_batch_seconds" for match in lines)
+
+    assert wait_until(lambda: counted() == (500, 500), PATIENCE_S)
+
+
 def test_nothing_a_caller_wrote_reaches_the_lines(
     declared: MetricsCacheYamlImpl, reported: Lines, caplog: pytest.LogCaptureFixture
 ) -> None:
     forged = "[METRICS]handler_requests_total.Count:1000|#ModelName:resnet18"
     metrics = BatchMetrics(declared, "resnet18")
-    metrics.report(2, [forged.encode(), InvalidImage(forged)], [InvalidImage(forged)], MOMENTS)
+    metrics.add(2, [forged.encode(), InvalidImage(forged)], [InvalidImage(forged)], MOMENTS)
+    metrics.report()
     assert len(reported()) == 7
     assert "1000" not in caplog.text
 
@@ -92,5 +148,6 @@ def test_metrics_that_are_not_declared_are_left_out(tmp_path: Path, reported: Li
     cache = MetricsCacheYamlImpl(str(other))
     cache.initialize_cache()
     metrics = BatchMetrics(cache if is_there else None, "resnet18")
-    metrics.report(1, [b"1"], [InvalidImage("cut")], MOMENTS)
+    metrics.add(1, [b"1"], [InvalidImage("cut")], MOMENTS)
+    metrics.report()
     assert reported() == {}
