@@ -1,30 +1,39 @@
-"""``python -m bench.simulation``: the autoscaler against fixed numbers of workers, in a table."""
+"""``python -m bench.simulation``: tables of the autoscaler against fixed numbers of workers, and of answers in time."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable, Iterable
+from itertools import product
 from pathlib import Path
 
+from bench.arrivals import arrival_process
 from bench.simulation import traffic
+from bench.simulation.dispatching import capacity_per_s, compare
 from bench.simulation.server import SimulatedMachine, SimulationOutcome, simulate
 from bench.simulation.traffic import RecordingError, read_recording
 from marserve.autoscale.rules import Rules
 
+#: Of what all workers answer with full batches; and how many requests each line of the table of deadlines is made of.
+LOADS, REQUESTS = (0.5, 0.7, 0.85, 1.0, 1.2), 20_000
 #: Seconds of each kind of traffic that is made up; of the daily curve, one day is squeezed into them.
 SECONDS = 3600.0
 
 EPILOG = """A recording is a CSV file with the column 'time' (seconds, or ISO 8601) and perhaps 'requests' (how many
 came from then to the next row), a .txt file with one time a line, or the log of the web service,
-.run/<web port>/logs/web.log. All times are simulated: the table of the made-up traffic takes about half a minute."""
+.run/<web port>/logs/web.log. All times are simulated: each table of made-up traffic takes about half a minute.
+
+With --deadline-ms, load is of what all workers do with full batches, and "late" is what was computed too late: the
+service refuses those callers when their time is over."""
 
 
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.simulation",
-        description="Show how the autoscaler fares against fixed numbers of workers.",
+        description="Show how the autoscaler fares against fixed numbers of workers; with --deadline-ms, how many "
+        "requests are answered in time by a queue alone, the web service's dispatcher, and who knows all beforehand.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -35,11 +44,20 @@ def main() -> int:
     parser.add_argument("--start-s", type=float, default=1.0, help="a worker's time to start (default: 1)")
     parser.add_argument("--target-ms", type=float, default=Rules.target_wait_s * 1000, help="mean wait (default: 100)")
     parser.add_argument("--quiet-s", type=float, default=Rules.down_after_s, help="before one goes (default: 60)")
+    parser.add_argument("--deadline-ms", type=float, help="of every request: show how many are answered in time")
     parser.add_argument("--seed", type=int, default=18, help="of all chance (default: 18)")
     options = parser.parse_args()
-    if options.cores < 1 or min(options.picture_ms, options.start_s, options.target_ms, options.quiet_s) <= 0:
+    deadline_ms = 1 if options.deadline_ms is None else options.deadline_ms
+    times = (options.picture_ms, options.start_s, options.target_ms, options.quiet_s, deadline_ms)
+    if options.cores < 1 or min(times) <= 0:
         parser.error("all numbers must be positive")
     machine = SimulatedMachine(picture_s=options.picture_ms / 1000, start_s=options.start_s)
+    if options.deadline_ms is not None:
+        try:
+            print_in_time(machine, options.cores, options.deadline_ms / 1000, options.recording, options.seed)
+        except RecordingError as exc:
+            parser.error(str(exc))
+        return 0
     autoscaled = [
         Rules(minimum, options.cores, target_wait_s=options.target_ms / 1000, down_after_s=options.quiet_s)
         for minimum in sorted({1, max(1, options.cores // 4)})
@@ -61,6 +79,23 @@ def main() -> int:
             outcome = simulate(arrivals(), machine, scaling, cores=options.cores, seed=options.seed)
             print(line(name, scaling, outcome), flush=True)
     return 0
+
+
+def print_in_time(
+    machine: SimulatedMachine, workers: int, deadline_s: float, recording: Path | None, seed: int
+) -> None:
+    """The table of what is answered in time, by kind of arrivals and load."""
+    names = ["poisson", "gamma-2", "gamma-4"] if recording is None else [str(recording)]
+    print("| arrivals | load | queue alone % | dispatcher % | all-knowing % | of all-knowing % | refused % | late |")
+    print("|---|---|---|---|---|---|---|---|")
+    for process, load in product(map(arrival_process, names), LOADS):
+        arrivals = process.times(REQUESTS, load * capacity_per_s(machine, workers), seed)
+        found = compare(arrivals, machine, workers=workers, deadline_s=deadline_s, seed=seed)
+        counts = (found.by_queue, found.by_dispatcher, found.all_knowing)
+        shares = [f"{100 * answered / found.requests:.1f}" for answered in counts]
+        of_best = f"{100 * found.by_dispatcher / found.all_knowing:.1f}"
+        refused = f"{100 * found.refused / found.requests:.1f}"
+        print(f"| {' | '.join([process.name, str(load), *shares, of_best, refused, str(found.late)])} |", flush=True)
 
 
 def made_up(capacity_per_s: float, seed: int) -> dict[str, Callable[[], Iterable[float]]]:
