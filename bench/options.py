@@ -147,7 +147,8 @@ def parse_options(arguments: Sequence[str]) -> BenchOptions:
     add(
         "--arrivals", metavar="NAME", nargs="+", type=_arrivals, default=tuple(map(arrival_process, ARRIVALS)),
         help="of the part rates: poisson, gamma-N with the coefficient of variation N, or the file of a recording "
-        f"(.csv, .txt, the web service's log), scaled to each rate; each takes as long again (default: {' '.join(ARRIVALS)})",
+        "(.csv, .txt, the web service's log), scaled to each rate; each takes as long again "
+        f"(default: {' '.join(ARRIVALS)})",
     )  # fmt: skip
     add(
         "--rate-requests", metavar="N", type=int, default=1000,

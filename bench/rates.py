@@ -230,6 +230,8 @@ class Bursts:
     #: Of what the all-knowing scheduler could.
     of_all_knowing: Spread
     refused: Spread
+    #: Any other error, and no answer at all.
+    failed: Spread
     #: Answered with status 200, but too late; and the latest of them, in milliseconds.
     late: int
     worst_late_ms: float
@@ -272,6 +274,7 @@ def reached(summary: Summary) -> list[Bursts]:
                 Spread.of(map(truediv, in_time, requests)), Spread.of(map(truediv, best, requests)),
                 Spread.of(map(truediv, in_time, best)),
                 Spread.of(record["refused"] / record["requests"] for record in group),
+                Spread.of((one["errors"] + sum(one["failures"].values())) / one["requests"] for one in group),
                 sum(record["late"] for record in group), max(record["worst_late_ms"] for record in group),
             )
         )  # fmt: skip

@@ -160,13 +160,13 @@ def _bursts(summary: Summary) -> str:
     rows = (
         (
             bursts.one.name, bursts.per_second.text(), _percent(bursts.in_time), _percent(bursts.all_knowing),
-            _percent(bursts.of_all_knowing), _percent(bursts.refused), bursts.late,
+            _percent(bursts.of_all_knowing), _percent(bursts.refused), _percent(bursts.failed), bursts.late,
             f"{bursts.worst_late_ms:.0f}" if bursts.late else "",
         )
         for bursts in reached(summary)
     )  # fmt: skip
     body = table(
-        ("server", "requests/s", f"in {BURST_DEADLINE_MS} ms", "all-knowing", "of all-knowing", "refused",
+        ("server", "requests/s", f"in {BURST_DEADLINE_MS} ms", "all-knowing", "of all-knowing", "refused", "failed",
          "accepted and late", "ms late at most"), rows,
     )  # fmt: skip
     text = (

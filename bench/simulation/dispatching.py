@@ -5,6 +5,7 @@ The dispatcher is the real one; its workers, the way to them and their times are
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import random
 from collections.abc import Callable, Sequence
@@ -15,9 +16,10 @@ from math import inf
 
 from bench.all_knowing import most_in_time
 from bench.simulation.server import SimulatedMachine
-from marserve.web.dispatch.dispatcher import Capacity, Dispatcher, WouldBeLate
+from marserve.web.dispatch.dispatcher import Capacity, Dispatcher
 from marserve.web.dispatch.jobs import Job
 from marserve.web.dispatch.urgency import Urgency
+from marserve.web.errors import WouldBeLate
 
 #: Seconds from the dispatcher to a worker and back, besides the worker's own.
 WAY_S = 0.001
@@ -91,7 +93,6 @@ class _Dispatched:
         self._source = random.Random(seed)  # noqa: S311
         self._free_at = [0.0] * workers
         self._took: list[float | None] = [None] * len(arrivals)
-        self._numbers: dict[Job, int] = {}
         self._dispatcher = Dispatcher(max_group_bytes=GROUP_BYTES, on_drop=lambda *_: None)
         self._dispatcher.capacity = Capacity(workers, machine.batch_size, reads_groups=True)
         self._order = count()
@@ -118,17 +119,13 @@ class _Dispatched:
         heapq.heappush(self._events, (at, next(self._order), event))
 
     def _arrive(self, number: int, now: float) -> None:
-        job = Job(PICTURE_BYTES)
-        try:
+        job = Job(number, PICTURE_BYTES)
+        with contextlib.suppress(WouldBeLate):
             self._dispatcher.submit(job, Urgency("everybody", now + self._deadline_s), now)
-        except WouldBeLate:
-            return
-        self._numbers[job] = number
 
     def _note_answers(self, jobs: Sequence[Job], now: float) -> None:
         for job in jobs:
-            number = self._numbers.pop(job)
-            self._took[number] = now - self._arrivals[number]
+            self._took[job.content] = now - self._arrivals[job.content]
 
 
 def _group_s(machine: SimulatedMachine, pictures: int) -> float:

@@ -35,7 +35,8 @@ def open_loop(key: str, arrivals: str, held_100: float, held_250: float, **field
         "ours": server.startswith("ours/") or "our engine" in server,
     }  # fmt: skip
     run: Record = {
-        **about, "seconds": 5.0, "in_time": {"100": 900, "250": 950}, "refused": 20, "valid": True, "lag_p99_ms": 0.2,
+        **about, "seconds": 5.0, "in_time": {"100": 900, "250": 950}, "refused": 20, "errors": 5,
+        "failures": {"no answer in time": 5}, "valid": True, "lag_p99_ms": 0.2,
         "generator_cpu_s": 0.1,
     }  # fmt: skip
     return [
