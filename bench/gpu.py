@@ -24,6 +24,8 @@ torch.ones(1, device="cuda").item()
 gpu = torch.cuda.get_device_properties(0)
 print(json.dumps({"name": gpu.name, "memory_gb": round(gpu.total_memory / 1e9, 1), "cuda": torch.version.cuda}))
 """
+#: What PyTorch says where it was installed without a GPU in sight.
+CPU_BUILD = "not compiled with CUDA"
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,15 @@ def find_gpu(python: Path) -> Gpu:
         driver = _first_line(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"])
     except FileNotFoundError:
         raise NoGpuError("there is no NVIDIA driver (no program nvidia-smi).") from None
+    except NoGpuError as exc:
+        raise NoGpuError(f"nvidia-smi finds none ({exc}).") from None
     try:
         found = json.loads(_first_line([str(python), "-c", PROBE]))
     except NoGpuError as exc:
-        raise NoGpuError(
-            f"PyTorch of {python} cannot compute on it ({exc}). If it was installed when there was no GPU, remove "
-            f"{python.parent.parent} and start again."
-        ) from None
+        reason = f"PyTorch of {python} cannot compute on it ({exc})."
+        if CPU_BUILD in str(exc):
+            reason += f" Remove {python.parent.parent} and start again: it is installed for GPUs then."
+        raise NoGpuError(reason) from None
     return Gpu(**found, driver=driver)
 
 
@@ -74,5 +78,5 @@ def _first_line(command: list[str]) -> str:
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         said = (done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}").splitlines()
-        raise NoGpuError(said[-1])
+        raise NoGpuError(said[-1].rstrip("."))
     return lines[0]

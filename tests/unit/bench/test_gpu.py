@@ -45,11 +45,16 @@ def test_gpu_is_what_pytorch_computes_on(tmp_path: Path, monkeypatch: pytest.Mon
     ("smi", "python", "reason"),
     [
         (None, "exit 0", "there is no NVIDIA driver"),
-        ("echo No devices were found; exit 6", "exit 0", "No devices were found"),
+        ("echo No devices were found; exit 6", "exit 0", "finds none (No devices were found)."),
         ("exit 9", "exit 0", "status 9"),
-        ("echo 580.65", "echo Traceback >&2; echo 'AssertionError: no CUDA' >&2; exit 1", "(AssertionError: no CUDA)"),
+        ("echo 580.65", "echo Traceback >&2; echo 'Error: old driver' >&2; exit 1", "on it (Error: old driver)."),
+        (
+            "echo 580.65",
+            "echo 'Torch not compiled with CUDA enabled' >&2; exit 1",
+            "start again: it is installed for GPUs",
+        ),
     ],
-    ids=["no driver", "no device", "broken driver", "PyTorch for processors"],
+    ids=["no driver", "no device", "broken driver", "old driver", "PyTorch for processors"],
 )
 def test_reason_is_said_where_there_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, smi: str | None, python: str, reason: str
