@@ -83,15 +83,14 @@ class Generator:
         self.done = loop.create_future()
         begin = time.monotonic() + BEGIN_S
         self._due = [begin + seconds for seconds in self._due]
-        timer = _Timer(loop, self._send_due)
-        timer.set(self._due[0])
-        self._timer = timer
+        self._timer = _Timer(loop, self._send_due)
+        self._timer.set(self._due[0])
         sweeping = loop.create_task(self._sweep())
         try:
             await self.done
         finally:
             sweeping.cancel()
-            timer.close()
+            self._timer.close()
             for connection in self.idle:
                 connection.transport.abort()
         self.sent = [at - begin for at in self.sent]
