@@ -12,6 +12,7 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser  # t
 from starlette.requests import Request
 
 from marserve.handler.resnet18.encodings import (
+    Encoded,
     begins_like_json,
     begins_like_picture,
     begins_like_text,
@@ -169,7 +170,7 @@ def _may_be_picture(part: Part) -> bool:
     return begins_like_picture(part.content) or begins_like_text(part.content)
 
 
-def _parse(body: bytes, content_type: str, media_type: str, top_k: int, fields: _Fields) -> PictureRequest:
+def _parse(body: Encoded, content_type: str, media_type: str, top_k: int, fields: _Fields) -> PictureRequest:
     if not body:
         raise InvalidRequest(f"There is no picture: {HOW_TO_SEND}.")
     is_form = media_type.startswith("multipart/")
@@ -211,7 +212,7 @@ def _of_one_picture(content: object) -> object:
     return content
 
 
-def _lone_part(form: bytes, boundary: bytes) -> Part | None:
+def _lone_part(form: Encoded, boundary: bytes) -> Part | None:
     """The only part of a form as nearly all clients send it; None for all others, which the parser reads."""
     delimiter = b"\r\n--" + boundary
     head = USUAL_HEAD.match(form, len(delimiter)) if form.startswith(delimiter[2:] + b"\r\n") else None
@@ -221,10 +222,12 @@ def _lone_part(form: bytes, boundary: bytes) -> Part | None:
     if end < 0 or form[end + len(delimiter) :] not in (b"--", b"--\r\n"):
         return None
     file_name = None if head[2] is None else head[2].decode()
-    return Part(head[1].decode(), form[head.end() : end], file_name, (head[3] or b"").decode().lower())
+    return Part(
+        head[1].decode(), bytes(memoryview(form)[head.end() : end]), file_name, (head[3] or b"").decode().lower()
+    )
 
 
-def _split_form(form: bytes, boundary: bytes) -> Iterator[Part]:
+def _split_form(form: Encoded, boundary: bytes) -> Iterator[Part]:
     """Raises InvalidRequest where ``form`` is not, to its end, a form with this ``boundary``."""
     if not boundary.strip():
         raise InvalidRequest("The form's Content-Type names no boundary: leave that header to your client.")
@@ -266,7 +269,7 @@ def _read_part(segment: MultipartSegment, content: bytes) -> Part:
     return Part(segment.name, decode_transfer(content, encoding), file_name, segment.content_type or "")
 
 
-def _with_crlf(form: bytes, delimiter: bytes) -> bytes:
+def _with_crlf(form: Encoded, delimiter: bytes) -> bytes:
     """``form``, whose lines end in LF alone, as scripts write them, with those line ends that the standard wants."""
     parts = []
     for part in (b"\n" + form).split(b"\n" + delimiter, MAX_FORM_PARTS + 1):
@@ -275,7 +278,7 @@ def _with_crlf(form: bytes, delimiter: bytes) -> bytes:
     return (b"\r\n" + delimiter).join(parts)
 
 
-async def read_body(request: Request, *, max_bytes: int, deadline_s: float, limit: str) -> bytes:
+async def read_body(request: Request, *, max_bytes: int, deadline_s: float, limit: str) -> Encoded:
     """The whole body, counted as it arrives, whatever the headers promise. One that arrives in one piece is not copied.
 
     ``limit`` says what ``max_bytes`` means to the caller.
@@ -287,19 +290,25 @@ async def read_body(request: Request, *, max_bytes: int, deadline_s: float, limi
     promised = request.headers.get("content-length", "")
     if promised.isdecimal() and int(promised) > max_bytes:
         raise ImageTooLarge(limit)
-    chunks: list[bytes] = []
+    body: Encoded = b""
     received = 0
     has_arrived = getattr(request.state, "has_arrived", bool)
     try:
         with nullcontext() if has_arrived() else anyio.fail_after(deadline_s):
             async for chunk in request.stream():
-                received += len(chunk)
+                before, received = received, received + len(chunk)
                 if received > max_bytes:
                     raise ImageTooLarge(limit)
-                if chunk:  # the last one is empty
-                    chunks.append(chunk)
+                if not before:
+                    body = chunk
+                elif chunk:
+                    if isinstance(body, bytes):
+                        # As long as promised from the start: pieces that are joined in the end leave holes in memory.
+                        first, body = body, bytearray(int(promised) if promised.isdecimal() else before)
+                        body[:before] = first
+                    body[before:received] = chunk
     except TimeoutError as exc:
         raise UploadTimeout(
             f"The body did not arrive within {deadline_s:g} s: send it faster, or a smaller one."
         ) from exc
-    return b"".join(chunks)
+    return body[:received] if received < len(body) else body

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from marserve.handler.resnet18.encodings import decode_base64, from_text, read_json
+from marserve.handler.resnet18.encodings import Encoded, decode_base64, from_text, read_json
 from marserve.handler.resnet18.errors import InvalidParameter, InvalidRequest
 from marserve.handler.resnet18.requests import MAX_TOP_K
 from marserve.web.models import KnownModel
@@ -44,7 +44,7 @@ class InferenceRequest:
     top_k: int
 
 
-def parse_inference_request(body: bytes, header_length: str | None) -> InferenceRequest:
+def parse_inference_request(body: Encoded, header_length: str | None) -> InferenceRequest:
     """Read a request; ``header_length`` is that of its JSON where binary tensors follow.
 
     Raises InvalidRequest or InvalidParameter.
