@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
 from typing import NamedTuple
 
 import anyio
-from multipart import MultipartError, MultipartSegment, PushMultipartParser  # type: ignore[import-untyped]
 from starlette.requests import Request
 
 from marserve.handler.resnet18.encodings import (
@@ -17,7 +16,6 @@ from marserve.handler.resnet18.encodings import (
     begins_like_picture,
     begins_like_text,
     decode_percent,
-    decode_transfer,
     read_json,
 )
 from marserve.handler.resnet18.errors import (
@@ -42,26 +40,14 @@ from marserve.handler.resnet18.requests import (
     parse_urlencoded,
 )
 from marserve.web.errors import UnsupportedEncoding, UploadTimeout
+from marserve.web.forms import MAX_FORM_PARTS, read_form
 from marserve.web.settings import WebSettings
 
 #: The name of a picture's address in forms, JSON and query strings.
 ADDRESS = "url"
 BEGINS_LIKE_ADDRESS = re.compile(rb"(?i)\s*https?://")
-#: More than any page has.
-MAX_FORM_PARTS = 1000
-#: Some clients describe a part at length.
-MAX_PART_HEADERS = 32
 
 BOUNDARY = re.compile(r'(?i);\s*boundary\s*=\s*(?:"([^"\r\n]*)"|([^;\r\n]*))')
-#: Such as filename*=UTF-8''%e7%8c%ab.jpg, and names without quotes, which the parser passes over.
-FILE_NAME = re.compile(r"(?i);\s*filename(?:\*\d+)?\*?\s*=")
-
-
-#: The head of a form's part as nearly all clients write it.
-USUAL_HEAD = re.compile(
-    rb'Content-Disposition: form-data; name="([\w.-]+)"(?:; filename="([\w .-]*)")?\r\n'
-    rb"(?:Content-Type: ([\w.+-]+/[\w.+-]+)\r\n)?\r\n"
-)
 
 
 class Sent(NamedTuple):
@@ -182,9 +168,7 @@ def _parse(body: Encoded, content_type: str, media_type: str, top_k: int, fields
         boundary = (named[1] or named[2] or "").strip().encode("latin-1") if named else b""
         if begins and not (boundary and begins[1].startswith(boundary)):
             boundary = begins[1]
-        lone = _lone_part(body, boundary)
-        parts = [lone] if lone else _split_form(body, boundary)
-        return parse_form(fields.take_parts(parts), top_k)
+        return parse_form(fields.take_parts(read_form(body, boundary)), top_k)
     declared_json = is_json(media_type)
     if begins_like_json(body, declared=declared_json):
         return parse_json(fields.take_keys(_of_one_picture(read_json(body))), top_k, max_images=1)
@@ -210,72 +194,6 @@ def _of_one_picture(content: object) -> object:
             "tensor to /v2/models/{model}/infer."
         )
     return content
-
-
-def _lone_part(form: Encoded, boundary: bytes) -> Part | None:
-    """The only part of a form as nearly all clients send it; None for all others, which the parser reads."""
-    delimiter = b"\r\n--" + boundary
-    head = USUAL_HEAD.match(form, len(delimiter)) if form.startswith(delimiter[2:] + b"\r\n") else None
-    if head is None:
-        return None
-    end = form.find(delimiter, head.end())
-    if end < 0 or form[end + len(delimiter) :] not in (b"--", b"--\r\n"):
-        return None
-    file_name = None if head[2] is None else head[2].decode()
-    return Part(
-        head[1].decode(), bytes(memoryview(form)[head.end() : end]), file_name, (head[3] or b"").decode().lower()
-    )
-
-
-def _split_form(form: Encoded, boundary: bytes) -> Iterator[Part]:
-    """Raises InvalidRequest where ``form`` is not, to its end, a form with this ``boundary``."""
-    if not boundary.strip():
-        raise InvalidRequest("The form's Content-Type names no boundary: leave that header to your client.")
-    if form.startswith(b"--" + boundary + b"\n"):
-        form = _with_crlf(form, b"--" + boundary)
-    parser = PushMultipartParser(
-        boundary,
-        max_header_count=MAX_PART_HEADERS,
-        header_charset="latin-1",  # takes any bytes: file names come in the encoding of the caller's system
-    )
-    segment: MultipartSegment | None = None
-    content: list[bytes] = []
-    count = 0
-    try:
-        for event in parser.parse(form):  # at once: it stitches pieces together again and again
-            if isinstance(event, MultipartSegment):
-                segment, content = event, []
-                count += 1
-                if count > MAX_FORM_PARTS:
-                    raise InvalidRequest(f"The form has more than {MAX_FORM_PARTS} fields: send fewer.")
-            elif event:
-                content.append(event)
-            else:
-                yield _read_part(segment, b"".join(content))
-    except MultipartError as exc:
-        raise InvalidRequest(f"The form cannot be read ({exc}): {HOW_TO_SEND}.") from exc
-    try:
-        parser.close()
-    except MultipartError as exc:
-        found = "ends before its last boundary, so it was cut off" if segment else "lacks its Content-Type's boundary"
-        raise InvalidRequest(f"The form {found}: send it again, or the picture alone as the body.") from exc
-
-
-def _read_part(segment: MultipartSegment, content: bytes) -> Part:
-    file_name = segment.filename
-    if file_name is None and FILE_NAME.search(segment.header("Content-Disposition")):
-        file_name = "a file"
-    encoding = segment.header("Content-Transfer-Encoding", "")
-    return Part(segment.name, decode_transfer(content, encoding), file_name, segment.content_type or "")
-
-
-def _with_crlf(form: Encoded, delimiter: bytes) -> bytes:
-    """``form``, whose lines end in LF alone, as scripts write them, with those line ends that the standard wants."""
-    parts = []
-    for part in (b"\n" + form).split(b"\n" + delimiter, MAX_FORM_PARTS + 1):
-        head, blank, content = part.partition(b"\n\n")
-        parts.append(head.replace(b"\n", b"\r\n") + blank.replace(b"\n", b"\r\n") + content)
-    return (b"\r\n" + delimiter).join(parts)
 
 
 async def read_body(request: Request, *, max_bytes: int, deadline_s: float, limit: str) -> Encoded:

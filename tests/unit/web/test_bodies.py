@@ -12,8 +12,8 @@ import pytest
 from starlette.requests import Request
 
 from marserve.handler.resnet18.errors import InvalidRequest, RequestError
-from marserve.handler.resnet18.requests import BARE_PICTURE, Part
-from marserve.web.bodies import _lone_part, _split_form, read_picture
+from marserve.handler.resnet18.requests import BARE_PICTURE
+from marserve.web.bodies import read_picture
 from marserve.web.oip import parse_inference_request
 from marserve.web.routes.inference_protocol import HEADER_LENGTH
 from marserve.web.settings import WebSettings
@@ -21,7 +21,7 @@ from tests.cases import forms, json_bodies
 from tests.cases.forms import PICTURE, Form
 from tests.cases.json_bodies import READ_TEXTS, REFUSED_TEXTS, Body, Text
 from tests.mutations import mutate
-from tests.unit.web.fake_torchserve import FakeTorchServe
+from tests.unit.web.fake_torchserve import WITHOUT_GROUPS, FakeTorchServe
 from tests.unit.web.service import Reply, Service, StartService
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +36,9 @@ def name_of(case: Case | Text) -> str:
     return case.name
 
 
-async def read_or_refuse(body: bytes, content_type: bytes, chunk_size: int = 10**6) -> tuple[bytes, int] | RequestError:
+async def read_or_refuse(
+    body: bytes, content_type: bytes, chunk_size: int = 10**6, *more_headers: tuple[bytes, bytes]
+) -> tuple[bytes, int] | RequestError:
     starts = iter(range(0, len(body), chunk_size))
 
     async def receive() -> dict[str, object]:
@@ -47,7 +49,7 @@ async def read_or_refuse(body: bytes, content_type: bytes, chunk_size: int = 10*
             "more_body": start + chunk_size < len(body),
         }
 
-    request = Request({"type": "http", "headers": [(b"content-type", content_type)]}, receive)
+    request = Request({"type": "http", "headers": [(b"content-type", content_type), *more_headers]}, receive)
     try:
         return (await read_picture(request, WebSettings(), top_k=3))[:2]
     except RequestError as error:
@@ -84,9 +86,11 @@ async def test_one_picture_has_one_place_in_the_cache_whatever_form_it_comes_in(
 
 
 async def test_what_was_found_is_sent_on_as_a_picture_whatever_it_looks_like(
-    service: Service, torchserve: FakeTorchServe
+    start_service: StartService, torchserve: FakeTorchServe
 ) -> None:
     found = b'{"instances": ["/9j/"]}'
+    torchserve.archives["resnet18", "1.0"] = WITHOUT_GROUPS
+    service = await start_service()
     await send(service, "/predict", forms.file(b'filename="a.json"', found) + forms.END, forms.MULTIPART)
     assert torchserve.pictures == [found]
     assert torchserve.headers[-1]["Content-Type"] == BARE_PICTURE
@@ -213,52 +217,9 @@ def test_mutated_tensors_are_read_or_refused(case: Text) -> None:
                 assert parse_inference_request(mutate(body, chance), header_length).pictures
 
 
-HEADS = [
-    b'Content-Disposition: form-data; name="file"; filename="cat.jpg"\r\nContent-Type: image/jpeg\r\n',
-    b'Content-Disposition: form-data; name="image"; filename="a cat.jpg"\r\n',
-    b'Content-Disposition: form-data; name="image"; filename=""\r\nContent-Type: application/octet-stream\r\n',
-    b'Content-Disposition: form-data; name="top_k"\r\n',
-    b'Content-Disposition: form-data; name="x-y.z"\r\nContent-Type: Text/PLAIN\r\n',
-]
-UNUSUAL_HEADS = [
-    b'Content-Disposition: form-data; name="file"; filename="c:\\\\cat.jpg"\r\n',
-    b"Content-Disposition: form-data; name=\"file\"; filename*=UTF-8''%e7%8c%ab.jpg\r\n",
-    b'Content-Type: image/jpeg\r\nContent-Disposition: form-data; name="file"; filename="cat.jpg"\r\n',
-    b'Content-Disposition: form-data; name="file"\r\nContent-Transfer-Encoding: base64\r\n',
-    b'Content-Disposition: form-data; name="file"; filename="cat.jpg"\r\nContent-Type: image/jpeg; q=1\r\n',
-    b"",
-]
-CONTENTS = [PICTURE, b"", b"\r\n", b"\r\n--", b"5", b"\r\n--b", b"--bound\r\n", PICTURE + b"\r\n--boun\r\n" + PICTURE]
-
-
-def read_form(form: bytes, boundary: bytes) -> list[Part] | str:
-    try:
-        return list(_split_form(form, boundary))
-    except InvalidRequest as error:
-        return str(error)
-
-
-def test_a_lone_part_is_what_the_parser_finds() -> None:
-    chance = random.Random(11)  # noqa: S311 - no secret
-    found = 0
-    for _ in range(20_000):
-        boundary = chance.choice((b"bound", b"b", b"--b", b"----WebKitFormBoundary7MA4YWxkTrZu0gW"))
-        parts = [
-            b"--%b\r\n%b\r\n%b\r\n" % (boundary, chance.choice(HEADS + UNUSUAL_HEADS), chance.choice(CONTENTS))
-            for _ in range(chance.choice((1, 1, 1, 2)))
-        ]
-        form = b"".join(parts) + b"--" + boundary + chance.choice((b"--", b"--\r\n", b"--\r\nepilogue", b"", b"-"))
-        form = mutate(form, chance) if chance.random() < 0.5 else form
-        lone = _lone_part(form, boundary)
-        if lone is not None:
-            found += 1
-            assert read_form(form, boundary) == [lone], form
-    assert found > 1_000
-
-
-@pytest.mark.parametrize("head", HEADS)
-def test_a_lone_part_needs_no_parser(head: bytes) -> None:
-    form = b"--bound\r\n%b\r\n%b\r\n--bound--\r\n" % (head, PICTURE)
-    lone = _lone_part(form, b"bound")
-    assert lone is not None
-    assert lone.content == PICTURE
+@pytest.mark.parametrize("chunk_size", [1, 7, 400, 10**6])
+async def test_a_body_in_pieces_is_whole_whatever_its_headers_promise(chunk_size: int) -> None:
+    picture = b"\xff\xd8\xff" + bytes(range(256)) * 4
+    promises = [(b"content-length", b"%d" % length) for length in (len(picture), 0, 5000)]
+    for headers in ([], *([promise] for promise in promises)):
+        assert await read_or_refuse(picture, b"image/jpeg", chunk_size, *headers) == (picture, 3)
