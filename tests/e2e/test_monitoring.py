@@ -33,6 +33,7 @@ VARIABLES = {"$__rate_interval": "1m", "$model": ".*"}
 #: Queries that have nothing to show in a healthy stack, and why.
 EMPTY_WHILE_HEALTHY = {
     ("Refused", "A"): "nothing is refused before work below the limits",
+    ("Refused", "C"): "everything is in time, and nobody leaves",
     ("TorchServe's failures", "A"): "TorchServe fails no request here",
 }
 CALLERS = 4
@@ -121,7 +122,7 @@ def test_the_handlers_times_fit_together(loaded: Prometheus) -> None:
     (whole,) = loaded.query("sum(handler_batch_seconds_sum)")
     (parts,) = loaded.query("sum(handler_decode_seconds_total) + sum(handler_inference_seconds_total)")
     assert 0 < float(parts["value"][1]) <= float(whole["value"][1])
-    (batch_size,) = loaded.query("sum(handler_requests_total) / sum(handler_batch_seconds_count)")
+    (batch_size,) = loaded.query("sum(handler_pictures_total) / sum(handler_batch_seconds_count)")
     assert 1 <= float(batch_size["value"][1]) <= 8
 
 
