@@ -29,6 +29,7 @@ class SteadyLoad:
 
     stack: Stack
     model: str = "resnet18"
+    clients: int = CLIENTS
     failures: list[str] = field(default_factory=list)
     #: Answers by the version that gave them.
     versions: Counter[str] = field(default_factory=Counter)
@@ -45,11 +46,11 @@ class SteadyLoad:
         self._labels = [
             label_of(requests.post(self._url, data=picture, timeout=ANSWER_S)) for picture in self._pictures
         ]
-        threads = [threading.Thread(target=self._send, args=(client,)) for client in range(CLIENTS)]
+        threads = [threading.Thread(target=self._send, args=(client,)) for client in range(self.clients)]
         for thread in threads:
             thread.start()
         try:
-            self.wait_for(CLIENTS)
+            self.wait_for(self.clients)
             yield self
         finally:
             self._stop.set()

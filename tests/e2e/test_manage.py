@@ -7,26 +7,22 @@ import os
 import signal
 import subprocess
 import time
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 from safetensors.numpy import load
 
+from tests.e2e.operating import MODEL, Edit, done, manage, rename_labels, variant, wait_for_workers, worker_states
 from tests.e2e.prometheus import running_prometheus
 from tests.e2e.serving import ANSWER_S, SERVE, SharedStack, Stack, shared_stack, wait_for
-from tests.e2e.steady_load import CLIENTS, SECOND, SteadyLoad
+from tests.e2e.steady_load import CLIENTS, SteadyLoad
 from tests.support import REPOSITORY
 
-MODEL = "resnet18"
 #: Seconds that the changes of workers and versions are spread over at least: STEADY_LOAD_S=300 makes it a long run.
 STEADY_LOAD_S = float(os.environ.get("STEADY_LOAD_S", "0"))
-
-Edit = Callable[[dict[str, bytes]], None]
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +97,6 @@ def test_what_fails_after_the_switch_of_the_default_goes_back(operated: Stack, t
         load.wait_for(CLIENTS)
         assert load.last_version == "1.0"
     assert load.failures == []
-
-
-def rename_labels(files: dict[str, bytes]) -> None:
-    labels = json.loads(files["index_to_name.json"])
-    renamed = {index: [wnid, f"{SECOND}{name}"] for index, (wnid, name) in labels.items()}
-    files["index_to_name.json"] = json.dumps(renamed).encode()
 
 
 def break_setting(files: dict[str, bytes]) -> None:
@@ -248,36 +238,6 @@ def test_a_stop_under_load_answers_all_that_was_accepted(operated: Stack) -> Non
     assert load.refused == CLIENTS
 
 
-def manage(stack: Stack, *arguments: str) -> tuple[int, Any, str]:
-    """Exit status, JSON and complaints of one command."""
-    run = stack.run("marserve", *arguments, "--json")
-    return run.returncode, json.loads(run.stdout or "null"), run.stderr
-
-
-def done(stack: Stack, *arguments: str) -> Any:
-    """The JSON of a command that must succeed."""
-    returncode, content, told = manage(stack, *arguments)
-    assert returncode == 0, told
-    return content
-
-
-def variant(stack: Stack, directory: Path, version: str, edit: Edit) -> Path:
-    """The served archive under another version, with its files as ``edit`` leaves them."""
-    source = stack.run_directory.model_store / f"{MODEL}.mar"
-    changed = directory / f"{MODEL}.mar"
-    with zipfile.ZipFile(source) as mar:
-        files = {name: mar.read(name) for name in mar.namelist()}
-    for name, path in (("MAR-INF/MANIFEST.json", ("model", "modelVersion")), ("description.json", ("version",))):
-        content = json.loads(files[name])
-        (content if len(path) == 1 else content[path[0]])[path[-1]] = version
-        files[name] = json.dumps(content).encode()
-    edit(files)
-    with zipfile.ZipFile(changed, "w") as mar:
-        for name, content in files.items():
-            mar.writestr(name, content)
-    return changed
-
-
 def versions_and_workers(stack: Stack) -> list[tuple[str, bool, int]]:
     """Each version of the model, whether it is the default, and how many workers it has."""
     versions = manage(stack, "status", "--interval", "0.1")[1]["versions"]
@@ -286,19 +246,3 @@ def versions_and_workers(stack: Stack) -> list[tuple[str, bool, int]]:
         for listed in versions
         if listed["model"] == MODEL
     ]
-
-
-def worker_states(stack: Stack, version: str) -> list[str]:
-    """Of one version, as ``status`` has them."""
-    versions = manage(stack, "status", "--interval", "0.1")[1]["versions"]
-    return [
-        worker["state"]
-        for listed in versions
-        if (listed["model"], listed["version"]) == (MODEL, version)
-        for worker in listed["workers"]
-    ]
-
-
-def wait_for_workers(stack: Stack, count: int) -> None:
-    """Return when so many workers of the first version are ready."""
-    wait_for(lambda: worker_states(stack, "1.0") == ["ready"] * count)
