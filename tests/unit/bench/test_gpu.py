@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench import __main__ as command
 from bench.candidate import Workspace
@@ -15,7 +19,11 @@ from bench.goals import goals
 from bench.gpu import Gpu, find_gpu, visible_devices
 from bench.measurements import Summary
 from bench.options import parse_options
+from bench.peer_files import PEERS
 from bench.pictures import PHOTOGRAPHS, PictureSet
+from marserve.archive.weights.state_dict import seeded_state_dict
+from marserve.paths import EXAMPLE_PICTURE, HANDLER
+from tests.support import CAT
 from tests.unit.bench.records import complete_run, load
 
 FOUND = {"name": "NVIDIA H100", "memory_gb": 85.0, "cuda": "13.0"}
@@ -120,3 +128,35 @@ def test_goals_compare_what_computes_on_the_processor() -> None:
         load("litserve/GPU, our engine f16", 1500.0, device="gpu"),
     ]
     assert goals(Summary([*complete_run(), *on_gpu])) == goals(Summary(complete_run()))
+
+
+def answers(directory: Path, device: str, engine: str) -> list[list[dict[str, object]]]:
+    """What a peer answers for two pictures, computed as in its own process."""
+    environment = {
+        **os.environ, "PYTHONPATH": f"{PEERS / 'common'}:{HANDLER}", "DEVICE": device, "ENGINE": engine,
+        "WEIGHTS": str(directory / "weights.pth"), "ARCHIVE": str(directory), "PRECISION": "f32",
+    }  # fmt: skip
+    program = (
+        "import json, sys; from pathlib import Path; from model import load_model\n"
+        "print(json.dumps(load_model().predict([Path(file).read_bytes() for file in sys.argv[1:]])))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, CAT, EXAMPLE_PICTURE],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found: list[list[dict[str, object]]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.needs("nvidia-gpu")
+@pytest.mark.parametrize("engine", ["recipe", "ours"])
+def test_peer_answers_on_a_gpu_as_on_the_processor(resnet18_directory: Path, tmp_path: Path, engine: str) -> None:
+    assert find_gpu(Path(sys.executable)).name
+    directory = shutil.copytree(resnet18_directory, tmp_path / "archive")
+    torch.save(seeded_state_dict("resnet18", 1000), directory / "weights.pth")
+    on_cpu, on_gpu = (answers(directory, device, engine) for device in ("cpu", "cuda"))
+    for expected, found in zip(on_cpu, on_gpu, strict=True):
+        assert [label["probability"] for label in found] == pytest.approx(
+            [label["probability"] for label in expected], abs=0.01
+        )
