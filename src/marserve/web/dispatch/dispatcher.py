@@ -268,6 +268,7 @@ class Dispatcher:
             if late_s > 0:
                 self._on_drop(job, "deadline", late_s)
                 continue
+            job.is_sent = True
             jobs.append(job)
             units += job.units
             size_bytes += job.size_bytes

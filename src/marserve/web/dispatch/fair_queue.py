@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Iterator
 
 from marserve.web.dispatch.jobs import Job
@@ -70,10 +71,11 @@ class FairQueue:
             self._least = self.units = 0.0
 
     def in_turn(self, quantum: float) -> Iterator[Job]:
-        """What waits, in the order in which it is to be served now, each caller with about ``quantum`` units at most.
+        """What waits, in the order in which it is to be served now.
 
-        Whoever iterates removes each job that it serves or drops, and ends the iteration at the first that it keeps; a
-        dropped one, which waits for nobody, counts for its caller as well.
+        Of a caller who alone waits it is ``quantum`` units, of each of several one job; all if ``quantum`` is infinite.
+
+        Whoever iterates removes each job that it sends or drops, and ends the iteration at the first that it keeps.
         """
         active = []
         for name, caller in list(self._callers.items()):
@@ -90,9 +92,12 @@ class FairQueue:
             yield job
             if job.queue is self:
                 return
-            caller.served += job.units
+            has_had_its_turn = False
+            if job.is_sent:
+                caller.served += job.units
+                has_had_its_turn = caller.served >= least + quantum or (len(active) > 1 and quantum < math.inf)
             first = caller.first(self)
-            if first is not None and caller.served < least + quantum:
+            if first is not None and not has_had_its_turn:
                 heapq.heapreplace(turns, (*first[:2], caller))
             else:
                 heapq.heappop(turns)

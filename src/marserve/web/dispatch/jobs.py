@@ -26,6 +26,7 @@ class Job:
         "content",
         "deaths",
         "goes_alone",
+        "is_sent",
         "left_at",
         "queue",
         "size_bytes",
@@ -45,8 +46,9 @@ class Job:
         self.waits_since = 0.0
         #: When the last of those who waited gave up.
         self.left_at = math.inf
-        #: Where it waits; None before that, and once it is sent or dropped.
+        #: Where it waits; None once it is sent or dropped.
         self.queue: FairQueue | None = None
+        self.is_sent = False
         #: Workers that ended while they worked on it.
         self.deaths = 0
 

@@ -57,6 +57,8 @@ class ServiceTimes:
         self._observed = -math.inf
 
     def observe(self, now: float, units: float, worker_s: float, busy: int) -> None:
+        if now - self._observed > STALE_S:
+            self._by_busy.clear()
         times = self._by_busy.get(busy)
         if times is None:
             times = self._by_busy[busy] = GroupTimes()

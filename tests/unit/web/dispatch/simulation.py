@@ -75,6 +75,10 @@ class Simulation:
     check: Callable[[Simulation], None] = lambda _: None
     #: What the dispatcher is told of READY workers trails the truth by so much.
     catalogue_s: float = 0.0
+    #: How many workers the dispatcher knows of; None: all.
+    told: int | None = None
+    #: Whether what comes at one time is in the queue before anything of it is sent.
+    together: bool = False
 
     def run(self) -> Simulation:
         self._random = random.Random(self.seed)  # noqa: S311
@@ -91,6 +95,7 @@ class Simulation:
         self._to_go = 0
         #: Gathers jobs, one worker at a time.
         self._gathering: list[Group] | None = None
+        self.errors: list[WouldBeLate] = []
         self._tell(self.workers.count)
         for picture in self.pictures:
             self._at(picture.arrives_at, partial(self._arrive, picture))
@@ -99,6 +104,8 @@ class Simulation:
         while self._events:
             self.now, _, event = heapq.heappop(self._events)
             event()
+            if self.together and self._events and self._events[0][0] == self.now:
+                continue
             self._pump()
             self.check(self)
         return self
@@ -113,7 +120,10 @@ class Simulation:
 
     def _tell(self, count: int) -> None:
         self.dispatcher.capacity = Capacity(
-            count, self.workers.batch_size, self.workers.reads_groups, self.workers.batch_delay_s
+            count if self.told is None else self.told,
+            self.workers.batch_size,
+            self.workers.reads_groups,
+            self.workers.batch_delay_s,
         )
 
     def _scale(self, count: int) -> None:
@@ -133,7 +143,8 @@ class Simulation:
         urgency = Urgency(picture.caller, give_up, picture.is_bulk, lambda: self.now >= picture.leaves_at)
         try:
             self.dispatcher.submit(job, urgency, self.now)
-        except WouldBeLate:
+        except WouldBeLate as error:
+            self.errors.append(error)
             picture.refusal = "refused"
 
     def _drop(self, job: Job, reason: Reason, late_s: float) -> None:  # noqa: ARG002
