@@ -41,7 +41,9 @@ class WebMetrics:
         self.cache_bytes = gauge("web_cache_bytes", "Size of the results in memory.")
         of_version = ["model", "version"]
         self.queue_seconds = seconds(
-            "web_queue_seconds", "From a picture's arrival until it is sent to a worker.", of_version
+            "web_queue_seconds",
+            "From a picture's arrival until it is sent to a worker; bulk ones are sent when nothing else waits.",
+            [*of_version, "priority"],
         )
         self.queue_pictures = gauge("web_queue_pictures", "Pictures that wait to be sent to a worker.", of_version)
         self.unsent = counter(

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from marserve.handler.resnet18.errors import NotExplainable, RequestError
 from marserve.web.dispatch.dispatcher import Capacity, Dispatcher
 from marserve.web.dispatch.jobs import Group, Job
+from marserve.web.dispatch.urgency import PRIORITIES
 from marserve.web.errors import InferenceFailed, InternalError, ModelUnavailable
 from marserve.web.models import KnownModel
 from marserve.web.schemas import HandlerAnswer
@@ -68,7 +69,8 @@ class Lane:
         #: When ``_send`` is called next, without anything more happening.
         self._next: asyncio.Handle | None = None
         self._is_woken = False
-        self._queue_seconds = queues.metrics.queue_seconds.labels(*self.labels)
+        of_priority = queues.metrics.queue_seconds.labels
+        self._queue_seconds = {name: of_priority(*self.labels, name) for name in PRIORITIES}
         self._queue_pictures = queues.metrics.queue_pictures.labels(*self.labels)
         self._group_pictures = queues.metrics.group_pictures.labels(*self.labels)
 
@@ -93,7 +95,8 @@ class Lane:
         now = time.monotonic()
         while (group := self.dispatcher.take(now)) is not None:
             for job in group.jobs:
-                self._queue_seconds.observe(now - job.waits_since)
+                is_bulk = bool(job.waiters) and all(waiter.is_bulk for waiter in job.waiters)
+                self._queue_seconds[PRIORITIES[is_bulk]].observe(now - job.waits_since)
             self._group_pictures.observe(len(group.jobs))
             as_group = self.dispatcher.capacity.reads_groups and not group.jobs[0].goes_alone
             task = asyncio.create_task(self._ask(group, as_group))
