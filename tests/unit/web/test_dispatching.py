@@ -64,7 +64,7 @@ async def test_what_waits_goes_together_and_each_gets_its_own_answer(
     assert len({reply.json["predictions"][0]["label"] for reply in replies}) == 14
     assert torchserve.groups[-2:] == [8, 4]
     assert await service.metric('web_group_pictures_count{model="resnet18",version="1.0"}') >= 4
-    assert await service.metric('web_queue_seconds_count{model="resnet18",version="1.0"}') >= 14
+    assert await service.metric('web_queue_seconds_count{model="resnet18",priority="interactive",version="1.0"}') >= 14
 
 
 async def test_a_refused_picture_leaves_its_group_untouched(service: Service, torchserve: FakeTorchServe) -> None:
