@@ -115,7 +115,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["state"]["has_left"] = self.transport.is_closing
+        self.scope["state"] |= {"has_arrived": self._has_arrived, "has_left": self.transport.is_closing}
         if self._headers_timer is None:
             self._await_headers()
 
@@ -144,9 +144,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._stop_waiting()
         if not self.parser.should_upgrade():
             super().on_headers_complete()
-            cycle = self.cycle
-            cycle.transport = cast("asyncio.Transport", self._answers)
-            self.scope["state"]["has_arrived"] = lambda: not cycle.more_body
+            self.cycle.transport = cast("asyncio.Transport", self._answers)
         elif self.parser.get_method() == b"CONNECT":
             raise HttpParserError("no proxy")
 
@@ -160,6 +158,10 @@ class PatientProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():
             super().on_message_complete()
+
+    def _has_arrived(self) -> bool:
+        # That of a request behind it in the pipeline only begins when its own has ended.
+        return not self.cycle.more_body
 
     def on_response_complete(self) -> None:
         self._answers.flush()
