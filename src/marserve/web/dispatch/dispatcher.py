@@ -24,6 +24,8 @@ QUANTUM = 2.0
 MARGIN = 2.0
 #: Seconds in which a worker that is free has taken what was sent.
 TAKEN_S = 0.0005
+#: Seconds beyond which nothing is learnt from an answer without the worker's own time: perhaps there was no worker.
+MAX_UNTOLD_S = 1.0
 #: Seconds to wait before each attempt where the one before met the end of a worker. Others may be alive, and while
 #: workers are scaled down or killed the next attempt can meet the next of them. No more than these: perhaps it is the
 #: picture that kills them.
@@ -148,6 +150,8 @@ class Dispatcher:
         self._finished_at = now
         took_s = now - group.sent_at
         if worker_s is None:
+            if took_s > MAX_UNTOLD_S:
+                return
             # Some of the time it waited for those that were sent before it.
             worker_s = took_s * busy / group.company
         elif group.company <= self.capacity.workers:

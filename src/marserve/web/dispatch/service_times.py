@@ -10,6 +10,8 @@ MEMORY = 0.97
 GAIN = 0.1
 #: Seconds after which what was learnt is no knowledge any more: whoever is refused by it teaches nothing.
 STALE_S = 5.0
+#: Seconds beyond which it was not the way: there was no worker, and it waited for one to be restarted.
+MAX_WAY_S = 0.05
 #: Relative spread of the sizes of groups from which their fixed share is told from that of each picture.
 MIN_SPREAD = 0.2
 
@@ -66,7 +68,8 @@ class ServiceTimes:
         self._observed = now
 
     def observe_way(self, seconds: float) -> None:
-        self.way_s += (max(seconds, 0.0) - self.way_s) * (GAIN if self.way_s else 1.0)
+        if seconds <= MAX_WAY_S:
+            self.way_s += (max(seconds, 0.0) - self.way_s) * (GAIN if self.way_s else 1.0)
 
     def of(self, now: float, busy: int) -> GroupTimes:
         """What is known for ``busy`` workers, or else for the number nearest to it."""

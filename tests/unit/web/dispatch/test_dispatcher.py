@@ -243,12 +243,14 @@ def test_more_workers_are_used_and_fewer_are_not_flooded() -> None:
     assert max(company[8]) == 2
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_picture_that_kills_its_worker_harms_nobody_else(seed: int) -> None:
-    pictures = [Picture(0.5 + i / 40, deadline_s=20) for i in range(1200)]
-    for picture in pictures[50::400]:
+@pytest.mark.parametrize("catalogue_s", [0.5, 6.0])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_picture_that_kills_its_worker_harms_nobody_else(workers: int, catalogue_s: float) -> None:
+    """Also as long as the worker that ended is believed to be READY."""
+    pictures = [Picture(0.5 + i / 40, deadline_s=30) for i in range(1200)]
+    for picture in pictures[50::600]:
         picture.kills = True
-    simulation = Simulation(Workers(noise=0.1), pictures, seed, catalogue_s=0.5).run()
+    simulation = Simulation(Workers(workers, noise=0.1), pictures, catalogue_s=catalogue_s).run()
     assert {picture.refusal for picture in pictures if not picture.kills} == {None}
     assert {picture.refusal for picture in pictures if picture.kills} == {"killed"}
     for batch in simulation.batches:
