@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,12 @@ REQUIREMENTS = {
         program("chromium", "google-chrome"),
     ),
     "curl": Requirement("the README's commands", "Debian: apt-get install curl; macOS has it", program("curl")),
+    "cykooz-resizer": Requirement(
+        "the resize with vector instructions",
+        "./scripts/marserve setup dev has it, but not on Linux on ARM",
+        lambda: find_spec("cykooz_resizer") is not None,
+        is_optional=platform.machine() == "aarch64",
+    ),
     "git": Requirement("clones", "Debian: apt-get install git; macOS: xcode-select --install", program("git")),
     "heif": Requirement(
         "the decoder of HEIC pictures", "./scripts/marserve setup dev has it", lambda: find_decoder() is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
@@ -58,12 +57,7 @@ def test_a_scaled_decode_knows_greyscale_and_cmyk(mode: str) -> None:
     assert difference(content, Preprocessing(resize_size=64, crop_size=56)).max() <= 3
 
 
-VECTORS = pytest.mark.skipif(
-    find_spec("cykooz_resizer") is None, reason="cykooz-resizer has no wheel for this platform"
-)
-
-
-@VECTORS
+@pytest.mark.needs("cykooz-resizer")
 @pytest.mark.parametrize("turn", [1, 6, 7])
 @pytest.mark.parametrize("size", [(260, 195), (97, 61), (1, 1), (31, 640)])
 @pytest.mark.parametrize(
@@ -84,7 +78,7 @@ def test_either_way_to_resize_differs_from_exact_by_rounding(
     assert with_pillow.max() <= 1
 
 
-@VECTORS
+@pytest.mark.needs("cykooz-resizer")
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_vector_instructions_round_as_exact_does(interpolation: Literal["bilinear", "bicubic"]) -> None:
     # One sample in 300, since their coefficients have 15 or 16 bits and Pillow's 22.
@@ -93,7 +87,7 @@ def test_vector_instructions_round_as_exact_does(interpolation: Literal["bilinea
         assert differences.mean() <= 0.005, size
 
 
-@VECTORS
+@pytest.mark.needs("cykooz-resizer")
 def test_vector_instructions_resize_pictures_of_any_size() -> None:
     random = np.random.default_rng(0)
 
@@ -105,7 +99,7 @@ def test_vector_instructions_resize_pictures_of_any_size() -> None:
         assert difference(content, preprocessing).max() <= 2, (width, height, preprocessing)
 
 
-@VECTORS
+@pytest.mark.needs("cykooz-resizer")
 def test_large_parts_of_pictures_are_resized_without_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     contents = [encode(picture(150, 100).convert(mode), "JPEG") for mode in ("RGB", "L", "CMYK")]
     decoder = ImageDecoder(Preprocessing(resize_size=40, crop_size=32), LIMITS)
