@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import deferred_torch
+from . import deferred_torch, receiving
 from .answers import AnswerWriter, ClassActivationMaps
 from .cpu import map_in_threads
 from .description import Description
@@ -73,6 +73,7 @@ class ClassificationHandler:
     def initialize(self, context: Context) -> None:
         """Load what the archive holds. A ConfigurationError stops the worker, with its message in the log."""
         deferred_torch.withdraw()
+        receiving.install()
         _quieten_worker_log()
         directory = Path(context.system_properties["model_dir"])
         config = parse_model_config(context.model_yaml_config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import time
 import uuid
@@ -13,7 +14,10 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from PIL import Image
 
+from marserve.handler.resnet18.groups import ANSWERS, GROUP, decode_answers, encode_group
+from marserve.handler.resnet18.requests import BARE_PICTURE
 from marserve.system.loopback import LOOPBACK
 from marserve.torchserve.key_file import Kind
 from tests.cases.forms import END, FIELDS, MULTIPART, URL_ENCODED, field, file
@@ -177,6 +181,27 @@ def test_bad_pictures_sent_together_with_good_ones_leave_these_untouched(served:
                 if answer.status_code == 200:
                     for found, alone in zip(answer.json()["predictions"], expected, strict=True):
                         assert found == alone | {"probability": pytest.approx(alone["probability"], abs=1e-6)}
+
+
+def test_pictures_of_a_group_are_answered_as_each_alone(served: Stack) -> None:
+    large = io.BytesIO()
+    Image.new("RGB", (8000, 5000), "teal").save(large, "JPEG")
+    pictures = [(5, JPEG), (5, TRUNCATED), (2, large.getvalue()), (0, JPEG), (1, JPEG)]
+    answer = served.predict(data=b"".join(encode_group(pictures)), headers={"Content-Type": GROUP})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, ANSWERS)
+    seconds, answers = decode_answers(answer.content)
+    assert 0 < seconds < ANSWER_S
+    assert [status for status, _ in answers] == [200, 400, 200, 400, 200]
+    for (top_k, picture), (status, body) in zip(pictures, answers, strict=True):
+        alone = served.predict(data=picture, headers={"Content-Type": BARE_PICTURE, "X-Top-K": str(top_k)})
+        assert alone.status_code == status
+        if status == 200:  # whose last digits depend on the batch
+            for found, expected in zip(json.loads(body)["predictions"], alone.json()["predictions"], strict=True):
+                assert found == expected | {"probability": pytest.approx(expected["probability"], abs=1e-6)}
+        else:
+            assert body == alone.content
+    refused = served.predict(data=b"no group", headers={"Content-Type": GROUP})
+    assert (refused.status_code, refused.json()["type"]) == (400, "InvalidRequest")
 
 
 def test_metrics_are_in_prometheus_format(served: Stack) -> None:
