@@ -107,7 +107,7 @@ class PictureQueues:
         else:
             future.set_exception(WouldBeLate(0))
         lane.dispatcher.leave(job, urgency, time.monotonic(), "expired")
-        if not job.waiters:
+        if not job.waiters and job.content is not None:
             # Its worker may be dead: whoever comes now had better ask another one.
             self._forget(job)
 
@@ -120,6 +120,8 @@ class PictureQueues:
         self._forget(job)
         self._waiting_bytes -= job.size_bytes
         job.content.resolve(outcome)
+        # A caller's queue may know the job for a while. The picture need not stay as long.
+        job.content = None
 
     def _forget(self, job: Job) -> None:
         """Let nobody join it any more."""
