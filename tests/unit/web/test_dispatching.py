@@ -186,6 +186,7 @@ async def test_expired_in_the_queue_is_503_with_retry_after(service: Service, to
     reply = await service.post("/classify", b"hurried", headers={"X-Request-Timeout-Ms": "60"})
     assert (reply.status, reply.json["type"]) == (503, "WouldBeLate")
     assert int(reply.headers["Retry-After"]) >= 1
+    await waiting(service, 0)
     gate.opened.set()
     await asyncio.gather(*first)
     assert b"hurried" not in torchserve.pictures

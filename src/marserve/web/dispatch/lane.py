@@ -141,7 +141,8 @@ class Lane:
             raise
         else:
             dispatcher.finish(group, time.monotonic(), worker_s)
-        self.wake()
+        if dispatcher.waiting:
+            self.wake()
         for job, outcome in zip(jobs, outcomes, strict=True):
             await self._tell(group, job, outcome)
 

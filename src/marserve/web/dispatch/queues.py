@@ -114,6 +114,7 @@ class PictureQueues:
     def drop(self, lane: Lane, job: Job, reason: Reason, late_s: float) -> None:
         """``job`` will not be sent."""
         self.metrics.unsent.labels(*lane.labels, reason).inc()
+        lane.wake()  # fewer wait now
         self.settle(job, ClientDisconnect() if reason == "left" else WouldBeLate(late_s))
 
     def settle(self, job: Job, outcome: HandlerAnswer | Exception) -> None:
