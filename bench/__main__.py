@@ -58,6 +58,7 @@ def _bench(options: BenchOptions, arguments: Sequence[str]) -> int:
             if len(skipped) == len(candidates):
                 raise BenchError(f"Nothing can be measured: {reason}")
             say(f"Skipped, {len(skipped)} servers on a GPU: {reason}")
+        if gpu is None and options.device == "all":  # neither is an archive of ours for a GPU built
             options = replace(options, device="cpu")
         _announce(chosen_servers(workspace, options), options)
         if options.dry_run:

@@ -121,6 +121,21 @@ def test_servers_on_a_gpu_are_skipped_where_there_is_none(
         command.main()
 
 
+def test_run_of_peers_without_gpu_variants_needs_no_archive_for_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = PictureSet(PHOTOGRAPHS, (b"",))
+    devices: list[str] = []
+    monkeypatch.setattr(command, "wrk_program", lambda: "wrk")
+    for name in ("read_photographs", "in_color", "make_large"):
+        monkeypatch.setattr(command, name, lambda *_: pictures)
+    monkeypatch.setattr(command, "_measure", lambda _workspace, options, *_: devices.append(options.device))
+    monkeypatch.setattr(command, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["bench", "--photographs", str(tmp_path), "--only", "flask"])
+    assert command.main() == 0
+    assert devices == ["cpu"]
+
+
 def test_goals_compare_what_computes_on_the_processor() -> None:
     on_gpu = [
         load("ours/GPU f16/TorchServe", 2000.0, device="gpu"),
