@@ -28,6 +28,7 @@ MAY_CHANGE_IMPORT_PATH = {
     "src/marserve/archive/verify.py",  # loads an archive as TorchServe's worker does
     "bench/peer_server.py",  # servers of other projects, with our handler
     "tests/unit/handler/test_deferred_torch.py",  # stands for TorchServe's worker
+    "tests/unit/bench/test_gpu.py",  # those servers' models, on a GPU and beside it
     "tests/cases/machines.py",  # what must change nothing
     "tests/unit/test_house.py",
 }
