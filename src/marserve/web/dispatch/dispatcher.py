@@ -134,8 +134,7 @@ class Dispatcher:
             return self._send([suspect], now, is_suspect=True)
         if suspect is not None or any(group.is_suspect for group in self.on_way):
             return None  # until those that are on their way are answered: it meets nobody at a worker
-        capacity = self.capacity
-        idle = capacity.groups_at_work - len(self.on_way)
+        idle = self.capacity.groups_at_work - len(self.on_way)
         jobs: list[Job] = []
         if self._interactive.length and self._is_time(idle, now):
             jobs = self._fill(self._interactive, idle, now)
@@ -294,9 +293,8 @@ class Dispatcher:
 
     def _send(self, jobs: list[Job], now: float, *, is_suspect: bool = False) -> Group:
         units = sum(job.units for job in jobs)
-        company = len(self.on_way) + 1
-        done_at = self._free_at(now) + self.times.way_s + self.times.of(now, self._busy(company)).expect(units)
-        group = Group(jobs, units, now, done_at, company, is_suspect)
+        took_s = self.times.way_s + self.times.of(now, self._busy(len(self.on_way) + 1)).expect(units)
+        group = Group(jobs, units, now, self._free_at(now) + took_s, len(self.on_way) + 1, is_suspect)
         self.on_way.append(group)
         self._sent_at = now
         return group
