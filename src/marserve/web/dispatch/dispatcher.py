@@ -213,6 +213,8 @@ class Dispatcher:
     def _expect_answer(self, job: Job, urgency: Urgency, now: float) -> float:
         """When ``job``, which comes now, would be answered."""
         times = self.times.of(now, self._busy(len(self.on_way) + 1))
+        if self.is_idle:
+            return now + self._least_s(times, job)
         start = self._free_at(now) + self.times.way_s + MARGIN * times.error_s
         waiting = self._interactive.length + (self._bulk.length if urgency.is_bulk else 0)
         if not waiting:
@@ -226,6 +228,13 @@ class Dispatcher:
         if urgency.is_bulk:
             fair += self._interactive.units
         return self._expect_after(min(fair, before), waiting, job, start, times)
+
+    def _least_s(self, times: GroupTimes, job: Job) -> float:
+        """Seconds for ``job`` where no worker is at work: refused it would teach nothing, and sent it delays nobody.
+
+        What large groups took under load says too little of one picture alone.
+        """
+        return self.times.way_s + times.least(job.units)
 
     def _expect_after(self, before: float, waiting: int, job: Job, start: float, times: GroupTimes) -> float:
         """When ``job`` is answered, with ``before`` units before it; its group has all that it may have."""
@@ -265,6 +274,8 @@ class Dispatcher:
             if len(jobs) >= most or (jobs and (job.goes_alone or jobs[0].goes_alone)):
                 break
             late_s = start + times.expect(units + job.units) - min(give_up, job.give_up)
+            if not jobs and not self.on_way:
+                late_s = now + self._least_s(times, job) - job.give_up
             if jobs and (late_s > 0 or size_bytes + job.size_bytes > self._max_group_bytes):
                 break
             queue.remove(job)

@@ -48,6 +48,10 @@ class GroupTimes:
         fixed = (self._seconds - self._slope * self._units) / self._weight
         return fixed * groups + self._slope * units
 
+    def least(self, units: float) -> float:
+        """Seconds for ``units`` as the average unit took them, and no more: that is in groups, which are cheaper."""
+        return self._seconds / self._units * units if self._weight else 0.0
+
 
 class ServiceTimes:
     """``GroupTimes`` by how many workers were busy, since they share the cores, and the way to them and back."""

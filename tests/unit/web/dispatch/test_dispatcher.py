@@ -7,6 +7,10 @@ import random
 
 import pytest
 
+from marserve.web.dispatch.dispatcher import Capacity, Dispatcher
+from marserve.web.dispatch.jobs import Job
+from marserve.web.dispatch.urgency import Urgency
+from marserve.web.errors import WouldBeLate
 from tests.unit.web.dispatch.simulation import Picture, Simulation, Workers, gamma, poisson
 
 SEEDS = [1, 2, 3]
@@ -279,3 +283,26 @@ def test_workers_compute_little_that_comes_too_late(seed: int) -> None:
     answered = [picture for picture in pictures if picture.answered_at is not None]
     assert sum(not picture.in_time for picture in answered) <= 0.02 * len(answered)
     assert sum(picture.in_time for picture in pictures) >= 0.79 * len(pictures)
+
+
+def test_after_overload_a_lone_picture_is_tried_and_not_refused_by_what_groups_took() -> None:
+    """Refused, it would teach nothing, and everyone after it would be refused as well."""
+    dispatcher = Dispatcher(max_group_bytes=MAX_GROUP_BYTES, on_drop=lambda *_: None)
+    dispatcher.capacity = Capacity(2, 8, reads_groups=True)
+    chance, now = random.Random(1), 0.0  # noqa: S311
+    for _ in range(60):
+        for _ in range(8):
+            dispatcher.submit(Job(None, 100_000), Urgency("a", now + 10), now)
+        while (group := dispatcher.take(now)) is not None:
+            took = chance.uniform(0.05, 0.25)
+            dispatcher.finish(group, now + took, took)
+            now += took + 0.01
+    assert dispatcher.is_idle
+    lone = Job(None, 100_000)
+    dispatcher.submit(lone, Urgency("a", now + 0.1), now)
+    group = dispatcher.take(now)
+    assert group is not None
+    assert group.jobs == [lone]
+    dispatcher.finish(group, now + 0.02, 0.01)
+    with pytest.raises(WouldBeLate):
+        dispatcher.submit(Job(None, 100_000), Urgency("a", now + 0.02 + 0.001), now + 0.02)
