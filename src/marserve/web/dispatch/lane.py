@@ -143,8 +143,9 @@ class Lane:
             dispatcher.finish(group, time.monotonic(), worker_s)
         if dispatcher.waiting:
             self.wake()
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            await self._tell(group, job, outcome)
+        # At once: none waits until the answers of others are in the cache, which may be a Redis elsewhere.
+        told = (self._tell(group, job, outcome) for job, outcome in zip(jobs, outcomes, strict=True))
+        await asyncio.gather(*told)
 
     async def _tell(self, group: Group, job: Job, outcome: bytes | Exception) -> None:
         waiting: Waiting = job.content
