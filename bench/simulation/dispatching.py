@@ -16,9 +16,10 @@ from math import inf
 
 from bench.all_knowing import most_in_time
 from bench.simulation.server import SimulatedMachine
-from marserve.web.dispatch.dispatcher import Capacity, Dispatcher
+from marserve.web.dispatch.dispatcher import Dispatcher
 from marserve.web.dispatch.jobs import Job
 from marserve.web.dispatch.urgency import Urgency
+from marserve.web.dispatch.worker_capacity import WorkerCapacity
 from marserve.web.errors import WouldBeLate
 
 #: Seconds from the dispatcher to a worker and back, besides the worker's own.
@@ -94,7 +95,7 @@ class _Dispatched:
         self._free_at = [0.0] * workers
         self._took: list[float | None] = [None] * len(arrivals)
         self._dispatcher = Dispatcher(max_group_bytes=GROUP_BYTES, on_drop=lambda *_: None)
-        self._dispatcher.capacity = Capacity(workers, machine.batch_size, reads_groups=True)
+        self._dispatcher.capacity = WorkerCapacity(workers, machine.batch_size, reads_groups=True)
         self._order = count()
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
 

@@ -7,12 +7,12 @@ was answered, the workers are others, or ``wake_at`` has come.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from marserve.web.dispatch.fair_queue import FairQueue
 from marserve.web.dispatch.jobs import Group, Job, OnDrop, Reason
 from marserve.web.dispatch.service_times import GroupTimes, ServiceTimes
 from marserve.web.dispatch.urgency import Urgency
+from marserve.web.dispatch.worker_capacity import WorkerCapacity
 from marserve.web.errors import WouldBeLate
 
 #: Seconds since two callers last took turns in which the groups of each are kept short, so that a flood of one delays
@@ -22,8 +22,6 @@ SHARED_S = 10.0
 QUANTUM = 2.0
 #: Average errors of the service times that a picture must be early by.
 MARGIN = 2.0
-#: Seconds in which a worker that is free has taken what was sent.
-TAKEN_S = 0.0005
 #: Seconds beyond which nothing is learnt from an answer without the worker's own time: perhaps there was no worker.
 MAX_UNTOLD_S = 1.0
 #: Seconds to wait before each attempt where the one before met the end of a worker. Others may be alive, and while
@@ -32,48 +30,13 @@ MAX_UNTOLD_S = 1.0
 PAUSES_S = (0.0, 0.0, 0.2, 0.4)
 
 
-@dataclass(frozen=True)
-class Capacity:
-    """What TorchServe says of the workers, and their archive of itself."""
-
-    #: Those that are READY; 0 where that is not known, or there is none: what is sent then waits in TorchServe for one.
-    workers: int = 0
-    #: Pictures that are computed together.
-    batch_size: int = 1
-    #: Whether several pictures may be sent together. Otherwise each goes alone, and TorchServe puts them together.
-    reads_groups: bool = False
-    #: Seconds in which a worker that has taken one request takes more: TorchServe's ``maxBatchDelay``.
-    batch_delay_s: float = 0.0
-
-    @property
-    def gather_s(self) -> float:
-        """Seconds after which what is sent goes to another worker than what was sent before."""
-        return self.batch_delay_s + TAKEN_S if self.reads_groups and self.batch_size > 1 else 0.0
-
-    @property
-    def pictures_in_group(self) -> int:
-        return self.batch_size if self.reads_groups else 1
-
-    @property
-    def groups_at_work(self) -> int:
-        """That keep the workers busy."""
-        return max(self.workers, 1) * (1 if self.reads_groups else self.batch_size)
-
-    @property
-    def groups_on_way(self) -> int:
-        """With the next one at hand: for a worker, or for the batch of one that TorchServe makes."""
-        if not self.workers:
-            return 1
-        return self.groups_at_work + (1 if self.reads_groups else self.batch_size)
-
-
 class Dispatcher:
     def __init__(self, *, max_group_bytes: int, on_drop: OnDrop) -> None:
         """``max_group_bytes`` bounds the pictures of a group together; a larger picture goes alone.
 
         ``on_drop`` is called with each job that had to wait and will not be sent.
         """
-        self.capacity = Capacity()
+        self.capacity = WorkerCapacity()
         self.times = ServiceTimes()
         self.on_way: list[Group] = []
         #: When to call ``take`` though nothing has happened; infinity where there is no such time.

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from marserve.handler.resnet18.errors import NotExplainable, RequestError
-from marserve.web.dispatch.dispatcher import Capacity, Dispatcher
+from marserve.web.dispatch.dispatcher import Dispatcher
 from marserve.web.dispatch.jobs import Group, Job
 from marserve.web.dispatch.urgency import PRIORITIES
+from marserve.web.dispatch.worker_capacity import WorkerCapacity
 from marserve.web.errors import InferenceFailed, InternalError, ModelUnavailable
 from marserve.web.models import KnownModel
 from marserve.web.schemas import HandlerAnswer
@@ -113,7 +114,7 @@ class Lane:
         if model is self._model:
             return
         self._model = model
-        self.dispatcher.capacity = Capacity() if model is None else capacity_of(model)
+        self.dispatcher.capacity = WorkerCapacity() if model is None else capacity_of(model)
 
     async def _ask(self, group: Group, as_group: bool) -> None:
         """Have a worker answer ``group``, and tell those who wait."""
@@ -174,9 +175,9 @@ class Lane:
         return answer
 
 
-def capacity_of(model: KnownModel) -> Capacity:
+def capacity_of(model: KnownModel) -> WorkerCapacity:
     reported = model.reported
-    return Capacity(
+    return WorkerCapacity(
         workers=reported.ready_workers,
         batch_size=reported.batch_size,
         # Of an archive that may be another one by now it is not known.

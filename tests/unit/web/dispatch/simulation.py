@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from marserve.web.dispatch.dispatcher import Capacity, Dispatcher
+from marserve.web.dispatch.dispatcher import Dispatcher
 from marserve.web.dispatch.jobs import Group, Job, Reason
 from marserve.web.dispatch.urgency import Urgency
+from marserve.web.dispatch.worker_capacity import WorkerCapacity
 from marserve.web.errors import WouldBeLate
 
 
@@ -119,7 +120,7 @@ class Simulation:
         heapq.heappush(self._events, (at, next(self._order), event))
 
     def _tell(self, count: int) -> None:
-        self.dispatcher.capacity = Capacity(
+        self.dispatcher.capacity = WorkerCapacity(
             count if self.told is None else self.told,
             self.workers.batch_size,
             self.workers.reads_groups,

@@ -7,9 +7,10 @@ import random
 
 import pytest
 
-from marserve.web.dispatch.dispatcher import Capacity, Dispatcher
+from marserve.web.dispatch.dispatcher import Dispatcher
 from marserve.web.dispatch.jobs import Job
 from marserve.web.dispatch.urgency import Urgency
+from marserve.web.dispatch.worker_capacity import WorkerCapacity
 from marserve.web.errors import WouldBeLate
 from tests.unit.web.dispatch.simulation import Picture, Simulation, Workers, gamma, poisson
 
@@ -288,7 +289,7 @@ def test_workers_compute_little_that_comes_too_late(seed: int) -> None:
 def test_after_overload_a_lone_picture_is_tried_and_not_refused_by_what_groups_took() -> None:
     """Refused, it would teach nothing, and everyone after it would be refused as well."""
     dispatcher = Dispatcher(max_group_bytes=MAX_GROUP_BYTES, on_drop=lambda *_: None)
-    dispatcher.capacity = Capacity(2, 8, reads_groups=True)
+    dispatcher.capacity = WorkerCapacity(2, 8, reads_groups=True)
     chance, now = random.Random(1), 0.0  # noqa: S311
     for _ in range(60):
         for _ in range(8):
