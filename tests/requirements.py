@@ -21,7 +21,7 @@ import pytest
 
 from marserve.handler.resnet18.cpu import usable_cores
 from marserve.handler.resnet18.heif import find_decoder
-from tests.support import PHOTOS
+from tests.support import PHOTOS, TRACES
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,12 @@ REQUIREMENTS = {
         "Prometheus' own check of alerts and rules",
         "Debian: apt-get install prometheus; macOS: brew install prometheus",
         program("promtool"),
+    ),
+    "recordings": Requirement(
+        "arrivals of a service in production",
+        f"recordings in {TRACES}, which are not part of the project",
+        TRACES.is_dir,
+        is_optional=True,
     ),
     "redis-server": Requirement(
         "the cache that web services share",

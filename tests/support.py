@@ -11,6 +11,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 CAT = REPOSITORY / "examples" / "cat.jpg"
 #: Labelled photographs that are not part of the project: @pytest.mark.needs("photographs").
 PHOTOS = REPOSITORY.parent / "shared" / "photos"
+#: When requests came to services in production, no part of it either: @pytest.mark.needs("recordings").
+TRACES = REPOSITORY.parent / "shared" / "traces"
 
 
 def report(line: str) -> None:

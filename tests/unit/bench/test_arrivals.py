@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.arrivals import ArrivalProcess, arrival_process, variation
-
-TRACES = Path("/work/shared/traces")
+from tests.support import TRACES
 
 
 @pytest.mark.parametrize(("name", "wanted"), [("poisson", 1.0), ("gamma-2", 2.0), ("gamma-4", 4.0)])
@@ -39,12 +38,10 @@ def test_recording_keeps_its_pattern_at_the_wanted_rate(tmp_path: Path) -> None:
     assert gaps[-1] > 10 * gaps[len(gaps) // 2]
 
 
+@pytest.mark.needs("recordings")
 @pytest.mark.parametrize("name", ["azure-llm-2023-conv", "azure-llm-2023-code"])
 def test_recordings_of_production_are_read(name: str) -> None:
-    file = TRACES / f"{name}.txt"
-    if not file.exists():
-        pytest.skip("The recordings are not on this machine.")
-    times = arrival_process(str(file)).times(2000, 100.0, seed=1)
+    times = arrival_process(str(TRACES / f"{name}.txt")).times(2000, 100.0, seed=1)
     assert len(times) == 2000
     assert times[-1] == pytest.approx(20.0)
 
