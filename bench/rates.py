@@ -28,8 +28,8 @@ SHARE = 0.99
 STEP = 1.04
 LOWEST_PER_S = 2.0
 STEPS = 240
-#: Where the first search begins, of the throughput at 32 clients.
-FIRST_SHARE = 0.7
+#: Where the first search begins, of the throughput at 32 clients, and what none goes below: runs there last minutes.
+FIRST_SHARE, LOWEST_SHARE = 0.7, 0.1
 #: A run in which the generator itself was late is made again so often.
 ATTEMPTS = 2
 #: The bursts: Gamma arrivals of this variation, at this share of the server's own throughput, all with this deadline.
@@ -50,22 +50,22 @@ def step_of(per_second: float) -> int:
     return min(range(STEPS), key=lambda step: abs(rate_of(step) - per_second))
 
 
-def highest_held(is_held: Callable[[int], bool], start: int) -> int | None:
+def highest_held(is_held: Callable[[int], bool], start: int, lowest: int = 0) -> int | None:
     """The highest step that is held, with the next one not: in doubling strides from ``start``, then by halves.
 
-    None where step 0 is not held either. Where noise lets a step pass above one that failed, either may be answered.
+    None where ``lowest`` is not held either. Where noise lets a step pass above one that failed, it may be either.
     """
-    held, failed, stride = -1, STEPS, 1
-    step = min(max(start, 0), STEPS - 1)
+    held, failed, stride = lowest - 1, STEPS, 1
+    step = min(max(start, lowest), STEPS - 1)
     while failed - held > 1:
         if is_held(step):
             held = step
             step = min(held + stride, failed - 1) if failed == STEPS else (held + failed) // 2
         else:
             failed = step
-            step = max(failed - stride, 0) if held == -1 else (held + failed) // 2
+            step = max(failed - stride, lowest) if held < lowest else (held + failed) // 2
         stride *= 2
-    return None if held == -1 else held
+    return None if held < lowest else held
 
 
 @dataclass(frozen=True)
@@ -126,15 +126,16 @@ class Rates:
             return bool(run["in_time"][str(limit)] >= SHARE * run["requests"])
 
         start = self._first_step(measured, process)
+        lowest = step_of(LOWEST_SHARE * measured.capacity_per_s)
         for limit in LIMITS_MS:
-            found = highest_held(partial(is_held, limit=limit), start)
+            found = highest_held(partial(is_held, limit=limit), start, lowest)
             per_second = 0.0 if found is None else rate_of(found)
             self._journal.add(
                 HELD, **measured.fields, round=measured.round_number, arrivals=process.name, limit_ms=limit,
                 per_second=per_second, requests=self._count, valid=all(run["valid"] for run in runs.values()),
             )  # fmt: skip
             say(f"  {process.name}: {per_second:.0f}/s within {limit} ms")
-            start = found or 0
+            start = found or start
 
     def bursts(self, measured: Measured, settle: Callable[[], None]) -> None:
         """What is answered in time of bursts near capacity, beside what an all-knowing scheduler could."""

@@ -109,7 +109,7 @@ def test_visit_notes_start_memory_and_load_and_leaves_nothing_running(tmp_path: 
 def test_visit_finds_the_rates_and_sends_the_bursts(
     tmp_path: Path, options: BenchOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.rates.highest_held", lambda is_held, start: start if is_held(start) else None)
+    monkeypatch.setattr("bench.rates.highest_held", lambda is_held, start, _: start if is_held(start) else None)
     monkeypatch.setattr("bench.rates.FIRST_SHARE", 0.5)
     monkeypatch.setattr("bench.rates.BURST_LOAD", 0.5)
     journal = Journal(tmp_path / "measurements.jsonl")

@@ -33,6 +33,12 @@ def test_nothing_is_held_by_a_server_that_always_fails() -> None:
     assert highest_held(lambda _: False, 40) is None
 
 
+def test_nothing_is_tried_below_the_lowest_step() -> None:
+    tried: list[int] = []
+    assert highest_held(lambda step: bool(tried.append(step)), 40, 30) is None  # type: ignore[func-returns-value]
+    assert min(tried) == 30
+
+
 def test_near_start_is_found_in_three_runs() -> None:
     tried: list[int] = []
     highest_held(lambda step: bool(tried.append(step)) or step <= 41, 40)  # type: ignore[func-returns-value]
