@@ -75,7 +75,7 @@ class Endurance:
                 progress=lambda number: say(f"  killed {number} of {times} times"),
             )
             load.wait_for(load.clients)
-        done(self.stack, "rollback", MODEL, "--yes", "--remove-old")
+        done(self.stack, "rollback", MODEL, "--yes")
         seen = f"{load.answered} good ones answered, {len(load.failures)} failed; the killer: {sorted(set(statuses))}"
         yield Row(f"a picture kills its worker {times} times among {load.clients} clients", seen, not load.failures)
         for failure in load.failures[:3]:
