@@ -58,7 +58,7 @@ class DirectRouting:
         self._handlers = {
             (method, route.path): (route, route.get_route_handler())
             for route in routes
-            for method in route.methods or () or ()
+            for method in route.methods or ()
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
