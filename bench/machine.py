@@ -18,17 +18,22 @@ FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16"
 PACKAGES = ("torch", "torchvision", "openvino", "torchserve", "numpy", "pillow", "fastapi", "uvicorn", "aiohttp")
 
 
+def processor(cpu: str) -> str:
+    """Its name, as /proc/cpuinfo has it."""
+    model = re.search(r"^model name\s*: (.*)$", cpu, re.MULTILINE)
+    return model[1] if model else platform.machine()
+
+
 def describe_machine(arguments: list[str], gpu: Gpu | None = None) -> dict[str, Any]:
     """Processor, ``gpu``, system, versions of all that is measured, and the command."""
     cpu = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    model = re.search(r"^model name\s*: (.*)$", cpu, re.MULTILINE)
     flags = re.search(r"^flags\s*: (.*)$", cpu, re.MULTILINE)
     present = set(flags[1].split()) if flags else set()
     memory = re.search(r"MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"))
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "command": " ".join(["./scripts/bench", *arguments]),
-        "processor": model[1] if model else platform.machine(),
+        "processor": processor(cpu),
         "cores": usable_cores(),
         "gpu": str(gpu) if gpu else None,
         "flags": [flag for flag in FLAGS if flag in present],

@@ -1,0 +1,110 @@
+"""Whether the service holds when things go wrong: experiments on real processes, each a table of docs/reliability.md.
+
+An experiment is a module of this folder with ROWS, its rows by name: functions that do something and answer a Row, or
+raise CannotRunHereError. It may have a context manager ``stage(options)``, whose value each of its rows is given, and
+``add_arguments(parser)`` for options of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from bench.machine import processor
+from marserve.handler.resnet18.cpu import usable_cores
+from marserve.terminal import say
+from tests.reliability.table import PAGE, CannotRunHereError, Row, write
+
+#: What can be run, in the order of the page; a module is written with underscores.
+EXPERIMENTS = ("faults", "hostile", "long-run", "deployments", "canaries")
+
+
+class Experiment:
+    """A module of this folder by what it must and what it may have."""
+
+    def __init__(self, name: str) -> None:
+        module = importlib.import_module(f"tests.reliability.{name.replace('-', '_')}")
+        self.name = name
+        self.about: str = module.__doc__ or ""
+        self.rows: Mapping[str, Callable[[Any], Row]] = module.ROWS
+        self.add_arguments: Callable[[argparse.ArgumentParser], object] = getattr(
+            module, "add_arguments", lambda _: None
+        )
+        self.stage: Callable[[argparse.Namespace], AbstractContextManager[Any]] = getattr(module, "stage", nullcontext)
+
+
+def measured() -> str:
+    """When and where a row was run, and how busy the machine was."""
+    cores = usable_cores()
+    name = processor(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    today = datetime.datetime.now(tz=datetime.timezone.utc).date()
+    return f"{today}, {name}, {cores} cores, load {os.getloadavg()[0] / cores:.1f} a core"
+
+
+def run(experiment: Experiment, options: argparse.Namespace) -> bool:
+    """Whether all chosen rows of ``experiment`` hold."""
+    chosen: list[str] = options.only or list(experiment.rows)
+    broken: list[str] = []
+    say(f"{experiment.name}: getting ready ...")
+    with experiment.stage(options) as stage:
+        for number, key in enumerate(chosen, 1):
+            say(f"[{number}/{len(chosen)}] {key} ...")
+            began, at = time.monotonic(), measured()
+            try:
+                row = experiment.rows[key](stage)
+            except CannotRunHereError as exc:
+                say(f"  left out: {exc}")
+                continue
+            except Exception as exc:  # noqa: BLE001 - a row that breaks is a finding, and the others are to be tried
+                traceback.print_exc()
+                row = Row(key, f"the row itself broke: {exc!r}", None, "unknown", holds=False)
+            line = row.cells(key, at)
+            say(f"  {line}\n  {time.monotonic() - began:.0f} s")
+            if not row.holds:
+                broken.append(key)
+            if options.write:
+                write(experiment.name, {key: line}, list(experiment.rows))
+    say(f"{experiment.name}: " + (f"BROKEN: {', '.join(broken)}" if broken else "all rows hold"))
+    return not broken
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.reliability",
+        description=__doc__.splitlines()[0],
+        epilog="Exit status 0 if every row holds, 1 if one does not. EXPERIMENT --help lists its rows.",
+    )
+    choices = parser.add_subparsers(metavar="EXPERIMENT", required=True)
+    for name in EXPERIMENTS:
+        if find_spec(f"tests.reliability.{name.replace('-', '_')}") is None:
+            continue
+        experiment = Experiment(name)
+        choice = choices.add_parser(
+            name,
+            help=experiment.about.splitlines()[0],
+            description=experiment.about,
+            epilog=f"rows: {' '.join(experiment.rows)}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        choice.add_argument(
+            "--only", nargs="+", choices=experiment.rows, metavar="ROW", help="these rows (default: all)"
+        )
+        choice.add_argument("--write", action="store_true", help=f"write what was seen into {PAGE.name}, row by row")
+        experiment.add_arguments(choice)
+        choice.set_defaults(experiment=experiment)
+    options = parser.parse_args()
+    return 0 if run(options.experiment, options) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
