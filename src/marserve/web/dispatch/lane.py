@@ -39,22 +39,35 @@ Keep = Callable[[bytes], Awaitable[None]]
 class Waiting:
     """A picture that was asked for, and those who wait for its answer."""
 
-    __slots__ = ("call", "futures", "keep", "key")
+    __slots__ = ("call", "futures", "futures_of_one_try", "keep", "key", "took_s")
 
     def __init__(self, key: str, call: PictureCall, keep: Keep | None) -> None:
         self.key = key
         self.call = call
         self.keep = keep
         self.futures: list[asyncio.Future[HandlerAnswer]] = []
+        #: Of those who do not wait for another worker where the first one ends.
+        self.futures_of_one_try: list[asyncio.Future[HandlerAnswer]] = []
+        #: Seconds from sending it to a worker until its answer was here.
+        self.took_s = 0.0
 
     def resolve(self, outcome: HandlerAnswer | Exception) -> None:
-        for future in self.futures:
-            if future.done():
-                continue
-            if isinstance(outcome, Exception):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
+        for future in (*self.futures, *self.futures_of_one_try):
+            _resolve(future, outcome)
+
+    def end_one_try(self, died: WorkerDied) -> None:
+        """Whoever wanted no second try leaves with ``died``."""
+        for future in self.futures_of_one_try:
+            _resolve(future, died)
+
+
+def _resolve(future: asyncio.Future[HandlerAnswer], outcome: HandlerAnswer | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 class Lane:
@@ -99,7 +112,7 @@ class Lane:
                 is_bulk = bool(job.waiters) and all(waiter.is_bulk for waiter in job.waiters)
                 self._queue_seconds[PRIORITIES[is_bulk]].observe(now - job.waits_since)
             self._group_pictures.observe(len(group.jobs))
-            as_group = self.dispatcher.capacity.reads_groups and not group.jobs[0].goes_alone
+            as_group = self.dispatcher.capacity.reads_groups and not group.jobs[0].content.call.explain
             task = asyncio.create_task(self._ask(group, as_group))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -125,7 +138,9 @@ class Lane:
             worker_s, outcomes = await self._queues.inference.send(
                 self.name, self.version, [job.content.call for job in jobs], as_group=as_group, timeout_s=timeout_s
             )
-        except WorkerDied:
+        except WorkerDied as died:
+            for job in jobs:
+                job.content.end_one_try(died)
             jobs = dispatcher.retry(group, time.monotonic())
             outcomes = [ModelUnavailable(WORKER_ENDED)] * len(jobs)
         except ModelGone as gone:
@@ -141,7 +156,10 @@ class Lane:
                 self._queues.settle(job, InternalError("Something is wrong with this service: try again."))
             raise
         else:
-            dispatcher.finish(group, time.monotonic(), worker_s)
+            now = time.monotonic()
+            dispatcher.finish(group, now, worker_s)
+            for job in jobs:
+                job.content.took_s = now - group.sent_at
         if dispatcher.waiting:
             self.wake()
         # At once: none waits until the answers of others are in the cache, which may be a Redis elsewhere.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import time
 
@@ -16,7 +17,7 @@ from marserve.web.errors import DeadlineExceeded, Overloaded, WouldBeLate
 from marserve.web.metrics import WebMetrics
 from marserve.web.models import KnownModel
 from marserve.web.schemas import HandlerAnswer
-from marserve.web.upstream.inference import Inference, PictureCall
+from marserve.web.upstream.inference import Inference, PictureCall, WorkerDied
 
 #: Bytes of the pictures of a group, so that none waits long for the others to be copied.
 MAX_GROUP_BYTES = 4_000_000
@@ -42,6 +43,7 @@ class PictureQueues:
         self._max_waiting_bytes = max_waiting_bytes
         self._waiting_bytes = 0
         self._jobs: dict[str, Job] = {}
+        self._measured = itertools.count()
         self._lanes: dict[tuple[str, str], Lane] = {}
         catalogue.on_refresh = self._follow
 
@@ -54,41 +56,77 @@ class PictureQueues:
         lane = self._lanes.get((name, version))
         return -math.inf if lane is None else lane.answered_at
 
+    def has_room(self, model: KnownModel) -> bool:
+        """Whether a worker of this version has nothing to do, and nothing waits for one."""
+        lane = self._lanes.get((model.name, model.version))
+        if lane is None:
+            return True
+        dispatcher = lane.dispatcher
+        return not dispatcher.waiting and len(dispatcher.on_way) < dispatcher.capacity.groups_at_work
+
     async def answer(
-        self, model: KnownModel, key: str, call: PictureCall, urgency: Urgency, keep: Keep | None = None
+        self,
+        model: KnownModel,
+        key: str,
+        call: PictureCall,
+        urgency: Urgency,
+        keep: Keep | None = None,
+        *,
+        one_try: bool = False,
     ) -> HandlerAnswer:
         """What a worker says to ``call``; calls with the same ``key`` are one.
 
-        It belongs to nobody: whoever waits may leave without harm to the others. Raises ModelGone or RequestError.
+        It belongs to nobody: whoever waits may leave without harm to the others. Raises ModelGone or RequestError, and
+        with ``one_try`` WorkerDied at once where others have the picture sent again.
         """
         now = time.monotonic()
-        lane = self._lanes.get((model.name, model.version))
-        if lane is None:
-            lane = self._lanes[model.name, model.version] = Lane(self, model)
+        lane = self._lane(model)
         job = self._jobs.get(key)
         if job is None:
             job = self._submit(lane, Waiting(key, call, keep), urgency, now)
         else:
             lane.dispatcher.join(job, urgency, now)
+        return await self._wait(lane, job, urgency, now, one_try=one_try)
+
+    async def measure(self, model: KnownModel, call: PictureCall, urgency: Urgency) -> tuple[HandlerAnswer, float]:
+        """The answer of a worker that has this picture alone, and the seconds from sending it until that was here.
+
+        What other pictures a group has, and how many, so makes no difference. Raises ModelGone, WorkerDied or
+        RequestError.
+        """
+        now = time.monotonic()
+        lane = self._lane(model)
+        waiting = Waiting(f"measured {next(self._measured)}", call, None)
+        job = self._submit(lane, waiting, urgency, now, goes_alone=True)
+        answer = await self._wait(lane, job, urgency, now, one_try=True)
+        return answer, waiting.took_s
+
+    def _lane(self, model: KnownModel) -> Lane:
+        lane = self._lanes.get((model.name, model.version))
+        if lane is None:
+            lane = self._lanes[model.name, model.version] = Lane(self, model)
+        return lane
+
+    async def _wait(self, lane: Lane, job: Job, urgency: Urgency, now: float, *, one_try: bool) -> HandlerAnswer:
         lane.wake()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[HandlerAnswer] = loop.create_future()
-        job.content.futures.append(future)
+        (job.content.futures_of_one_try if one_try else job.content.futures).append(future)
         timer = loop.call_later(max(urgency.give_up - now, 0), self._expire, lane, job, urgency, future)
         try:
             return await future
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, WorkerDied):
             lane.dispatcher.leave(job, urgency, time.monotonic())
             raise
         finally:
             timer.cancel()
 
-    def _submit(self, lane: Lane, waiting: Waiting, urgency: Urgency, now: float) -> Job:
+    def _submit(self, lane: Lane, waiting: Waiting, urgency: Urgency, now: float, *, goes_alone: bool = False) -> Job:
         size_bytes = len(waiting.call.picture)
         if self._waiting_bytes + size_bytes > self._max_waiting_bytes:
             self.metrics.rejected.labels("overload").inc()
             raise Overloaded("The pictures in progress have too many bytes: try again in a moment.")
-        job = Job(waiting, size_bytes, goes_alone=waiting.call.explain)
+        job = Job(waiting, size_bytes, goes_alone=goes_alone or waiting.call.explain)
         try:
             lane.dispatcher.submit(job, urgency, now)
         except WouldBeLate:
