@@ -114,7 +114,8 @@ def run(options: argparse.Namespace) -> int:
         QUIET.set()
     if options.check:
         return check_start(stack_options(options), Ports.from_environment())
-    from marserve.stack.lifecycle import StartedOtherwiseError, serve
+    from marserve.stack.lifecycle import StartedOtherwiseError
+    from marserve.supervision.serving import serve
 
     try:
         return serve(stack_options(options), Ports.from_environment())

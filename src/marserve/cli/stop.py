@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     ended: list[str] = []
     if run_directory.state.exists():
         continue_in_environment("serve", "stop", ["--port", str(number)])
-        from marserve.stack.lifecycle import stop
+        from marserve.supervision.serving import stop
 
         ended = stop(run_directory)
     for name in ended:

@@ -1,4 +1,4 @@
-"""A stack from start to end: start it unless it runs, wait until it answers, say where, stay with it, stop it."""
+"""A stack from start to end: what it is made of, started until it answers, and ended; ``supervision`` stays with it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 import os
 import shlex
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,51 +14,28 @@ from pathlib import Path
 import psutil
 
 from marserve.autoscale.rules import Assignment
-from marserve.errors import MarserveError, StopRequestedError
+from marserve.errors import MarserveError
 from marserve.paths import CLONE, EXAMPLE_PICTURE, command, working_directory
 from marserve.setup.java import find_java
 from marserve.stack.archives import archives_to_serve, configured_threads, publish
-from marserve.stack.options import Concurrency, Options, concurrency
+from marserve.stack.options import Options, concurrency
 from marserve.stack.ports import SERVICES, Ports, check_free, with_free_grpc_ports
 from marserve.stack.run_directory import RunDirectory, StackModel, State
 from marserve.stack.services import AutoscalerService, Service, WebService
 from marserve.stack.torchserve import TorchServe, read_configuration
 from marserve.system import processes
-from marserve.system.files import locked
 from marserve.system.loopback import LOOPBACK, reachable_address
 from marserve.system.machine import read_machine
 from marserve.system.processes import ignore_stop_signals
 from marserve.system.waiting import wait_until
-from marserve.terminal import complain, say
+from marserve.terminal import say
 from marserve.variables import given_variables, variable
 from marserve.web.settings import WebSettings
 
-#: Seconds for a ``serve`` that is asked to end, since it first ends what it has started.
-STARTER_GRACE_S = 60.0
 #: Seconds to wait for another command that is at work on the same stack.
 LOCK_S = 600.0
 
 Running = list[tuple[Service, "subprocess.Popen[bytes]"]]
-
-
-def serve(options: Options, ports: Ports) -> int:
-    """Start the stack of ``ports.web_port`` and, unless detached, stay until it is stopped. Answers the exit status."""
-    run_directory = RunDirectory(ports.web_port)
-    choices = chosen(options)
-    waiting = f"Another command is working on web port {ports.web_port}; waiting for it ..."
-    with locked(run_directory.lock, on_wait=lambda: say(waiting), timeout_s=LOCK_S):
-        earlier = State.read(run_directory.state)
-        if earlier is not None and is_running(earlier):
-            check_same(earlier, choices)
-            say(f"Already running on web port {ports.web_port}; nothing was changed.")
-            say("\n".join(addresses(earlier, run_directory)))
-            return 0
-        _clear(earlier, run_directory)
-        state, running = _start(options, choices, ports, run_directory)
-    if options.detach:
-        say("\n".join(["Ready.", *addresses(state, run_directory)]))
-        return 0
-    return _stay(state, running, run_directory)
 
 
 class StartedOtherwiseError(MarserveError):
@@ -102,28 +78,12 @@ def is_running(state: State) -> bool:
     return state.ready and all(processes.running(process) for process in state.processes)
 
 
-def stop(run_directory: RunDirectory) -> list[str]:
-    """Stop whatever there is of the stack of ``run_directory``; says what was ended."""
-    state = State.read(run_directory.state)
-    if state is None:
-        return []
-    ended = []
-    # It holds the lock while it starts the stack, and stops everything when asked to end.
-    if (starter := processes.running(state.serve)) is not None:
-        processes.end_processes([starter], STARTER_GRACE_S)
-        ended.append(f"serve (pid {starter.pid}) and what it had started")
-    with locked(run_directory.lock, timeout_s=LOCK_S):
-        state = State.read(run_directory.state)
-        return ended + _clear(state, run_directory)
-
-
-def _start(
+def start(
     options: Options, choices: dict[str, str], ports: Ports, run_directory: RunDirectory
 ) -> tuple[State, Running]:
     # First, so that an impossible setting costs no start of TorchServe.
     machine = read_machine()
-    web = WebSettings.from_environment(os.environ)
-    configured = read_configuration(web, machine.memory_bytes)
+    read_configuration(WebSettings.from_environment(os.environ), machine.memory_bytes)
     # The gRPC ports are dealt with apart: they give way when taken.
     check_free(ports, SERVICES)
     temp = run_directory.prepare()
@@ -137,15 +97,11 @@ def _start(
         # Only now: others may take them while archives are built.
         ports = with_free_grpc_ports(ports)
         served = [StackModel(archive.model, archive.trained) for archive in archives]
-        state = replace(state, ports=ports, models=served)
         threads = configured_threads(archives)
         shared = concurrency(options.workers, machine.cores, autoscale=options.autoscale, threads=threads)
+        state = replace(state, ports=ports, models=served, concurrency=shared)
         say(f"Starting TorchServe for {' and '.join(models)}: per model {shared} ...")
-        services: list[Service] = [
-            TorchServe(java, ports, run_directory, temp, models, shared, configured, model_api=options.model_api),
-            WebService(ports, run_directory, options.host, default_model=models[0]),
-            *_autoscalers(options, ports, run_directory, models, shared, web.api_keys),
-        ]
+        services = services_of(state, options, run_directory, java)
         running: Running = []
         for service in services:
             process = service.start()
@@ -157,29 +113,44 @@ def _start(
         state.write(run_directory.state)
     except BaseException:
         ignore_stop_signals()
-        _clear(state, run_directory)
+        clear(state, run_directory)
         raise
     return state, running
 
 
-def _autoscalers(
-    options: Options,
-    ports: Ports,
-    run_directory: RunDirectory,
-    models: list[str],
-    shared: Concurrency,
-    api_keys: Sequence[str],
-) -> list[Service]:
-    if options.autoscale is None:
+def services_of(state: State, options: Options, run_directory: RunDirectory, java: Path) -> list[Service]:
+    """What the stack of ``state``, whose workers have been chosen, is made of, in the order of its start."""
+    if state.concurrency is None:
+        raise MarserveError("An earlier version of this program started the stack.")
+    web = WebSettings.from_environment(os.environ)
+    models = [model.name for model in state.models]
+    return [
+        TorchServe(
+            java,
+            state.ports,
+            run_directory,
+            Path(state.temp),
+            models,
+            state.concurrency,
+            read_configuration(web, read_machine().memory_bytes),
+            model_api=options.model_api,
+        ),
+        WebService(state.ports, run_directory, options.host, default_model=models[0]),
+        *_autoscalers(options, state, run_directory, web.api_keys),
+    ]
+
+
+def _autoscalers(options: Options, state: State, run_directory: RunDirectory, api_keys: Sequence[str]) -> list[Service]:
+    if options.autoscale is None or state.concurrency is None:
         return []
     assignment = Assignment(
-        models,
-        replace(options.autoscale, maximum=shared.workers),
-        shared.threads,
-        management_port=ports.management_port,
-        metrics_port=ports.metrics_port,
+        [model.name for model in state.models],
+        replace(options.autoscale, maximum=state.concurrency.workers),
+        state.concurrency.threads,
+        management_port=state.ports.management_port,
+        metrics_port=state.ports.metrics_port,
         web_host=reachable_address(options.host),
-        web_port=ports.web_port,
+        web_port=state.ports.web_port,
         key_file=str(run_directory.key_file),
         change_lock=str(run_directory.change_lock),
     )
@@ -187,29 +158,7 @@ def _autoscalers(
     return [AutoscalerService(run_directory, assignment, next(iter(api_keys), None))]
 
 
-def _stay(state: State, running: Running, run_directory: RunDirectory) -> int:
-    try:
-        say("\n".join(["Ready.", *addresses(state, run_directory)]))
-        while all(process.poll() is None for _, process in running):
-            time.sleep(0.5)
-        status = 1
-    except StopRequestedError:
-        status = 0
-    ignore_stop_signals()
-    for service, process in running:
-        if status and process.returncode is not None:
-            problem = f"{service.name} ended by itself (status {process.returncode})"
-            complain(str(service.failure(problem, service.reason())))
-    with locked(run_directory.lock, timeout_s=LOCK_S):
-        # Should another serve have taken over meanwhile, all that is left here is the other's.
-        current = State.read(run_directory.state)
-        ended = _clear(current, run_directory) if current is not None and current.serve == state.serve else []
-    for name in ended:
-        say(f"Stopped {name}.")
-    return status
-
-
-def _clear(state: State | None, run_directory: RunDirectory) -> list[str]:
+def clear(state: State | None, run_directory: RunDirectory) -> list[str]:
     """End what is left of ``state`` and remove what only a running stack needs; says what was ended."""
     if state is None:
         return []

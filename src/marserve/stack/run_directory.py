@@ -11,6 +11,7 @@ from pathlib import Path
 
 from marserve.errors import MarserveError
 from marserve.paths import RUN, command
+from marserve.stack.options import Concurrency
 from marserve.stack.ports import Ports
 from marserve.system.files import replace_text
 from marserve.system.loopback import LOOPBACK
@@ -124,6 +125,8 @@ class State:
     ready: bool = False
     #: The address that the web service listens on.
     host: str = LOOPBACK
+    #: The workers of each model, as it was started; None before that is known.
+    concurrency: Concurrency | None = None
     #: The options and variables that it was started with.
     choices: dict[str, str] = field(default_factory=dict)
 
@@ -136,6 +139,7 @@ class State:
                 "ports": Ports(**content["ports"]),
                 "serve": ProcessRecord(**content["serve"]),
                 "models": [StackModel(**model) for model in content["models"]],
+                "concurrency": Concurrency(**content["concurrency"]) if content.get("concurrency") else None,
                 "processes": [ProcessRecord(**process) for process in content["processes"]],
             }
             return cls(**content | parts)

@@ -18,6 +18,7 @@ from marserve.stack.archives import Archive
 from marserve.stack.options import Options
 from marserve.stack.ports import Ports, PortsTakenError
 from marserve.stack.run_directory import RunDirectory, State
+from marserve.supervision import serving
 from marserve.system import machine
 from marserve.system.loopback import free_ports
 from marserve.system.processes import ProcessRecord
@@ -77,7 +78,7 @@ def test_a_taken_port_is_answered_with_a_line_that_keeps_all_else(monkeypatch: p
     def port_is_taken(*_: object) -> int:
         raise PortsTakenError({"MARSERVE_INFERENCE_PORT": 5601})
 
-    monkeypatch.setattr(lifecycle, "serve", port_is_taken)
+    monkeypatch.setattr(serving, "serve", port_is_taken)
     monkeypatch.setattr("sys.argv", ["marserve", "serve", "--detach", "--labels", "my names.txt"])
     for name in given_variables():
         monkeypatch.delenv(name)
@@ -98,7 +99,7 @@ def test_a_taken_port_is_answered_with_a_line_that_keeps_all_else(monkeypatch: p
 def test_a_wrong_setting_of_the_web_service_is_refused_before_anything_is_started(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(lifecycle, "RunDirectory", lambda port: RunDirectory(port, tmp_path))
+    monkeypatch.setattr(serving, "RunDirectory", lambda port: RunDirectory(port, tmp_path))
     monkeypatch.setattr(lifecycle, "check_free", lambda *_: pytest.fail("started"))
     monkeypatch.setenv("MARSERVE_MAX_IN_FLIGHT", "lots")
     with pytest.raises(MarserveError, match=r"MARSERVE_MAX_IN_FLIGHT = 'lots' .*: not a whole number$") as refused:
@@ -138,9 +139,10 @@ def test_a_wrong_setting_is_explained_in_plain_words(
 def running(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> State:
     """A stack of two workers that answers at most eight requests at once."""
     directory = RunDirectory(5123, tmp_path)
-    for module in (lifecycle, preflight):
+    for module in (serving, preflight):
         monkeypatch.setattr(module, "RunDirectory", lambda _: directory)
-    monkeypatch.setattr(lifecycle, "is_running", lambda _: True)
+    for module in (serving, lifecycle):
+        monkeypatch.setattr(module, "is_running", lambda _: True)
     monkeypatch.setenv("MARSERVE_MAX_IN_FLIGHT", "8")
     monkeypatch.setenv("MARSERVE_WEB_PORT", "5123")
     monkeypatch.setenv("MARSERVE_API_KEYS", "0123456789abcdef")
@@ -227,7 +229,7 @@ def unbuilt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_a_check_starts_nothing_and_finds_what_is_in_the_way(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(lifecycle, "serve", lambda *_: pytest.fail("started"))
+    monkeypatch.setattr(serving, "serve", lambda *_: pytest.fail("started"))
     monkeypatch.setattr(machine, "read_machine", lambda: machine.Machine(2, 8 * 10**9, 4 * 10**9))
     assert run(read("serve", ["--check"])) == 0
     said = capsys.readouterr().out
