@@ -95,7 +95,7 @@ class WebEndpoint:
 
     #: None: the service's default model.
     model: str | None = None
-    #: The version that answers, where it is known beforehand.
+    #: The version that is to answer; None: whichever the service chooses.
     version: str | None = None
     #: Of the labels: ``zh``; None: English.
     lang: str | None = None
@@ -106,7 +106,10 @@ class WebEndpoint:
         """Path and headers."""
         given = {"top_k": str(top_k), "model": self.model, "lang": self.lang}
         query = {name: value for name, value in given.items() if value is not None}
-        return f"/{'explain' if explain else 'classify'}?{urlencode(query)}", RAW | BULK if self.is_bulk else RAW
+        headers = RAW | BULK if self.is_bulk else RAW
+        if self.version is not None:
+            headers = headers | {"X-Model-Version": self.version}
+        return f"/{'explain' if explain else 'classify'}?{urlencode(query)}", headers
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ class InferenceClient:
         url: str,
         *,
         model: str | None = None,
+        version: str | None = None,
         lang: str | None = None,
         api_key: str | None = None,
         deadline_s: float = DEADLINE_S,
@@ -150,10 +154,11 @@ class InferenceClient:
     ) -> InferenceClient:
         """For the web service at ``url`` and its default model, or ``model``; ``lang`` ``zh`` is for Chinese labels.
 
-        ``bulk``: nobody waits for a single answer, so the service lets other callers' pictures go first.
+        ``version`` is the one that is to answer, whatever becomes the default or is tried out meanwhile. ``bulk``:
+        nobody waits for a single answer, so the service lets other callers' pictures go first.
         """
         connection = Connection(url, ApiKey(api_key), connections=connections, backoff=backoff, sends_deadlines=True)
-        return cls(connection, WebEndpoint(model, lang=lang, is_bulk=bulk), deadline_s=deadline_s)
+        return cls(connection, WebEndpoint(model, version, lang=lang, is_bulk=bulk), deadline_s=deadline_s)
 
     @classmethod
     def for_torchserve(

@@ -39,7 +39,15 @@ logger = logging.getLogger(__name__)
 
 MANAGEMENT_CONNECTIONS = 8
 #: Requests' headers that a page of another origin may send.
-ALLOWED_HEADERS = ["X-API-Key", "Authorization", "Content-Type", "X-Request-ID", "X-Request-Timeout-Ms", "X-Priority"]
+ALLOWED_HEADERS = [
+    "X-API-Key",
+    "Authorization",
+    "Content-Type",
+    "X-Request-ID",
+    "X-Request-Timeout-Ms",
+    "X-Priority",
+    "X-Model-Version",
+]
 #: Answers' headers that a page of another origin may read.
 EXPOSED_HEADERS = ["X-Request-ID", "X-Cache", "X-Model", "X-Model-Version", "X-Weights", "Retry-After"]
 

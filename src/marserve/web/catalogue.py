@@ -60,12 +60,14 @@ class Catalogue:
         return preferred
 
     def find(self, name: str | None, version: str | None = None) -> KnownModel:
-        """The model ``name``, the default one for None, in its default version or ``version``.
+        """The model ``name``, the default one for None, in ``version``, or for None in its default version.
 
         Raises UnknownModel, or ModelUnavailable as long as no model has been seen at all.
         """
         if name is None:
             found = self.default()
+            if found is not None and version is not None:
+                found = self.get(found.name, version)
         elif version is None:
             found = next((model for model in self.models if model.name == name and model.reported.is_default), None)
         else:

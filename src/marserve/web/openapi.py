@@ -165,8 +165,20 @@ BINARY = {"schema": {"type": "string", "format": "binary"}}
 TOP_K = {"type": "integer", "minimum": 1, "maximum": MAX_TOP_K}
 #: A grey square, in base64 as JSON needs it.
 EXAMPLE_PICTURE = base64.b64encode(PROBE_PICTURE).decode()
-#: The body of /predict, /classify and /explain.
+VERSION_HEADER = "X-Model-Version"
+#: Of every address that classifies.
+PINNED_VERSION: list[dict[str, Any]] = [
+    {
+        "name": VERSION_HEADER,
+        "in": "header",
+        "description": "The version that is to answer; not given: the default one, or one on trial.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 50},
+        "example": "1.0",
+    }
+]
+#: The body of /predict, /classify and /explain, and which version answers it.
 PICTURE_BODY: dict[str, Any] = {
+    "parameters": PINNED_VERSION,
     "requestBody": {
         "required": True,
         "content": {
@@ -192,7 +204,7 @@ PICTURE_BODY: dict[str, Any] = {
             "image/png": BINARY,
             "application/octet-stream": BINARY,
         },
-    }
+    },
 }
 
 

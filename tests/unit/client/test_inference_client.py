@@ -97,6 +97,14 @@ def test_bulk_lets_others_go_first(server: FakeServer) -> None:
     assert [request.headers.get("X-Priority") for request in server.requests] == ["bulk", None]
 
 
+def test_a_version_can_be_pinned(server: FakeServer) -> None:
+    with InferenceClient.for_web(server.url, version="2.0") as client:
+        client.classify(b"picture")
+    with web_client(server) as client:
+        client.classify(b"picture")
+    assert [request.headers.get("X-Model-Version") for request in server.requests] == ["2.0", None]
+
+
 def test_torchserve_is_sent_nothing_that_it_does_not_read(server: FakeServer) -> None:
     with InferenceClient.for_torchserve(server.url, "resnet18") as client:
         client.classify(b"picture")

@@ -18,6 +18,7 @@ from marserve.web.errors import ForeignPage
 from marserve.web.feedback import Feedback
 from marserve.web.fetching import Fetcher
 from marserve.web.metrics import WebMetrics
+from marserve.web.openapi import VERSION_HEADER
 from marserve.web.protection import Admission, Guard
 from marserve.web.readiness import Readiness
 from marserve.web.settings import WebSettings
@@ -60,6 +61,20 @@ def urgency_of(request: Request) -> Urgency:
     """Called when the whole request has arrived, from which its time counts. Raises InvalidParameter."""
     state, settings = request.state, services_of(request).settings
     return read_urgency(request.headers, state.caller, settings, getattr(state, "has_left", stays))
+
+
+def pinned_version(request: Request, in_path: str | None = None) -> str | None:
+    """The version that the request names, in its header or ``in_path``; None: whatever this service chooses.
+
+    Raises InvalidParameter where it names two, or an empty one.
+    """
+    named = {*request.headers.getlist(VERSION_HEADER), *([] if in_path is None else [in_path])}
+    if len(named) > 1:
+        raise InvalidParameter(f"{VERSION_HEADER} and the address name different versions: name one.")
+    version = named.pop() if named else None
+    if version == "":
+        raise InvalidParameter(f"{VERSION_HEADER} is empty: name a version, or leave it out.")
+    return version
 
 
 def refuse_foreign_pages(request: Request) -> None:

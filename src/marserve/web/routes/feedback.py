@@ -24,7 +24,17 @@ from marserve.web.feedback import Feedback, FeedbackFullError, Report, ReportedC
 from marserve.web.models import KnownModel
 from marserve.web.openapi import PICTURE_BODY, WITH_MODEL, WITH_PICTURE, failures, with_fields
 from marserve.web.readiness import PROBE_PICTURE
-from marserve.web.routes import GET, READ, SEND, WORK, check_parameters, refuse_foreign_pages, services_of, urgency_of
+from marserve.web.routes import (
+    GET,
+    READ,
+    SEND,
+    WORK,
+    check_parameters,
+    pinned_version,
+    refuse_foreign_pages,
+    services_of,
+    urgency_of,
+)
 from marserve.web.routes.pictures import chinese_names, receive_picture
 from marserve.web.schemas import ClassList, FeedbackFields, KeptReport, NamedClass, PredictedClass
 
@@ -74,13 +84,14 @@ async def feedback(request: Request, fields: Annotated[FeedbackFields, Query()])
     with services.admission:
         sent = await receive_picture(request, USUAL_TOP_K, fields.url, FeedbackFields.model_fields.keys() - {ADDRESS})
         said = _combine(fields, sent.fields)
-        served = services.catalogue.find(said.model)
+        served = services.catalogue.find(said.model, pinned_version(request))
         # The model's own answer, from the cache where it has just been given; the handler refuses what is no picture.
         many = _has_many_classes(served)
         classified = await services.classifier.classify(
             sent.picture,
             top_k=MAX_TOP_K if many else USUAL_TOP_K,
             model=served.name,
+            version=served.version,
             request_id=request.state.request_id,
             urgency=urgency_of(request),
         )

@@ -24,8 +24,8 @@ from marserve.web.oip import (
     needed_top_k,
     parse_inference_request,
 )
-from marserve.web.openapi import BINARY, COMMON, EXAMPLE_PICTURE, WITH_MODEL, WITH_WORK, failures
-from marserve.web.routes import GET, READ, WORK, Services, services_of, urgency_of
+from marserve.web.openapi import BINARY, COMMON, EXAMPLE_PICTURE, PINNED_VERSION, WITH_MODEL, WITH_WORK, failures
+from marserve.web.routes import GET, READ, WORK, Services, pinned_version, services_of, urgency_of
 from marserve.web.schemas import HandlerAnswer
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
@@ -38,6 +38,7 @@ ModelInPath = Annotated[str, Path(max_length=200, examples=["resnet18"])]
 VersionInPath = Annotated[str, Path(max_length=50, examples=["1.0"])]
 
 INFERENCE_BODY = {
+    "parameters": PINNED_VERSION,
     "requestBody": {
         "required": True,
         "content": {
@@ -51,7 +52,7 @@ INFERENCE_BODY = {
             },
             "application/octet-stream": BINARY,
         },
-    }
+    },
 }
 
 
@@ -145,7 +146,7 @@ async def infer(request: Request, model: ModelInPath, version: VersionInPath | N
     """Classify the encoded pictures of the tensor "image": all of them, or the request fails."""
     services = services_of(request)
     with services.admission:
-        served = services.catalogue.find(model, version)
+        served = services.catalogue.find(model, pinned_version(request, version))
         class_count = _class_count(served)
         max_bytes = services.settings.protocol_body_bytes
         body = await read_body(

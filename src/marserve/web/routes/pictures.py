@@ -24,7 +24,7 @@ from marserve.web.content import Content, respond
 from marserve.web.fetching import MAX_ADDRESS_LENGTH
 from marserve.web.heatmap import render_heatmap
 from marserve.web.openapi import BINARY, PICTURE_BODY, WITH_KEY, WITH_PICTURE, failures, without_picture
-from marserve.web.routes import GET, READ, SEND, WORK, refuse_foreign_pages, services_of, urgency_of
+from marserve.web.routes import GET, READ, SEND, WORK, pinned_version, refuse_foreign_pages, services_of, urgency_of
 from marserve.web.routes.direct import DirectRoute
 from marserve.web.schemas import (
     ClassifiedPicture,
@@ -232,6 +232,7 @@ async def _classify(
             sent.picture,
             top_k=sent.top_k,
             model=model,
+            version=pinned_version(request),
             explain=explain,
             class_id=class_id,
             request_id=request.state.request_id,
