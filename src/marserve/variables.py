@@ -17,6 +17,7 @@ from marserve import paths
 from marserve.arguments import did_you_mean
 from marserve.errors import MarserveError
 from marserve.paths import FROM_FILE, absolute
+from marserve.redaction import HIDDEN, redacted
 from marserve.terminal import complain
 
 PREFIX = "MARSERVE_"
@@ -41,6 +42,8 @@ NAMES = (
 )
 #: A relative path in these means the directory that the command is started in, or that of the file.
 PATHS = tuple(PREFIX + name for name in ("HOME", "CONFIG", "API_KEYS_FILE", "KEY_FILE", "FEEDBACK_DIR"))
+#: Those that are secrets as a whole. Others, such as an address, may hold a password.
+SECRETS = tuple(PREFIX + name for name in ("API_KEYS", "CLASSIFY_API_KEY", "AUTOSCALE_API_KEY"))
 #: Those that are true or false.
 SWITCHES = ("fetch_pictures",)
 FILE_NAME = "marserve.toml"
@@ -76,9 +79,12 @@ def origin(name: str) -> str:
 
 
 def given_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables of ours that are set; of keys only that they are, since this is shown and stored."""
-    secret = {variable("api_keys"), variable("classify_api_key")}
-    return {name: "..." if name in secret else environ[name] for name in sorted(environ) if name.startswith(PREFIX)}
+    """The variables of ours that are set; of secrets only that they are, since this is shown and stored."""
+    return {
+        name: HIDDEN if name in SECRETS else redacted(environ[name])
+        for name in sorted(environ)
+        if name.startswith(PREFIX)
+    }
 
 
 def prepare_environment(

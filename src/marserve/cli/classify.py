@@ -19,6 +19,7 @@ from marserve.stack.ports import Ports
 from marserve.system.files import failure_of
 from marserve.system.loopback import is_free
 from marserve.terminal import complain
+from marserve.variables import variable
 
 NEEDS = "client"
 EPILOG = """examples:
@@ -44,6 +45,7 @@ tables are for people: they fit the width of a terminal; elsewhere paths and lab
 
 exit status: 0 all succeeded; 1 some failed or were not sent; 2 wrong arguments, or no picture found"""
 
+API_KEY_VARIABLE = variable("classify_api_key")
 #: Classes a picture where no number is given: the page's in a table, the API's elsewhere.
 TABLE_TOP_K, TOP_K = 3, 5
 STDIN = "/dev/stdin"
@@ -91,14 +93,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--api-key", metavar="KEY",
-        help="if the service requires one; other users of this machine can see it, so prefer the variable "
-        "MARSERVE_CLASSIFY_API_KEY",
+        help="if the service requires one; it stays in your shell's history, so prefer the variable "
+        f"{API_KEY_VARIABLE}",
     )  # fmt: skip
     add_quiet(parser, "no progress, no counts: only results and failures")
 
 
 def check(options: argparse.Namespace) -> None:
     """Before set-up: whether the arguments fit together."""
+    _hide_key(options.api_key)
     stdin = [*options.pictures, str(options.files_from)].count("-")
     if not options.pictures and options.files_from is None:
         raise UsageError("name a picture, a folder or a pattern; - is standard input, --help has examples")
@@ -114,6 +117,18 @@ def check(options: argparse.Namespace) -> None:
             raise UsageError("--output keeps results to go on from: give it --format jsonl or csv")
         if not options.output.parent.is_dir():
             raise UsageError(f"--output {options.output}: folder {options.output.parent} does not exist")
+
+
+def _hide_key(key: str | None) -> None:
+    """Where the command line has a key, which all users of this machine can read there, begin anew without it."""
+    line, option = sys.orig_argv, "--api-key"
+    places = [place for place, word in enumerate(line) if word == option or word.startswith(f"{option}=")]
+    if key is None or not places:  # it is from the file of settings, say
+        return
+    for place in reversed(places):
+        del line[place : place + (2 if line[place] == option else 1)]
+    os.environ[API_KEY_VARIABLE] = key
+    os.execv(sys.executable, line)  # noqa: S606
 
 
 def run(options: argparse.Namespace) -> int:
@@ -135,7 +150,7 @@ def run(options: argparse.Namespace) -> int:
             _with_scheme(options.url) or f"http://127.0.0.1:{port}",
             model=options.model,
             lang=None if options.lang == "en" else options.lang,
-            api_key=options.api_key or os.environ.get("MARSERVE_CLASSIFY_API_KEY"),
+            api_key=options.api_key or os.environ.get(API_KEY_VARIABLE),
             deadline_s=options.deadline,
             connections=options.parallel,
             # A person may be waiting for one picture; nobody waits for one of many.

@@ -23,12 +23,13 @@ from marserve import __version__
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.cpu import usable_cores
 from marserve.paths import CLONE, HOME, MODEL_STORE, RUN
+from marserve.redaction import DIGEST, redacted
 from marserve.setup.java import find_java, java_version
 from marserve.stack.ports import SERVICES, Ports
 from marserve.stack.run_directory import RunDirectory, State
 from marserve.system.loopback import is_free
 from marserve.terminal import say
-from marserve.variables import given_variables
+from marserve.variables import SECRETS, given_variables
 
 NEEDS = None
 EPILOG = """examples:
@@ -43,7 +44,6 @@ PACKAGES = (
 )  # fmt: skip
 #: Of each stack's logs.
 MOST_ERRORS = 10
-_PASSWORD = re.compile(r"(?<=://)([^/@\s]*:)[^/@\s]*(?=@)")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +71,7 @@ def _found(find: Callable[[], Iterable[str]]) -> list[str]:
 
 
 def _public(line: str) -> str:
-    line = _PASSWORD.sub(r"\1...", line)
+    line = redacted(line)
     home = os.path.expanduser("~")  # noqa: PTH111 - Path.home raises where there is none
     return line.replace(home, "~") if len(home) > 1 else line
 
@@ -163,5 +163,6 @@ def _running(state: State) -> str:
     ended = [process.name for process in state.processes if not running(process)]
     models = ", ".join(f"{model.name}{'' if model.trained else ' (untrained)'}" for model in state.models)
     what = f"{', '.join(ended)} has ended" if ended else "running" if state.ready else "starting"
-    choices = [f"{name}={value}" for name, value in state.choices.items() if not name.endswith("_API_KEYS")]
+    # Of a secret a digest is stored: whoever reads a report could try guesses with it.
+    choices = [f"{name}={value.partition(DIGEST)[0]}" for name, value in state.choices.items() if name not in SECRETS]
     return f"{what}; {models}; {' '.join(choices)}"

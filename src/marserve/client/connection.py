@@ -15,6 +15,7 @@ from requests.adapters import HTTPAdapter
 
 from marserve.client.credentials import Credentials
 from marserve.client.errors import ClientError, ServerFailed, ServerOverloaded, TimedOut, Unreachable, error_of
+from marserve.redaction import redacted
 
 #: Seconds for a connection to be made; a lost packet is sent again after 1 and 3 s.
 CONNECT_S = 4.0
@@ -56,8 +57,10 @@ class Connection:
         ``sends_deadlines``: each request says how long the caller still waits.
         """
         if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
-            raise ValueError(f"{url!r} is no address of a server: give one such as http://127.0.0.1:5000")
+            raise ValueError(f"{redacted(url)!r} is no address of a server: give one such as http://127.0.0.1:5000")
         self.url = url.rstrip("/")
+        #: As it is shown: an address may hold a password.
+        self._shown = redacted(self.url)
         self._credentials = credentials
         self._backoff = backoff or Backoff()
         self._sends_deadlines = sends_deadlines
@@ -122,7 +125,7 @@ class Connection:
     ) -> requests.Response:
         left = give_up - time.monotonic()
         if left <= 0:
-            raise TimedOut(f"{self.url} did not answer in time.")
+            raise TimedOut(f"{self._shown} did not answer in time.")
         request = requests.PreparedRequest()
         request.method = method
         request.url = self.url + path
@@ -141,13 +144,13 @@ class Connection:
             )
             response.content  # noqa: B018 - read to its end here, where failures are translated
         except requests.exceptions.ReadTimeout as exc:
-            raise TimedOut(f"{self.url} did not answer within the deadline.") from exc
+            raise TimedOut(f"{self._shown} did not answer within the deadline.") from exc
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as exc:
             raise Unreachable(
-                f"{self.url} cannot be reached, or broke the connection: is the service running?"
+                f"{self._shown} cannot be reached, or broke the connection: is the service running?"
             ) from exc
         except requests.RequestException as exc:
-            raise ClientError(f"The request to {self.url} cannot be sent: {exc}") from exc
+            raise ClientError(f"The request to {self._shown} cannot be sent: {redacted(str(exc))}") from exc
         return response
 
 

@@ -16,6 +16,7 @@ import psutil
 from marserve.autoscale.rules import Assignment
 from marserve.errors import MarserveError
 from marserve.paths import CLONE, EXAMPLE_PICTURE, command, working_directory
+from marserve.redaction import DIGEST
 from marserve.setup.java import find_java
 from marserve.stack.archives import archives_to_serve, configured_threads, publish
 from marserve.stack.options import Options, concurrency
@@ -29,7 +30,7 @@ from marserve.system.machine import read_machine
 from marserve.system.processes import ignore_stop_signals
 from marserve.system.waiting import wait_until
 from marserve.terminal import say
-from marserve.variables import given_variables, variable
+from marserve.variables import SECRETS, given_variables, variable
 from marserve.web.settings import WebSettings
 
 #: Seconds to wait for another command that is at work on the same stack.
@@ -55,13 +56,13 @@ class StartedOtherwiseError(MarserveError):
 
 
 def chosen(options: Options) -> dict[str, str]:
-    """Options and variables that make a stack what it is; of API keys a digest, which tells others from the same."""
-    variables = given_variables()
-    for name in ("home", "config", "classify_api_key"):
-        variables.pop(variable(name), None)
-    keys = os.environ.get(variable("api_keys"))
-    if keys:
-        variables[variable("api_keys")] = f"keys with digest {hashlib.sha256(keys.encode()).hexdigest()[:8]}"
+    """Options and variables that make a stack what it is; of secrets a digest, which tells others from the same."""
+    left_out = {variable(name) for name in ("home", "config", "classify_api_key", "autoscale_api_key")}
+    variables = {name: value for name, value in given_variables().items() if name not in left_out}
+    for name, shown in variables.items():
+        if (value := os.environ[name]) != shown:
+            shown = "keys" if name in SECRETS else shown
+            variables[name] = f"{shown}{DIGEST}{hashlib.sha256(value.encode()).hexdigest()[:8]}"
     return variables | options.given()
 
 

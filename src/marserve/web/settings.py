@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from marserve.errors import MarserveError
+from marserve.redaction import redacted
 from marserve.variables import origin, variable
 
 #: A shorter API key could be guessed.
@@ -242,5 +243,7 @@ def _explain(failure: ValidationError, given: Mapping[str, str]) -> str:
             problems.append(f"MARSERVE_API_KEYS or MARSERVE_API_KEYS_FILE: {reason}")
             continue
         example = EXAMPLES.get(name, WebSettings.model_fields[name].default)
-        problems.append(f"{origin(variable(name))} = {given[name]!r} (a valid value is {str(example)!r}): {reason}")
+        problems.append(
+            f"{origin(variable(name))} = {redacted(given[name])!r} (a valid value is {str(example)!r}): {reason}"
+        )
     return "; ".join(problems)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from marserve.system.loopback import free_ports
@@ -20,6 +21,7 @@ from tests.unit.fake_server import Answer, FakeServer, classification, error
 
 COMMAND = [sys.executable, "-m", "marserve", "classify"]
 TIMEOUT_S = 60
+KEY = "canary-0123456789"
 
 
 @pytest.fixture
@@ -352,3 +354,18 @@ def test_what_is_no_file_keeps_no_results(server: FakeServer, pictures: Path, de
     assert done.returncode == 1
     assert f"{device} keeps nothing that one could go on from" in done.stderr
     assert server.requests == []
+
+
+@pytest.mark.parametrize("given", [("--api-key", KEY), (f"--api-key={KEY}",)], ids=["two words", "one word"])
+def test_a_key_on_the_command_line_is_sent_and_no_longer_seen(
+    server: FakeServer, pictures: Path, given: tuple[str, ...]
+) -> None:
+    server.answers = [Answer(content=classification(), after_s=1)]
+    line = [*COMMAND, "--url", server.url, *given, str(pictures / "01.jpg")]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+        assert wait_until(lambda: any(request.method == "POST" for request in server.requests), TIMEOUT_S)
+        shown = psutil.Process(process.pid).cmdline()
+        assert process.communicate(timeout=TIMEOUT_S)[0]
+    assert str(pictures / "01.jpg") in shown
+    assert not [word for word in shown if KEY in word]
+    assert server.requests[-1].headers["X-API-Key"] == KEY

@@ -33,7 +33,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory.logs.mkdir(parents=True)
     state = State(
         Ports(web_port=5123), "", record("serve", 1), [StackModel("resnet18", trained=False)], ready=True,
-        choices={"MARSERVE_API_KEYS": "keys with digest 01234567", "--workers": "2"},
+        choices={
+            "MARSERVE_API_KEYS": "keys with digest 01234567",
+            "MARSERVE_CACHE_URL": "redis://user:...@cache with digest 89abcdef",
+            "--workers": "2",
+        },
     )  # fmt: skip
     state.write(directory.state)
     lines = "".join(f"2026-11-24T15:25:{n:02},431 [ERROR] main org.pytorch.serve - fault {n}\n" for n in range(20))
@@ -57,7 +61,8 @@ def test_it_tells_what_a_bug_report_needs_and_no_secret(
         f"marserve:\n  {__version__}, in the clone", "usable cores", "of memory", "torchserve 0.12.0",
         "MARSERVE_CACHE_URL=redis://user:...@cache:6379/0", "MARSERVE_METRICS_PORT=none is not a port",
         "flowers 2.0, resnet18, int8, weights: file ~/w.pth", "damaged.mar (0 MB): cannot be read",
-        "web port 5123: running; resnet18 (untrained); --workers=2", "fault 19",
+        "web port 5123: running; resnet18 (untrained); MARSERVE_CACHE_URL=redis://user:...@cache --workers=2",
+        "fault 19",
     ):  # fmt: skip
         assert part in text
     for secret in ("0123456789abcdef", "secret", "digest", str(home), "fault 9\n"):

@@ -182,6 +182,10 @@ def test_the_same_command_again_changes_nothing(
             "MARSERVE_API_KEYS=... MARSERVE_MAX_IN_FLIGHT=9 MARSERVE_WEB_PORT=5123 ./scripts/serve --detach",
         ),
         ([], {"MARSERVE_API_KEYS": "another-key-of-mine"}, "MARSERVE_API_KEYS: keys with digest", "./scripts/serve"),
+        (
+            [], {"MARSERVE_CACHE_URL": "redis://:canary@cache"},
+            "MARSERVE_CACHE_URL: redis://:...@cache with digest ", "./scripts/serve",
+        ),
     ],
 )  # fmt: skip
 def test_what_a_running_stack_would_ignore_is_refused_with_how_to_apply_it(

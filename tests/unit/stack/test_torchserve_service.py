@@ -53,6 +53,16 @@ def test_a_model_is_ready_when_it_has_classified_a_picture(
     assert last.headers["Authorization"] == "Bearer secret"
 
 
+def test_neither_java_nor_its_workers_inherit_a_secret(torchserve: TorchServe, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MARSERVE_API_KEYS", "MARSERVE_CLASSIFY_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "canary")
+    monkeypatch.setenv("MARSERVE_CACHE_URL", "redis://:canary@cache:6379/0")
+    monkeypatch.setenv("https_proxy", "http://me:canary@proxy:3128")
+    environment = torchserve.environment()
+    assert not [name for name, value in environment.items() if "canary" in value]
+    assert environment["PATH"]
+
+
 def test_before_java_has_written_its_tokens_nothing_is_sent(torchserve: TorchServe, server: FakeServer) -> None:
     torchserve.log.parent.parent.joinpath("key_file.json").unlink()
     assert not torchserve.is_ready()

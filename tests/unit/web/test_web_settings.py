@@ -115,3 +115,10 @@ def test_bad_key_is_not_repeated() -> None:
         WebSettings.from_environment({"MARSERVE_API_KEYS": f"{KEY},secret"})
     assert "secret" not in str(failure.value)
     assert KEY not in str(failure.value)
+
+
+def test_a_wrong_address_is_named_without_its_password() -> None:
+    given = {"MARSERVE_CACHE_URL": "http://me:canary@cache:6379/0"}
+    with pytest.raises(WebSettingsError, match=r"MARSERVE_CACHE_URL = 'http://me:\.\.\.@cache:6379/0'") as refused:
+        WebSettings.from_environment(given)
+    assert "canary" not in str(refused.value)

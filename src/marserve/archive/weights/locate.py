@@ -21,6 +21,7 @@ from marserve.arguments import UNTRAINED
 from marserve.handler.resnet18.description import Normalization, Preprocessing
 from marserve.handler.resnet18.network import EFFICIENTNET_LITE0, build_network
 from marserve.paths import RUN
+from marserve.redaction import redacted
 from marserve.terminal import Report
 
 if TYPE_CHECKING:
@@ -186,11 +187,11 @@ def _cached(offers: Sequence[PublishedFile], report: Report) -> WeightsFile | No
 def _downloaded(offers: Sequence[PublishedFile], report: Report) -> WeightsFile | None:
     directory = _writable_cache()
     for offer in offers:
-        report(f"Downloading {offer.url} ...")
+        report(f"Downloading {redacted(offer.url)} ...")
         try:
             sha256 = download(offer, directory, report=report, limits=LIMITS)
         except DownloadFailed as exc:
-            report(f"That failed: {exc}.")
+            report(f"That failed: {redacted(str(exc))}.")
         else:
             path = directory / offer.cache_name
             report(f"Downloaded to {path}, SHA-256 {sha256}.")

@@ -1,0 +1,50 @@
+"""What is left out of whatever is shown, stored or handed on."""
+
+from __future__ import annotations
+
+import pytest
+
+from marserve.paths import CONFIG
+from marserve.redaction import SECRET_NAME, redacted, without_secrets
+from marserve.torchserve import properties
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("redis://user:canary@cache:6379/0", "redis://user:...@cache:6379/0"),
+        ("redis://:can@ary@cache/0", "redis://:...@cache/0"),
+        ("rediss://cache:6380/0?password=canary&db=1", "rediss://cache:6380/0?password=...&db=1"),
+        ("unix://user:canary@/run/redis.sock?db=1", "unix://user:...@/run/redis.sock?db=1"),
+        ("https://canary@hub.example/models", "https://...@hub.example/models"),
+        ("http://user:canary@proxy:3128", "http://user:...@proxy:3128"),
+        ("https://s3.example/w.pt?X-Amz-Signature=canary&part=1", "https://s3.example/w.pt?X-Amz-Signature=...&part=1"),
+        ("https://blob.example/w.pt?sv=2024&sig=canary", "https://blob.example/w.pt?sv=2024&sig=..."),
+        ("two: http://a:canary@b and http://c:canary@d", "two: http://a:...@b and http://c:...@d"),
+    ],
+)
+def test_what_gives_access_is_not_shown(text: str, shown: str) -> None:
+    assert redacted(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["http://127.0.0.1:5000", "redis://cache:6379/0", "me@example.org", "https://example.org/a@b?top_k=5", "a://b c@d"],
+)
+def test_what_gives_no_access_is_shown_as_it_is(text: str) -> None:
+    assert redacted(text) == text
+
+
+def test_a_process_that_needs_no_secret_inherits_none() -> None:
+    secrets = {
+        "MARSERVE_API_KEYS": "canary", "MARSERVE_CLASSIFY_API_KEY": "canary", "API_KEYS": "canary",
+        "MARSERVE_CACHE_URL": "redis://:canary@cache", "https_proxy": "http://me:canary@proxy:3128",
+        "HF_TOKEN": "canary", "AWS_SESSION": "canary", "PIP_INDEX_URL": "https://me:canary@index.example/simple",
+    }  # fmt: skip
+    others = {"PATH": "/bin", "no_proxy": "localhost", "MARSERVE_CACHE_TTL_S": "60", "OMP_NUM_THREADS": "2"}
+    assert without_secrets(secrets | others) == others
+
+
+def test_torchserve_keeps_the_same_names_from_its_workers() -> None:
+    configured = properties.parse((CONFIG / "config.properties").read_text(encoding="utf-8"))["blacklist_env_vars"]
+    assert configured == f"(?i).*({SECRET_NAME.pattern}).*"
