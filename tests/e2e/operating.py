@@ -31,8 +31,12 @@ def done(stack: Stack, *arguments: str) -> Any:
 
 def variant(stack: Stack, directory: Path, version: str, edit: Edit) -> Path:
     """The served archive under another version, with its files as ``edit`` leaves them."""
-    source = stack.run_directory.model_store / f"{MODEL}.mar"
-    changed = directory / f"{MODEL}.mar"
+    return edited(stack.run_directory.model_store / f"{MODEL}.mar", directory, version, edit)
+
+
+def edited(source: Path, directory: Path, version: str, edit: Edit) -> Path:
+    """The archive ``source`` under another version, with its files as ``edit`` leaves them."""
+    changed = directory / source.name
     with zipfile.ZipFile(source) as mar:
         files = {name: mar.read(name) for name in mar.namelist()}
     for name, path in (("MAR-INF/MANIFEST.json", ("model", "modelVersion")), ("description.json", ("version",))):

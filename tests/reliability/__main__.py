@@ -22,6 +22,7 @@ from typing import Any
 
 from bench.machine import processor
 from marserve.handler.resnet18.cpu import usable_cores
+from marserve.system.processes import raise_on_stop_signals
 from marserve.terminal import say
 from tests.reliability.table import PAGE, CannotRunHereError, Row, write
 
@@ -103,6 +104,7 @@ def main() -> int:
         experiment.add_arguments(choice)
         choice.set_defaults(experiment=experiment)
     options = parser.parse_args()
+    raise_on_stop_signals()  # what was started is ended
     return 0 if run(options.experiment, options) else 1
 
 

@@ -1,0 +1,229 @@
+"""Processes that end, or are there and do nothing."""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import requests
+from PIL import Image
+
+from tests.e2e.serving import ANSWER_S, wait_for
+from tests.reliability.stage import Stage
+from tests.reliability.table import CannotRunHereError, Row
+from tests.reliability.under_load import UnderLoad, supervisor_of
+
+#: Seconds within which a service that was killed, or hangs, must be back; on a quiet machine it takes a part of that.
+WORKER_S, JAVA_S, WEB_S = 30.0, 60.0, 30.0
+#: Seconds that systemd waits before it starts a service again (``RestartSec`` of deploy/systemd).
+RESTART_S = 1.0
+#: Bytes that a process may still take when its memory is limited.
+LITTLE = 10_000_000
+#: Pictures of 40 megapixels, each of which takes 120 MB.
+LARGE = 8
+MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
+
+
+def _is_over(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def _end(process: psutil.Process) -> None:
+    if not _is_over(process):
+        process.kill()
+
+
+def _struck(
+    tested: UnderLoad,
+    process: psutil.Process,
+    name: str,
+    number: signal.Signals,
+    within_s: float,
+    *,
+    may_be_refused: bool = False,
+) -> Row:
+    """A signal to ``process``, which another one must come for."""
+    return tested.inflict(
+        name,
+        lambda: process.send_signal(number),
+        recovered=lambda: _is_over(process),
+        within_s=within_s,
+        may_be_refused=may_be_refused,
+        then=lambda: _end(process),
+    )
+
+
+def _worker(tested: UnderLoad) -> psutil.Process:
+    return psutil.Process(tested.worker_pids()[0])
+
+
+def worker_killed(stage: Stage) -> Row:
+    tested = stage.shared()
+    return _struck(tested, _worker(tested), "SIGKILL to one of two workers", signal.SIGKILL, WORKER_S)
+
+
+def worker_stopped(stage: Stage) -> Row:
+    tested = stage.shared()
+    return _struck(
+        tested, _worker(tested), "SIGSTOP to one of two workers: it is there and does nothing", signal.SIGSTOP, WORKER_S
+    )
+
+
+def workers_killed(stage: Stage) -> Row:
+    tested = stage.shared()
+    workers = [psutil.Process(pid) for pid in tested.worker_pids()]
+
+    def strike() -> None:
+        for worker in workers:
+            worker.kill()
+
+    return tested.inflict(
+        "SIGKILL to both workers", strike, recovered=lambda: all(map(_is_over, workers)), within_s=WORKER_S
+    )
+
+
+def worker_out_of_memory(stage: Stage) -> Row:
+    if not (MEMORY_GROUPS.is_dir() and os.access(MEMORY_GROUPS, os.W_OK)):
+        raise CannotRunHereError(f"a memory limit takes root and cgroup v1 ({MEMORY_GROUPS})")
+    tested = stage.shared()
+    worker = _worker(tested)
+    group = MEMORY_GROUPS / f"marserve-{worker.pid}"
+    group.mkdir()
+    try:
+        limit = group / "memory.limit_in_bytes"
+        limit.write_text(str(LITTLE), encoding="ascii")
+
+        def strike() -> str:
+            (group / "cgroup.procs").write_text(str(worker.pid), encoding="ascii")
+            return _large_pictures(tested)
+
+        return tested.inflict(
+            f"the kernel kills one of two workers, which takes more than {LITTLE // 10**6} MB more (cgroup); "
+            f"{LARGE} large pictures",
+            strike,
+            recovered=lambda: _is_over(worker),
+            within_s=WORKER_S,
+        )
+    finally:
+        _end(worker)
+        wait_for(lambda: _is_over(worker))
+        group.rmdir()
+
+
+def worker_memory_refused(stage: Stage) -> Row:
+    tested = stage.shared()
+    worker = _worker(tested)
+
+    def strike() -> str:
+        limit = worker.memory_info().vms + LITTLE
+        resource.prlimit(worker.pid, resource.RLIMIT_AS, (limit, limit))
+        told = _large_pictures(tested)
+        if not _is_over(worker):
+            resource.prlimit(worker.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        return told
+
+    return tested.inflict(
+        f"one of two workers is refused more than {LITTLE // 10**6} MB more (RLIMIT_AS); {LARGE} large pictures",
+        strike,
+        within_s=WORKER_S,
+    )
+
+
+def _large_pictures(tested: UnderLoad) -> str:
+    """What pictures are answered that take a worker much memory."""
+    file = io.BytesIO()
+    Image.new("RGB", (8000, 5000), "orange").save(file, "png")
+    seen: Counter[str] = Counter()
+    for number in range(LARGE):
+        answer = requests.post(
+            f"{tested.stack.web}/classify", data=file.getvalue() + str(number).encode(), timeout=ANSWER_S
+        )
+        seen[str(answer.status_code) if answer.ok else f"{answer.status_code} {answer.json()['type']}"] += 1
+    return f"the large ones: {', '.join(f'{count} × {status}' for status, count in sorted(seen.items()))}"
+
+
+def java_killed(stage: Stage) -> Row:
+    tested = stage.shared()
+    return _struck(tested, tested.stack.process("TorchServe"), "SIGKILL to TorchServe's Java", signal.SIGKILL, JAVA_S)
+
+
+def java_stopped(stage: Stage) -> Row:
+    tested = stage.shared()
+    return _struck(tested, tested.stack.process("TorchServe"), "SIGSTOP to TorchServe's Java", signal.SIGSTOP, JAVA_S)
+
+
+def web_killed(stage: Stage) -> Row:
+    tested = stage.shared()
+    web = tested.stack.process("the web service")
+    return _struck(tested, web, "SIGKILL to the web service", signal.SIGKILL, WEB_S, may_be_refused=True)
+
+
+def web_stopped(stage: Stage) -> Row:
+    tested = stage.shared()
+    web = tested.stack.process("the web service")
+    return _struck(tested, web, "SIGSTOP to the web service", signal.SIGSTOP, WEB_S, may_be_refused=True)
+
+
+def autoscaler_killed(stage: Stage) -> Row:
+    tested = stage.shared()
+    autoscaler = tested.stack.process("the autoscaler")
+    before = autoscaler.pid
+    return tested.inflict(
+        "SIGKILL to the autoscaler",
+        autoscaler.kill,
+        recovered=lambda: tested.stack.process("the autoscaler").pid != before,
+        within_s=WEB_S,
+    )
+
+
+def supervisor_killed(stage: Stage) -> Row:
+    tested = stage.shared()
+    before = supervisor_of(tested.stack)
+    return _with_restart(
+        tested,
+        "SIGKILL to the supervisor; `serve` again after a second, as systemd would",
+        before.kill,
+        lambda: supervisor_of(tested.stack) != before,
+    )
+
+
+def everything_killed(stage: Stage) -> Row:
+    tested = stage.shared()
+
+    def strike() -> None:
+        for process in [supervisor_of(tested.stack), *tested.stack.processes()]:
+            process.kill()
+
+    before = supervisor_of(tested.stack)
+    return _with_restart(
+        tested,
+        "SIGKILL to every process of the stack; `serve` again after a second, as systemd would",
+        strike,
+        lambda: supervisor_of(tested.stack) != before,
+        may_be_refused=True,
+    )
+
+
+def _with_restart(
+    tested: UnderLoad,
+    name: str,
+    strike: Callable[[], object],
+    recovered: Callable[[], object],
+    *,
+    may_be_refused: bool = False,
+) -> Row:
+    """What becomes of it where systemd, which does not run everywhere, would start ``serve`` again."""
+
+    def struck() -> None:
+        strike()
+        time.sleep(RESTART_S)
+        tested.serve_again()
+
+    return tested.inflict(name, struck, recovered=recovered, within_s=JAVA_S, may_be_refused=may_be_refused)

@@ -1,0 +1,246 @@
+"""What runs out: disk, memory, file descriptors, connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from tests.e2e.operating import edited
+from tests.e2e.serving import stack_on_free_ports
+from tests.reliability.stage import Stage
+from tests.reliability.table import CannotRunHereError, Row
+from tests.reliability.under_load import MODEL, UnderLoad, archive
+from tests.support import CAT
+
+#: Seconds for which something is missing.
+SCARCE_S = 10.0
+#: Megabytes of the file system on which a stack with everything that it writes has room, until it is filled.
+DISK_MB = 400
+CLONE_NEWNS = 0x00020000
+#: Of idle connections, and of callers that send a byte a second.
+IDLE, SLOW = 10_000, 1_000
+RECOVERY_S = 60.0
+#: Seconds within which the service must have closed a connection of those.
+PATIENCE_S = 60.0
+
+
+def java_heap_exhausted(stage: Stage) -> Row:
+    """Java has a heap that its callers can fill: large bodies that never end, past the web service."""
+    # What this variable says comes after the command line.
+    with stage.own("--model-api", variables={"_JAVA_OPTIONS": "-Xmx64m"}) as tested:
+        java = tested.stack.process("TorchServe")
+        return tested.inflict(
+            "Java's heap (64 MB) is filled by 40 unfinished bodies of 20 MB, sent past the web service",
+            lambda: _fill_heap(tested, java),
+            recovered=lambda: not java.is_running() or java.status() == psutil.STATUS_ZOMBIE,
+            within_s=RECOVERY_S,
+        )
+
+
+def _fill_heap(tested: UnderLoad, java: psutil.Process) -> None:
+    token = tested.stack.token("inference")
+    head = (
+        f"POST /predictions/{MODEL} HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token}\r\n"
+        "Content-Type: application/octet-stream\r\nContent-Length: 20000001\r\n\r\n"
+    ).encode()
+    with contextlib.ExitStack() as connections:
+        for _ in range(40):
+            if not java.is_running():
+                return
+            with contextlib.suppress(OSError):
+                address = ("127.0.0.1", tested.stack.ports.inference_port)
+                caller = connections.enter_context(socket.create_connection(address, timeout=5))
+                caller.sendall(head + bytes(20_000_000))
+        time.sleep(3)
+
+
+@contextmanager
+def own_disk(megabytes: int = DISK_MB) -> Iterator[Callable[[Path], None]]:
+    """A file system in memory for a folder, which this process and its children alone see, and which goes with them."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if os.geteuid() != 0 or libc.unshare(CLONE_NEWNS) != 0:
+        raise CannotRunHereError("a file system of its own takes root, and CAP_SYS_ADMIN in a container")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)  # noqa: S607
+    mounted: list[Path] = []
+
+    def mount(folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", str(folder)]
+        subprocess.run(command, check=True)
+        mounted.append(folder)
+
+    try:
+        yield mount
+    finally:
+        for folder in mounted:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)  # noqa: S607
+            folder.rmdir()
+
+
+@contextmanager
+def full(folder: Path) -> Iterator[None]:
+    """Not a byte is left on the file system of ``folder``, which must be one of ``own_disk``."""
+    assert shutil.disk_usage(folder).total <= DISK_MB * 2**20, f"{folder} is on a real disk"
+    balloon = folder / "balloon"
+    with balloon.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(2**16))
+    with balloon.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"0")
+    try:
+        yield
+    finally:
+        balloon.unlink()
+
+
+def files_exhausted(stage: Stage) -> Row:
+    tested = stage.shared()
+    web = tested.stack.process("the web service")
+    before = web.rlimit(psutil.RLIMIT_NOFILE)
+
+    def strike() -> None:
+        web.rlimit(psutil.RLIMIT_NOFILE, (web.num_fds() + 4, before[1]))
+        with contextlib.ExitStack() as connections:
+            for _ in range(100):
+                with contextlib.suppress(OSError):
+                    address = ("127.0.0.1", tested.stack.ports.web_port)
+                    connections.enter_context(socket.create_connection(address, timeout=1))
+            time.sleep(SCARCE_S)
+        web.rlimit(psutil.RLIMIT_NOFILE, before)
+
+    return tested.inflict(
+        f"the web service may open 4 more files, and 100 connections come; {SCARCE_S:.0f} s",
+        strike,
+        lasts=True,
+        within_s=RECOVERY_S,
+        then=lambda: web.is_running() and web.rlimit(psutil.RLIMIT_NOFILE, before),
+    )
+
+
+def idle_connections(stage: Stage) -> Row:
+    tested = stage.shared()
+    _allow_files(IDLE + 500)
+    return tested.inflict(
+        f"{IDLE:,} connections that send nothing, kept as long as the service keeps them",
+        lambda: asyncio.run(_crowd_of(tested, IDLE, _idle)),
+        lasts=True,
+        within_s=RECOVERY_S,
+    )
+
+
+def slow_senders(stage: Stage) -> Row:
+    tested = stage.shared()
+    _allow_files(SLOW + 500)
+    return tested.inflict(
+        f"{SLOW:,} callers that send a byte of their picture a second, for as long as they may",
+        lambda: asyncio.run(_crowd_of(tested, SLOW, _slow)),
+        lasts=True,
+        within_s=RECOVERY_S,
+    )
+
+
+def _allow_files(count: int) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        raise CannotRunHereError(f"it takes {count} open files, and this machine allows {hard} (ulimit -Hn)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
+async def _crowd_of(
+    tested: UnderLoad, count: int, behave: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[str]]
+) -> str:
+    """What became of ``count`` connections that ``behave`` so, in words."""
+    gate = asyncio.Semaphore(500)  # connections that are being made; the kernel holds back no more
+
+    async def one() -> str:
+        try:
+            async with gate:
+                reader, writer = await asyncio.open_connection("127.0.0.1", tested.stack.ports.web_port)
+        except OSError as exc:
+            return type(exc).__name__
+        try:
+            return await asyncio.wait_for(behave(reader, writer), PATIENCE_S)
+        except (OSError, asyncio.TimeoutError) as exc:
+            return type(exc).__name__
+        finally:
+            writer.close()
+
+    ends = Counter(await asyncio.gather(*[one() for _ in range(count)]))
+    return f"the {count:,}: " + ", ".join(f"{times:,} × {end}" for end, times in sorted(ends.items()))
+
+
+async def _idle(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> str:
+    return "closed by the service" if not await reader.read() else "an answer to nothing"
+
+
+async def _slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+    writer.write(f"POST /classify HTTP/1.1\r\nHost: here\r\nContent-Length: {len(CAT.read_bytes())}\r\n\r\n".encode())
+    answer = asyncio.create_task(reader.read())
+    while not answer.done():
+        writer.write(b"\xff")
+        await asyncio.wait([answer], timeout=1)
+    return answer.result()[9:12].decode(errors="replace") or "closed"
+
+
+def _with_a_full_disk(stage: Stage, name: str, during: Callable[[UnderLoad], object]) -> Row:
+    """``during`` happens while nothing of the stack's can be written, be it a log, a temporary file or an archive."""
+    with own_disk() as mount:
+        stack = stack_on_free_ports()
+        mount(stack.run_directory.path)
+        with stage.own("--model-api", stack=stack) as tested:
+
+            def strike() -> object:
+                with full(stack.run_directory.path):
+                    return during(tested)
+
+            return tested.inflict(name, strike, lasts=True, within_s=RECOVERY_S)
+
+
+def disk_full_logs(stage: Stage) -> Row:
+    return _with_a_full_disk(stage, f"no byte is left for logs; {SCARCE_S:.0f} s", lambda _: time.sleep(SCARCE_S))
+
+
+def disk_full_temp(stage: Stage) -> Row:
+    def kill(tested: UnderLoad) -> None:
+        psutil.Process(tested.worker_pids()[0]).kill()
+        time.sleep(SCARCE_S)
+
+    return _with_a_full_disk(
+        stage, f"no byte is left for temporary files, and a worker is killed; {SCARCE_S:.0f} s", kill
+    )
+
+
+def disk_full_java(stage: Stage) -> Row:
+    def kill(tested: UnderLoad) -> None:
+        tested.stack.process("TorchServe").kill()
+        time.sleep(SCARCE_S)
+
+    return _with_a_full_disk(
+        stage, f"no byte is left for temporary files, and TorchServe's Java is killed; {SCARCE_S:.0f} s", kill
+    )
+
+
+def disk_full_store(stage: Stage) -> Row:
+    def deploy(tested: UnderLoad) -> str:
+        with tempfile.TemporaryDirectory() as temp:
+            second = edited(archive(), Path(temp), "2.0", lambda _: None)
+            run = tested.stack.run("marserve", "deploy", MODEL, "--archive", str(second), "--no-compare", "--yes")
+        assert run.returncode, "the deployment went through"
+        return f"`deploy` ended with status {run.returncode}: {run.stderr.strip().splitlines()[-1]}"
+
+    return _with_a_full_disk(stage, "no byte is left in the model store, and a version is deployed", deploy)
