@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 #: Seconds that a process has to clean up after SIGTERM, before it is killed.
 GRACE_S = 15.0
-#: Seconds that two readings of one process's creation may differ, since the system's clock is adjusted now and then.
+#: Seconds that two readings of one process's creation may differ: the kernel tells when it was started by the second.
 CLOCK_TOLERANCE_S = 2.0
+#: Names the time since the machine was started (Linux).
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -34,15 +36,18 @@ class ProcessRecord:
 
     name: str
     pid: int
-    #: Seconds since the epoch, as psutil reports it.
+    #: Seconds since the machine was started, where ``boot`` names that start; else since the epoch.
     created: float
+    #: The clock may be set while the process runs, and all that is told since the epoch changes with it.
+    boot: str = ""
 
 
 def record(name: str, pid: int) -> ProcessRecord:
     """The identity of a process that is running now."""
     import psutil
 
-    return ProcessRecord(name, pid, psutil.Process(pid).create_time())
+    boot = _current_boot()
+    return ProcessRecord(name, pid, _created(psutil.Process(pid), boot), boot)
 
 
 def running(process: ProcessRecord) -> psutil.Process | None:
@@ -51,10 +56,24 @@ def running(process: ProcessRecord) -> psutil.Process | None:
 
     try:
         found = psutil.Process(process.pid)
-        same = abs(found.create_time() - process.created) <= CLOCK_TOLERANCE_S
+        same = abs(_created(found, process.boot) - process.created) <= CLOCK_TOLERANCE_S
+        same = same and process.boot in ("", _current_boot())
         return found if same and is_alive(found) else None
     except psutil.NoSuchProcess:
         return None
+
+
+def _current_boot() -> str:
+    try:
+        return _BOOT.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _created(process: psutil.Process, boot: str) -> float:
+    import psutil
+
+    return process.create_time() - (psutil.boot_time() if boot else 0.0)
 
 
 def is_alive(process: psutil.Process) -> bool:

@@ -28,6 +28,24 @@ def test_a_process_is_recognised_until_it_ends_and_never_by_its_id_alone() -> No
     assert processes.running(recorded) is None
 
 
+def test_a_process_is_recognised_when_the_clock_has_been_set_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen([sys.executable, "-c", SLEEP]) as process:
+        recorded = processes.record("x", process.pid)
+        kernel = sys.modules[psutil.boot_time.__globals__["_psplatform"].__name__]
+        as_told = kernel.boot_time
+        monkeypatch.setattr(kernel, "boot_time", lambda: as_told() + 7200)
+        assert processes.running(recorded) == psutil.Process(process.pid)
+        assert processes.running(replace(recorded, boot="another")) is None, "an id of before the machine was restarted"
+        process.kill()
+
+
+def test_a_process_that_an_earlier_version_recorded_is_recognised() -> None:
+    with subprocess.Popen([sys.executable, "-c", SLEEP]) as process:
+        created = psutil.Process(process.pid).create_time()
+        assert processes.running(processes.ProcessRecord("x", process.pid, created)) is not None
+        process.kill()
+
+
 def test_a_process_that_ignores_the_request_is_ended(tmp_path: Path) -> None:
     stubborn = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); {SLEEP}"
     with subprocess.Popen([sys.executable, "-c", stubborn], stdout=subprocess.PIPE) as process:
