@@ -127,23 +127,31 @@ def keys_as_written(file: Path, attempts: int = READ_ATTEMPTS) -> Flow:
     raise KeyFileError(f"{file} cannot be read: is the stack running?")
 
 
-def valid_keys(file: Path, kind: Kind, refused: str | None = None) -> Flow:
+def valid_keys(file: Path, kind: Kind, refused: str | None = None, known: Keys | None = None) -> Flow:
     """Keys whose token of ``kind`` is valid for ``MARGIN`` and is not the ``refused`` one; renewed if need be.
 
-    Where it cannot be renewed, one that is still valid will do. Raises KeyFileError.
+    Where it cannot be renewed, one that is still valid will do. ``known`` are the last keys that were read: with them a
+    file that has been lost or overwritten is had again, since TorchServe writes it with every renewal. Raises
+    KeyFileError.
     """
-    keys = yield from keys_as_written(file)
-    if _is_good(keys.tokens[kind], refused, MARGIN):
-        return keys
+    try:
+        keys = yield from keys_as_written(file)
+        if _is_good(keys.tokens[kind], refused, MARGIN):
+            return keys
+    except KeyFileError:
+        if known is None:
+            raise
+        keys = known
     for _ in range(LOCK_ATTEMPTS):
         if (yield TryLock(file.with_name("token.lock"))):
             break
         yield Pause(LOCK_PAUSE_S)
     else:
         raise KeyFileError("Another process has been renewing TorchServe's tokens for too long.")
-    keys = yield from keys_as_written(file)
-    if _is_good(keys.tokens[kind], refused, MARGIN):  # another process has renewed it meanwhile
-        return keys
+    if keys is not known:
+        keys = yield from keys_as_written(file)
+        if _is_good(keys.tokens[kind], refused, MARGIN):  # another process has renewed it meanwhile
+            return keys
     status = yield Renew(kind, keys.api_key)
     if status == 200:
         return (yield from keys_as_written(file))

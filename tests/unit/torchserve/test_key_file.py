@@ -16,15 +16,18 @@ import pytest
 from marserve.system.files import locked
 from marserve.system.loopback import free_ports, request
 from marserve.torchserve.key_file import (
+    KINDS,
     LOCK_ATTEMPTS,
     READ_ATTEMPTS,
     Flow,
     KeyFileError,
+    Keys,
     NoKeyFileError,
     Pause,
     ReadFile,
     Renew,
     Step,
+    Token,
     TryLock,
     is_refusal,
     keys_as_written,
@@ -83,6 +86,14 @@ def test_a_token_is_renewed_only_where_the_file_has_no_valid_one(
 
 def test_a_token_that_cannot_be_renewed_serves_as_long_as_it_is_valid() -> None:
     assert drive(valid_keys(FILE, "inference"), texts=[OLD, OLD], status=None) == "RLRN old"
+
+
+@pytest.mark.parametrize("text", ["garbage", None], ids=["overwritten", "lost"])
+def test_a_file_that_is_lost_is_had_again_with_the_keys_that_were_in_it(text: str | None) -> None:
+    known = Keys({kind: Token("old", datetime.now(timezone.utc) + HOUR) for kind in KINDS}, "api")
+    reads = [text] if text is None else [text] * READ_ATTEMPTS
+    taken = drive(valid_keys(FILE, "inference", known=known), texts=[*reads, GOOD])
+    assert taken == f"{'R' if text is None else 'R-' * READ_ATTEMPTS}LNR good"
 
 
 @pytest.mark.parametrize(

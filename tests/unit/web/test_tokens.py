@@ -73,6 +73,18 @@ async def test_half_written_key_file_is_read_again(
     assert (await service.post("/predict", b"picture")).status == 200
 
 
+async def test_key_file_that_was_overwritten_is_had_again(
+    start_service: StartService, torchserve: FakeTorchServe, tmp_path: Path
+) -> None:
+    key_file = tmp_path / "key_file.json"
+    torchserve.require_tokens(key_file)
+    service = await start_service()
+    key_file.write_bytes(b"\xffgarbage")
+    torchserve.forget_token("inference")
+    assert (await service.post("/predict", b"picture")).status == 200
+    assert "inference-renewed-1" in key_file.read_text()
+
+
 async def test_api_key_of_torchserve_is_sent_for_renewals_only(
     start_service: StartService, torchserve: FakeTorchServe, tmp_path: Path
 ) -> None:

@@ -96,7 +96,7 @@ class KeyFileTokens:
             if time.monotonic() - self._failed_at < TOKEN_RETRY_S:
                 await self._update(keys_as_written(self._file, attempts=1))
                 return
-            await self._update(valid_keys(self._file, kind, refused))
+            await self._update(valid_keys(self._file, kind, refused, self._keys))
             if self.current(kind) == refused:
                 self._failed_at = time.monotonic()
 
@@ -105,7 +105,7 @@ class KeyFileTokens:
         while True:
             async with self._lock:
                 for kind in KINDS:
-                    await self._update(valid_keys(self._file, kind))
+                    await self._update(valid_keys(self._file, kind, known=self._keys))
             await asyncio.sleep(TOKEN_CHECK_S)
 
     async def _update(self, flow: Flow) -> None:
