@@ -36,6 +36,8 @@ class RunDirectory:
         self.config = self.path / "config.properties"
         self.model_store = self.path / "model_store"
         self.workflow_store = self.path / "workflow_store"
+        #: Which version is on trial, while ``deploy`` tries one on live traffic.
+        self.rollout = self.path / "rollout.json"
         #: TorchServe writes it into its working directory, readable by its user alone.
         self.key_file = self.path / "key_file.json"
 

@@ -94,6 +94,7 @@ class WebService(Service):
             "MARSERVE_INFERENCE_URL": f"http://{LOOPBACK}:{self._ports.inference_port}",
             "MARSERVE_MANAGEMENT_URL": f"http://{LOOPBACK}:{self._ports.management_port}",
             "MARSERVE_KEY_FILE": str(self._run_directory.key_file),
+            "MARSERVE_ROLLOUT_FILE": str(self._run_directory.rollout),
             "MARSERVE_DEFAULT_MODEL": self._default_model,
         }
 

@@ -29,6 +29,7 @@ from marserve.web.middleware import RequestObservation
 from marserve.web.protection import Admission, Guard, RateLimit
 from marserve.web.proxies import TrustedProxies
 from marserve.web.readiness import Readiness
+from marserve.web.rollout.traffic import LiveTraffic
 from marserve.web.routes import Services, feedback, health, inference_protocol, pages, pictures
 from marserve.web.routes.direct import DirectRouting
 from marserve.web.settings import WebSettings
@@ -150,7 +151,10 @@ async def _run_services(settings: WebSettings, metrics: WebMetrics, stopping: Ev
         )
         stack.push_async_callback(queues.close)
         readiness = Readiness(catalogue, queues, metrics, stopping)
+        traffic = LiveTraffic(catalogue, queues, metrics)
         background += [catalogue.keep_current(), readiness.keep_probing()]
+        if settings.rollout_file is not None:
+            background.append(traffic.keep_current(settings.rollout_file))
         for work in background:
             await stack.enter_async_context(_running(work))
         yield Services(
@@ -164,6 +168,7 @@ async def _run_services(settings: WebSettings, metrics: WebMetrics, stopping: Ev
                 catalogue=catalogue,
                 queues=queues,
                 cache=cache,
+                traffic=traffic,
                 metrics=metrics,
                 max_image_pixels=settings.max_image_pixels,
             ),

@@ -64,6 +64,27 @@ class WebMetrics:
             buckets=GROUP_BUCKETS,
             registry=registry,
         )
+        self.answers = counter(
+            "web_answers",
+            "Pictures by the version that answered, and how: cached, computed, refused (4xx) or failed (5xx).",
+            [*of_version, "outcome"],
+        )
+        self.worker_seconds = counter(
+            "web_worker_seconds", "What workers spent on groups, by their own clock.", of_version
+        )
+        self.rollout_share = gauge(
+            "web_rollout_share", "Share of the live pictures that a version on trial gets.", [*of_version, "mode"]
+        )
+        self.rollout_failed = counter(
+            "web_rollout_failures",
+            "Pictures that a version on trial did not answer, and the default version did.",
+            [*of_version, "reason"],
+        )
+        self.rollout_compared = counter(
+            "web_rollout_comparisons",
+            "Pictures for the version on trial and the default one: they agreed, disagreed, or it was dropped.",
+            [*of_version, "result"],
+        )
         self.upstream_seconds = seconds("web_upstream_duration_seconds", "How long TorchServe took to answer.")
         self.upstream_errors = counter(
             "web_upstream_errors", "TorchServe's failures, by kind; refused pictures are none.", ["kind"]

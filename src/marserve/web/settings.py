@@ -112,6 +112,8 @@ class WebSettings(BaseModel):
     management_url: HttpUrl = "http://127.0.0.1:8081"
     #: TorchServe's key_file.json, with the tokens of its authorization; not set: it needs none.
     key_file: Path | None = None
+    #: Where ``deploy`` says which version is on trial, and what was seen of it is written beside it; not set: none is.
+    rollout_file: Path | None = None
     #: The model that answers where a caller names none; if it is untrained, the demonstration model where there is one.
     default_model: str = "resnet18"
 

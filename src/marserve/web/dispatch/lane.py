@@ -86,6 +86,7 @@ class Lane:
         of_priority = queues.metrics.queue_seconds.labels
         self._queue_seconds = {name: of_priority(*self.labels, name) for name in PRIORITIES}
         self._queue_pictures = queues.metrics.queue_pictures.labels(*self.labels)
+        self._worker_seconds = queues.metrics.worker_seconds.labels(*self.labels)
         self._group_pictures = queues.metrics.group_pictures.labels(*self.labels)
 
     def wake(self) -> None:
@@ -158,6 +159,7 @@ class Lane:
         else:
             now = time.monotonic()
             dispatcher.finish(group, now, worker_s)
+            self._worker_seconds.inc(worker_s or 0.0)
             for job in jobs:
                 job.content.took_s = now - group.sent_at
         if dispatcher.waiting:

@@ -12,6 +12,8 @@ from marserve import __version__
 from marserve.handler.resnet18.errors import InvalidImage, InvalidRequest, RequestError
 from marserve.handler.resnet18.requests import MAX_TOP_K
 from marserve.web.bodies import read_body
+from marserve.web.classifier import Classified
+from marserve.web.dispatch.urgency import Urgency
 from marserve.web.errors import ModelUnavailable
 from marserve.web.models import KnownModel
 from marserve.web.oip import (
@@ -26,7 +28,7 @@ from marserve.web.oip import (
 )
 from marserve.web.openapi import BINARY, COMMON, EXAMPLE_PICTURE, PINNED_VERSION, WITH_MODEL, WITH_WORK, failures
 from marserve.web.routes import GET, READ, WORK, Services, pinned_version, services_of, urgency_of
-from marserve.web.schemas import HandlerAnswer
+from marserve.web.upstream.inference import FAILURES, ModelGone, WorkerDied
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
 
@@ -145,9 +147,10 @@ async def model_ready(request: Request, model: ModelInPath, version: VersionInPa
 async def infer(request: Request, model: ModelInPath, version: VersionInPath | None = None) -> Response:
     """Classify the encoded pictures of the tensor "image": all of them, or the request fails."""
     services = services_of(request)
+    pinned = pinned_version(request, version)
     with services.admission:
-        served = services.catalogue.find(model, pinned_version(request, version))
-        class_count = _class_count(served)
+        served = services.catalogue.find(model, pinned)
+        _class_count(served)
         max_bytes = services.settings.protocol_body_bytes
         body = await read_body(
             request,
@@ -157,9 +160,20 @@ async def infer(request: Request, model: ModelInPath, version: VersionInPath | N
         )
         inference = parse_inference_request(body, request.headers.get(HEADER_LENGTH))
         services.guard.charge(request.state.caller, len(inference.pictures) - 1)  # the first one is paid for
-        top_k = needed_top_k(inference, class_count)
-        answers = await _classify_all(request, services, inference, served, top_k)
-    content, header_length = encode_response(inference, answers, served=served, class_count=class_count)
+        urgency = urgency_of(request)
+
+        async def ask(version: KnownModel, one_try: bool) -> list[Classified]:
+            return await _classify_all(request, services, inference, version, urgency, one_try=one_try)
+
+        trial = services.classifier.traffic.trial(served) if pinned is None else None
+        if trial is None:
+            answers = await ask(served, False)
+        else:
+            answers = [*await services.classifier.traffic.answer(trial, inference.pictures, urgency, ask)]
+            served = answers[0].model
+    content, header_length = encode_response(
+        inference, [one.answer for one in answers], served=served, class_count=_class_count(served)
+    )
     request.state.log.update(model=served.name, version=served.version, pictures=len(inference.pictures))
     if header_length is None:
         return Response(content, media_type="application/json")
@@ -167,32 +181,38 @@ async def infer(request: Request, model: ModelInPath, version: VersionInPath | N
 
 
 async def _classify_all(
-    request: Request, services: Services, inference: InferenceRequest, served: KnownModel, top_k: int
-) -> list[HandlerAnswer]:
+    request: Request,
+    services: Services,
+    inference: InferenceRequest,
+    served: KnownModel,
+    urgency: Urgency,
+    *,
+    one_try: bool,
+) -> list[Classified]:
     """The answers in the order of the pictures; raises the error of the first picture that has one."""
     places = asyncio.Semaphore(PICTURES_AT_ONCE)
-    urgency = urgency_of(request)
+    top_k = needed_top_k(inference, _class_count(served))
 
-    async def classify(picture: bytes) -> HandlerAnswer | RequestError:
+    async def classify(picture: bytes) -> Classified | RequestError | ModelGone | WorkerDied:
         async with places:
             try:
                 if not picture:
                     raise InvalidImage("The picture is empty: it has no bytes.")
-                classified = await services.classifier.classify(
+                return await services.classifier.classify(
                     picture,
                     top_k=top_k,
                     request_id=request.state.request_id,
                     model=served.name,
                     version=served.version,
                     urgency=urgency,
+                    one_try=one_try,
                 )
-            except RequestError as error:
+            except FAILURES as error:
                 return error
-            return classified.answer
 
     answers = []
     for answer in await asyncio.gather(*[classify(picture) for picture in inference.pictures]):
-        if isinstance(answer, RequestError):
+        if isinstance(answer, FAILURES):
             raise answer
         answers.append(answer)
     return answers

@@ -49,6 +49,10 @@ class WorkerDied(Exception):  # noqa: N818
     """The worker ended while it worked on this; it is restarted. Of several pictures: it failed on one of them."""
 
 
+#: What a version may fail a picture with.
+FAILURES = (RequestError, ModelGone, WorkerDied)
+
+
 class PictureCall(NamedTuple):
     """What the handler is asked about a picture."""
 

@@ -1,0 +1,292 @@
+"""Live pictures and a version on trial: a share of them goes to it, and no caller loses anything by that."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from marserve.handler.resnet18.errors import RequestError
+from marserve.web.catalogue import REFRESH_S, Catalogue
+from marserve.web.dispatch.queues import PictureQueues
+from marserve.web.dispatch.urgency import Urgency
+from marserve.web.errors import Overloaded, WouldBeLate
+from marserve.web.metrics import WebMetrics
+from marserve.web.models import KnownModel
+from marserve.web.rollout.files import Counts, Order, Seen, seen_beside
+from marserve.web.schemas import HandlerAnswer
+from marserve.web.upstream.inference import FAILURES, PictureCall, WorkerDied
+
+if TYPE_CHECKING:
+    from marserve.web.classifier import Classified
+
+logger = logging.getLogger(__name__)
+
+#: Of a caller's time, what the candidate has before the stable version is asked as well.
+PATIENCE = 0.5
+#: Pictures that are being compared at once, and their bytes: what callers send is never kept for longer queues.
+MAX_COMPARED, MAX_COMPARED_BYTES = 4, 32_000_000
+#: Seconds for one version to answer a picture that is compared.
+COMPARE_S = 5.0
+#: Of all live pictures, the share that is compared at most: a few hundred decide, and each is computed once more.
+MOST_COMPARED = 0.1
+#: Of the compared pictures, one in so many is sent to each version alone, to measure how long it takes; and so many
+#: are enough.
+PAIR_EVERY, MOST_PAIRS = 3, 1000
+#: Its request id.
+COMPARISON = "comparison"
+
+#: Has a version answer a request's pictures; where it is told so, only one worker is tried.
+Ask = Callable[[KnownModel, bool], Awaitable[Sequence["Classified"]]]
+
+
+class Turns:
+    """Which of many are a share of them: by error diffusion, so that a tenth of 1,000 is 100, whatever chance says."""
+
+    def __init__(self) -> None:
+        self._owed = 0.0
+
+    def take(self, share: float, pictures: int = 1) -> bool:
+        """Whether these ``pictures``, which belong together, are to be among them."""
+        self._owed += share * pictures
+        if self._owed < 1 - 1e-9:
+            return False
+        self._owed -= pictures
+        return True
+
+
+@dataclass(frozen=True)
+class Trial:
+    order: Order
+    stable: KnownModel
+    candidate: KnownModel
+
+
+class LiveTraffic:
+    """Follows the order in a file, as long as that is renewed; until ``keep_current`` runs there is none."""
+
+    def __init__(self, catalogue: Catalogue, queues: PictureQueues, metrics: WebMetrics) -> None:
+        self._catalogue = catalogue
+        self._queues = queues
+        self._metrics = metrics
+        self._instance = os.urandom(8).hex()
+        self._order: Order | None = None
+        self._counts = Counts()
+        self._counted: str | None = None
+        self._turns, self._compared_turns = Turns(), Turns()
+        self._comparing: set[asyncio.Task[None]] = set()
+        self._comparing_bytes = 0
+        self._numbers = itertools.count()
+        self._complaint = ""
+
+    def trial(self, served: KnownModel) -> Trial | None:
+        """What is tried beside ``served``, which a request that names no version would be answered by."""
+        order = self._order
+        if order is None or not order.is_valid or (served.name, served.version) != (order.model, order.stable):
+            return None
+        candidate = self._catalogue.get(order.model, order.candidate)
+        return None if candidate is None else Trial(order, served, candidate)
+
+    async def answer(self, trial: Trial, pictures: Sequence[bytes], urgency: Urgency, ask: Ask) -> Sequence[Classified]:
+        """What ``ask`` gets for the ``pictures`` of a request, of one version. Raises as ``ask`` of the stable one."""
+        self._counts.live += len(pictures)
+        if trial.order.mode == "canary":
+            if not self._turns.take(trial.order.share, len(pictures)):
+                return await ask(trial.stable, False)
+            answers = await self._canary(trial, len(pictures), urgency, ask)
+            share = min(1.0, MOST_COMPARED / trial.order.share)
+        else:
+            answers = await ask(trial.stable, False)
+            share = trial.order.share
+        compared = trial.candidate if trial.order.mode == "canary" else trial.stable
+        for picture, answer in zip(pictures, answers, strict=True):
+            # What was known says nothing new, and what the candidate failed is counted.
+            if answer.cache == "miss" and answer.model is compared and self._compared_turns.take(share):
+                self._start_comparing(trial, picture, answer)
+        return answers
+
+    async def _canary(self, trial: Trial, pictures: int, urgency: Urgency, ask: Ask) -> Sequence[Classified]:
+        """The candidate's answers, or the stable version's where they fail or would come too late."""
+        if not trial.candidate.reported.ready_workers:
+            return await self._fall_back(trial, pictures, "no_worker", ask(trial.stable, False))
+        of_candidate = asyncio.ensure_future(ask(trial.candidate, True))
+        of_stable: asyncio.Future[Sequence[Classified]] | None = None
+        try:
+            await asyncio.wait([of_candidate], timeout=(urgency.give_up - time.monotonic()) * PATIENCE)
+            if not of_candidate.done():
+                of_stable = asyncio.ensure_future(ask(trial.stable, False))
+                await asyncio.wait([of_candidate, of_stable], return_when=asyncio.FIRST_COMPLETED)
+                if not of_candidate.done() and of_stable.exception() is not None:
+                    await asyncio.wait([of_candidate])
+            failure = of_candidate.exception() if of_candidate.done() else None
+            if of_candidate.done() and failure is None:
+                self._counts.answered += pictures
+                return of_candidate.result()
+            if failure is not None and not isinstance(failure, FAILURES):
+                raise failure
+            return await self._fall_back(trial, pictures, _reason(failure), of_stable or ask(trial.stable, False))
+        finally:
+            for future in (of_candidate, of_stable):
+                if future is not None and not future.done():
+                    future.cancel()
+                elif future is not None and not future.cancelled():
+                    future.exception()  # it was looked at
+
+    async def _fall_back(
+        self, trial: Trial, pictures: int, reason: str, of_stable: Awaitable[Sequence[Classified]]
+    ) -> Sequence[Classified]:
+        """The stable version's answers; the candidate is to blame only for what that does answer."""
+        answers = await of_stable
+        self._count_failed(trial, reason, pictures)
+        return answers
+
+    def _count_failed(self, trial: Trial, reason: str, pictures: int = 1) -> None:
+        self._counts.failed[reason] = self._counts.failed.get(reason, 0) + pictures
+        self._metrics.rollout_failed.labels(trial.candidate.name, trial.candidate.version, reason).inc(pictures)
+
+    def _start_comparing(self, trial: Trial, picture: bytes, said: Classified) -> None:
+        """In the background, where workers have nothing else to do."""
+        has_room = (
+            len(self._comparing) < MAX_COMPARED
+            and self._comparing_bytes + len(picture) <= MAX_COMPARED_BYTES
+            and self._is_free(trial.stable)
+            and self._is_free(trial.candidate)
+        )
+        if not has_room:
+            self._count_compared(trial, "dropped")
+            return
+        self._comparing_bytes += len(picture)
+        task = asyncio.create_task(self._compare(trial, picture, said))
+        self._comparing.add(task)
+
+        def end(ended: asyncio.Task[None]) -> None:
+            self._comparing.discard(ended)
+            self._comparing_bytes -= len(picture)
+
+        task.add_done_callback(end)
+
+    def _is_free(self, model: KnownModel) -> bool:
+        return model.reported.ready_workers > 0 and self._queues.has_room(model)
+
+    async def _compare(self, trial: Trial, picture: bytes, said: Classified) -> None:
+        """Have the other version answer ``picture``, too."""
+        is_shadow = said.model is trial.stable
+        other = trial.candidate if is_shadow else trial.stable
+        number = next(self._numbers)
+        asked = [other]
+        if number % PAIR_EVERY == 0 and len(self._counts.pairs) < MOST_PAIRS:
+            asked.insert(number % 2, said.model)  # each is the first as often as the other
+        found: dict[str, tuple[HandlerAnswer, float]] = {}
+        try:
+            for model in asked:
+                found[model.version] = await self._measure(model, picture)
+        except FAILURES as failure:
+            is_candidates = is_shadow and model is trial.candidate and not isinstance(failure, WouldBeLate | Overloaded)
+            if is_candidates and await self._is_answered(trial.stable, picture):
+                self._count_failed(trial, _reason(failure))
+                return
+        if other.version not in found:
+            self._count_compared(trial, "dropped")
+            return
+        if is_shadow:
+            self._counts.answered += 1
+        agree = _first(found[other.version][0]) == _first(said.answer)
+        self._count_compared(trial, "agreed" if agree else "disagreed")
+        if len(found) == 2:
+            pair = [round(found[model.version][1] * 1e6) for model in (trial.stable, trial.candidate)]
+            self._counts.pairs.append((pair[0], pair[1]))
+
+    async def _is_answered(self, model: KnownModel, picture: bytes) -> bool:
+        with suppress(*FAILURES):
+            await self._measure(model, picture)
+            return True
+        return False
+
+    async def _measure(self, model: KnownModel, picture: bytes) -> tuple[HandlerAnswer, float]:
+        urgency = Urgency("", time.monotonic() + COMPARE_S, is_bulk=True)
+        return await self._queues.measure(model, PictureCall(picture, 1, COMPARISON), urgency)
+
+    def _count_compared(self, trial: Trial, result: str) -> None:
+        self._counts.dropped += result == "dropped"
+        self._counts.compared += result != "dropped"
+        self._counts.disagreed += result == "disagreed"
+        self._metrics.rollout_compared.labels(trial.candidate.name, trial.candidate.version, result).inc()
+
+    async def keep_current(self, file: Path) -> None:
+        """Read the order in ``file`` and write what was seen, as often as the catalogue is read, until cancelled."""
+        try:
+            while True:
+                before = self._order
+                self._follow(self._read(file))
+                if before is not None or self._order is not None:
+                    await self._report(file)
+                await asyncio.sleep(REFRESH_S)
+        finally:
+            for task in self._comparing:
+                task.cancel()
+
+    def _read(self, file: Path) -> Order | None:
+        """The order, where it counts."""
+        try:
+            order = Order.read(file)
+        except (OSError, ValueError) as exc:
+            self._complain(f"{file} cannot be read, so all live pictures go to the default version: {exc}")
+            return None
+        self._complaint = ""
+        if order is None or not order.is_valid or order.candidate == order.stable:
+            return None
+        return order if self._catalogue.get(order.model, order.candidate) else None
+
+    def _follow(self, order: Order | None) -> None:
+        was, self._order = self._order, order
+        if order is not None and order.id != self._counted:
+            self._counted, self._counts = order.id, Counts()
+            self._turns, self._compared_turns = Turns(), Turns()
+        told = None if order is None else order.model_copy(update={"expires": 0.0})
+        if told == (None if was is None else was.model_copy(update={"expires": 0.0})):
+            return
+        self._metrics.rollout_share.clear()
+        if order is None:
+            logger.info("Live traffic goes to the default version alone")
+            return
+        self._metrics.rollout_share.labels(order.model, order.candidate, order.mode).set(order.share)
+        logger.info(
+            "%s %s gets %.3g %% of live traffic, as %s", order.model, order.candidate, order.share * 100, order.mode
+        )
+
+    async def _report(self, file: Path) -> None:
+        order = None if self._order is None else self._order.id
+        seen = Seen(instance=self._instance, order=order, counts=self._counts.model_copy(deep=True))
+        try:
+            await asyncio.to_thread(seen.write, seen_beside(file))
+        except OSError as exc:
+            self._complain(f"What live traffic shows cannot be written beside {file}: {exc}")
+
+    def _complain(self, text: str) -> None:
+        """Once for the same."""
+        if text != self._complaint:
+            logger.warning(text)
+        self._complaint = text
+
+
+def _first(answer: HandlerAnswer) -> list[tuple[int, str]]:
+    """What a caller would call the answer."""
+    return [(first.class_id, first.label) for first in answer.predictions[:1]]
+
+
+def _reason(failure: BaseException | None) -> str:
+    """Of a metric's label: few values."""
+    if failure is None:
+        return "slow"
+    if isinstance(failure, WorkerDied):
+        return "worker_died"
+    if isinstance(failure, RequestError) and failure.status < 500:
+        return "refused"
+    return "failed"
