@@ -12,7 +12,7 @@ import math
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,8 +35,9 @@ def failure_of(error: OSError) -> str:
 def replacing(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
     """A file beside ``path``, to be written in the block; at its end it takes the place of ``path``.
 
-    It is on the disk by then, so that a power failure leaves no empty file. An exception in the block leaves ``path``
-    as it was. ``mode`` is for the permissions; None keeps those of the file replaced, else the umask decides.
+    Content and name are on the disk by then, so that a power failure leaves the old file or the new one. An exception
+    in the block leaves ``path`` as it was. ``mode`` is for the permissions; None keeps those of the file replaced, else
+    the umask decides.
     """
     # A name of its own for each writer, so that two at once never write to the same file; cut, since names have limits.
     beside = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}")
@@ -50,11 +51,22 @@ def replacing(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
                 os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         beside.replace(path)
+        _sync_directory(path.parent)
     except BaseException as exc:
         beside.unlink(missing_ok=True)
         if isinstance(exc, OSError) and exc.filename is None:  # a write does not know whereto
             exc.filename = str(path)
         raise
+
+
+def _sync_directory(directory: Path) -> None:
+    """Have the names in ``directory`` on the disk, where its file system knows how."""
+    with suppress(OSError):
+        number = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def replace_text(path: Path, text: str) -> None:

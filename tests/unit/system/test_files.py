@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from stat import S_ISDIR
 from typing import BinaryIO
 
 import pytest
@@ -37,13 +38,20 @@ def test_a_failure_leaves_the_old_content_and_nothing_else(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_the_content_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_content_is_on_the_disk_before_the_name_is_and_the_name_by_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else a power failure can leave an empty file: the faster writers that this one replaced had that fault."""
     file = tmp_path / "state.json"
-    synced: list[tuple[int, bool]] = []
-    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append((os.fstat(descriptor).st_size, file.exists())))
+    synced: list[tuple[int | str, bool]] = []
+
+    def sync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        synced.append(("directory" if S_ISDIR(status.st_mode) else status.st_size, file.exists()))
+
+    monkeypatch.setattr(os, "fsync", sync)
     replace_text(file, "ü")
-    assert synced == [(2, False)]
+    assert synced == [(2, False), ("directory", True)]
 
 
 def test_two_writers_at_once_both_leave_a_whole_file(tmp_path: Path) -> None:
