@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from marserve.stack.model_store import DeploymentStore
 from tests.e2e.serving import Stack, wait_for
 from tests.e2e.steady_load import SECOND
 
@@ -31,12 +32,20 @@ def done(stack: Stack, *arguments: str) -> Any:
 
 def variant(stack: Stack, directory: Path, version: str, edit: Edit) -> Path:
     """The served archive under another version, with its files as ``edit`` leaves them."""
-    return edited(stack.run_directory.model_store / f"{MODEL}.mar", directory, version, edit)
+    return edited(served_archive(stack), directory, version, edit)
+
+
+def served_archive(stack: Stack, model: str = MODEL) -> Path:
+    """The one in the stack's store that answers for ``model``."""
+    store = DeploymentStore(stack.run_directory)
+    record = store.read()
+    assert record is not None
+    return store.path / record.models[model].current.archive
 
 
 def edited(source: Path, directory: Path, version: str, edit: Edit) -> Path:
     """The archive ``source`` under another version, with its files as ``edit`` leaves them."""
-    changed = directory / source.name
+    changed = directory / f"{MODEL}.mar"
     with zipfile.ZipFile(source) as mar:
         files = {name: mar.read(name) for name in mar.namelist()}
     for name, path in (("MAR-INF/MANIFEST.json", ("model", "modelVersion")), ("description.json", ("version",))):

@@ -24,6 +24,7 @@ from marserve.stack.lifecycle import using_temp
 from marserve.system.loopback import LOOPBACK, free_ports
 from marserve.system.processes import record, running
 from tests.e2e import serving
+from tests.e2e.operating import served_archive
 from tests.e2e.serving import ANSWER_S, START_S, Stack, run, stack_on_free_ports
 from tests.support import CAT, REPOSITORY
 
@@ -95,8 +96,9 @@ def test_a_worker_that_cannot_start_ends_the_start_with_its_reason(
     served: Stack, another: Stack, project: Path
 ) -> None:
     """An archive that was changed after its check, so that only the worker finds it out."""
-    for archive in served.run_directory.model_store.glob("*.mar"):
-        with zipfile.ZipFile(archive) as good, zipfile.ZipFile(project / "model_store" / archive.name, "w") as bad:
+    for model in (one.name for one in served.state().models):
+        archive, broken = served_archive(served, model), project / "model_store" / f"{model}.mar"
+        with zipfile.ZipFile(archive) as good, zipfile.ZipFile(broken, "w") as bad:
             for name in good.namelist():
                 content = good.read(name)
                 if name == "model-config.yaml":
@@ -140,7 +142,7 @@ def test_wrong_arguments_are_refused(another: Stack, arguments: tuple[str, ...])
 
 
 def test_an_archive_alone_is_served_by_a_stock_torchserve(served: Stack, tmp_path: Path) -> None:
-    shutil.copy(served.run_directory.model_store / "resnet18.mar", tmp_path)
+    shutil.copy(served_archive(served), tmp_path / "resnet18.mar")
     names = ("inference", "management", "metrics", "grpc_inference", "grpc_management")
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     lines = [f"{name}_address=http://{LOOPBACK}:{ports[name]}" for name in names[:3]]

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import redis
 
+from marserve.stack.run_directory import remove_tree
 from marserve.system.loopback import LOOPBACK, free_ports, request
 from marserve.torchserve.key_file import read_keys
 from tests.e2e.serving import wait_for
@@ -43,6 +44,7 @@ def store_unreadable(stage: Stage) -> Row:
             _killed_java(tested)
             time.sleep(WRONG_S)
         finally:
+            remove_tree(store)  # made anew from the archives that it had been filled from
             aside.rename(store)
 
     return tested.inflict(

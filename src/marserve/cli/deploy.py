@@ -5,8 +5,7 @@ present version's, starts the other workers, warms them up, and makes the new ve
 fails, or on Ctrl-C, the new version is removed; the old one answers all the time. After success the old version keeps
 one worker for rollback, and the version before it is removed.
 
-Needs a stack started with --model-api. A stopped stack forgets what was deployed: start it with the new weights the
-next time.
+Needs a stack started with --model-api. What was deployed lasts: the next serve starts it, however this one ends.
 """
 
 from __future__ import annotations

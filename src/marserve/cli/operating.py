@@ -48,8 +48,9 @@ def web_port(options: argparse.Namespace) -> int:
 
 def begin(options: argparse.Namespace) -> AbstractContextManager[Change]:
     """A change to the stack that is meant; its lock is taken by ``with``. Raises MarserveError where no stack runs."""
-    from marserve.manage.change import always_yes, changing, confirm_on_terminal
+    from marserve.manage.change import always_yes, confirm_on_terminal
     from marserve.manage.running_stack import RunningStack
+    from marserve.manage.settling import changing
 
     stack = RunningStack.find(web_port(options))
     confirm = always_yes if options.yes else confirm_on_terminal

@@ -3,6 +3,8 @@
 TorchServe stops restarting a worker that fails for too long, but keeps it on its list, so that scaling to the same
 number does nothing. This takes the worker off the list and starts a new one. Workers before it on the list keep
 running. If the first one is dead and others run, all must be restarted, which needs your confirmation.
+
+Like every command that changes the stack, it first undoes or finishes what an earlier one left that was killed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Make the version before the default again.
 
 The version that was the default before the last deploy gets its workers back, is warmed up and made the default; the
-other one keeps one worker, so a second rollback takes the first back.
+other one keeps one worker, so a second rollback takes the first back. This works after a restart as well.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Change the number of workers.
 
 Returns when the new workers are ready. If one cannot start, the old number stays and the reason is shown. With fewer
-workers no request is lost: the web service sends again what they were working on.
+workers no request is lost: the web service sends again what they were working on. The next serve starts as many.
 """
 
 from __future__ import annotations

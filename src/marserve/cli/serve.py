@@ -24,9 +24,12 @@ from marserve.arguments import (
 from marserve.autoscale.rules import Rules
 from marserve.errors import MarserveError
 from marserve.paths import FROM_FILE, command, door
+from marserve.stack.deployments import replaced_by
+from marserve.stack.model_store import DeploymentStore
 from marserve.stack.options import Options
 from marserve.stack.ports import Ports, PortsTakenError
 from marserve.stack.preflight import check_start
+from marserve.stack.run_directory import RunDirectory
 from marserve.terminal import QUIET
 from marserve.variables import given_variables
 
@@ -70,6 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--archive", metavar="FILE", dest="archives", nargs="+", type=file, default=(),
         help="serve these archives that marserve build made instead of ResNet18, as they are; the first one answers "
         "where no model is named",
+    )  # fmt: skip
+    parser.add_argument(
+        "--discard-deployed", action="store_true",
+        help="forget what marserve deploy and marserve scale have changed, and serve what these options say (default: "
+        "serve what was deployed, unless these options choose other archives than those that it began with)",
     )  # fmt: skip
     parser.add_argument(
         "--workers", metavar="N", type=whole(1, 9999),
@@ -118,7 +126,9 @@ def run(options: argparse.Namespace) -> int:
     from marserve.supervision.serving import serve
 
     try:
-        return serve(stack_options(options), Ports.from_environment())
+        chosen, ports = stack_options(options), Ports.from_environment()
+        confirm_replacement(chosen, RunDirectory(ports.web_port))
+        return serve(chosen, ports)
     except StartedOtherwiseError as exc:
         scale = command(f"scale MODEL --workers {exc.workers}")
         scaled = f"\nor, for one model at once:\n  {scale}" if exc.workers else ""
@@ -127,6 +137,20 @@ def run(options: argparse.Namespace) -> int:
     except PortsTakenError as exc:
         line = same_command(sys.argv[2:], _typed() | exc.others)
         raise MarserveError(f"{exc}\nStop what listens there, or choose other ports:\n  {line}") from exc
+
+
+def confirm_replacement(options: Options, run_directory: RunDirectory) -> None:
+    """Have a person at a terminal agree that ``options`` take the place of what was deployed; the start says so, too.
+
+    Raises MarserveError where they do not.
+    """
+    from marserve.manage.change import confirm_on_terminal
+
+    if options.discard_deployed or run_directory.state.exists() or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    record = DeploymentStore(run_directory).read()
+    if record is not None and (replaced := replaced_by(options, record)) is not None:
+        confirm_on_terminal(f"{replaced} Go on?")
 
 
 def _typed() -> dict[str, str]:

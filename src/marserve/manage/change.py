@@ -1,11 +1,11 @@
-"""One change to a running stack: the lock that keeps others off, the steps that a person confirms, and the way back."""
+"""One change to a running stack: what is on record of it, the steps that a person confirms, and the way back."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
 
 from marserve.arguments import did_you_mean
 from marserve.client.errors import Refused
@@ -13,13 +13,10 @@ from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
 from marserve.manage.running_stack import RunningStack
 from marserve.paths import command
-from marserve.system.files import locked
+from marserve.stack.deployments import DeployedModel, DeployedVersion, Deployments, PendingChange
 from marserve.system.processes import stop_signals_ignored
-from marserve.terminal import Report, complain
+from marserve.terminal import Report
 from marserve.torchserve.models import ModelVersion
-
-#: Seconds to wait for another command that is changing the same stack.
-LOCK_S = 600.0
 
 #: Takes the question; returns where the step may be taken, else raises one of the errors below.
 Confirm = Callable[[str], None]
@@ -79,9 +76,58 @@ class Change:
         """
         self._way_back.callback(self._undo, doing, undo)
 
+    def begin(self, pending: PendingChange) -> None:
+        """Write down what is about to be done, so that it is undone even where this process is killed.
+
+        Call this before the first step. Raises MarserveError.
+        """
+        self._way_back.callback(self._forget)
+        self.stack.store.update(lambda record: replace(record, pending=pending))
+
+    def commit(
+        self, model: str, edit: Callable[[DeployedModel | None], DeployedModel | None], *, removes: Sequence[str] = ()
+    ) -> None:
+        """Put what is deployed of ``model`` on record: from here on every start serves it.
+
+        ``removes`` are the versions that nothing goes back to any more. Raises MarserveError.
+        """
+        before = self.stack.store.read()
+
+        def committed(record: Deployments) -> Deployments:
+            edited = edit(record.models.get(model))
+            pending = record.pending and replace(record.pending, committed=True, removes=tuple(removes))
+            return replace(record if edited is None else record.with_model(model, edited), pending=pending)
+
+        if before is not None:
+            self.on_failure(
+                "restoring the record of what is deployed", lambda: self.stack.store.update(lambda _: before)
+            )
+        self.stack.store.update(committed)
+
+    def on_record(self, listed: ModelVersion) -> DeployedVersion:
+        """``listed`` as on record, or as it would be where TorchServe's own API brought it. Raises MarserveError."""
+        record = self.stack.store.read()
+        model = record.models.get(listed.model) if record is not None else None
+        for version in model.versions if model is not None else ():
+            if version.version == listed.version:
+                return version
+        return self.stack.store.describe(listed.archive, listed.version)
+
     def is_final(self) -> None:
         """From here on nothing that was done so far is undone."""
         self._way_back.pop_all()
+
+    def finish(self) -> None:
+        """All was done, or undone. Raises MarserveError."""
+        self.stack.store.update(lambda record: replace(record, pending=None))
+
+    def _forget(self) -> None:
+        """The last step of the way back. What could not be undone is left to whoever finds it on record."""
+        if not self._failed:
+            try:
+                self.finish()
+            except MarserveError as exc:
+                self._say(f"  The record still says that a change is under way: {exc}")
 
     def undo_all(self) -> None:
         """Every step, the last one first, whatever becomes of the others and however often Ctrl-C is pressed."""
@@ -122,16 +168,3 @@ def one_of(versions: Sequence[ModelVersion], version: str | None) -> ModelVersio
             return listed
     names = ", ".join(listed.version for listed in versions)
     raise MarserveError(f"{versions[0].model} has no version {version}; there are: {names}.")
-
-
-@contextmanager
-def changing(stack: RunningStack, *, confirm: Confirm, report: Report) -> Iterator[Change]:
-    """Keep other commands from changing ``stack``; undo what was done where the body fails or is interrupted."""
-    on_wait = lambda: complain("Waiting for another command that changes this stack ...")  # noqa: E731
-    with locked(stack.run_directory.change_lock, on_wait=on_wait, timeout_s=LOCK_S), stack.management() as management:
-        change = Change(stack, management, confirm, report)
-        try:
-            yield change
-        except BaseException:
-            change.undo_all()
-            raise

@@ -7,27 +7,24 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from marserve.client.inference import InferenceClient
 from marserve.errors import MarserveError, StopRequestedError
 from marserve.manage.change import Change, one_of
 from marserve.manage.comparison import Comparison, answers, compare, warm_up
-from marserve.manage.draining import keep_for_rollback, make_default, remove
+from marserve.manage.draining import keep_for_rollback, make_default, put_on_record, remove
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.scaling import check_memory, set_workers, start_workers
 from marserve.paths import command
-from marserve.system.files import replace_text, replacing
+from marserve.stack.deployments import DeployedVersion, PendingChange, switched
 from marserve.torchserve.models import ModelVersion
 from marserve.torchserve.worker_process import inspect_workers
 
 MANIFEST = "MAR-INF/MANIFEST.json"
-#: In the stack's model store, since both end with the stack: a start serves what its options say.
-HISTORY = "deployments.json"
 #: What becomes part of a file name and of addresses.
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 
@@ -83,7 +80,7 @@ def deploy(change: Change, plan: Plan) -> Deployed:
     """
     versions = change.versions(plan.model)
     check_plan(change.stack, plan, versions)
-    old, earlier = one_of(versions, None), read_before(change.stack, plan.model)
+    old = one_of(versions, None)
     workers = plan.workers or len(old.workers)
     expected = None
     if plan.min_agreement is not None:
@@ -91,7 +88,8 @@ def deploy(change: Change, plan: Plan) -> Deployed:
             expected = answers(client, plan.pictures)
     change.report(f"Registering {plan.model} {plan.version} beside {old.version} ...")
     # One worker shows whether the archive works at all.
-    new = start_workers(change, _register(change, plan), 1)
+    added, registered = register(change, plan)
+    new = start_workers(change, registered, 1)
     comparison = None
     with change.stack.inference(new.model, new.version) as client:
         if expected is not None and plan.min_agreement is not None:
@@ -103,12 +101,12 @@ def deploy(change: Change, plan: Plan) -> Deployed:
         warm_up(client, plan.pictures, workers)
         change.stack.wait_until_ready(new.model, new.version)
         change.confirm(f"Make {new} the default in place of {old.version}?")
-        replace_default(change, old, new, client, plan.pictures)
+        switch(change, old, new, client, plan.pictures)
+    superseded = _put_on_record(change, plan, added, old, versions)
     if not plan.remove_old:
         keep_for_rollback(change, old)
     change.is_final()
-    superseded = [one for one in versions if earlier is not None and one.version == earlier.version and one is not old]
-    _clear_up(change, plan, new, [*superseded, *([old] if plan.remove_old else [])])
+    _clear_up(change, new, superseded)
     return Deployed(plan.model, new.version, old.version, workers, comparison, not plan.remove_old)
 
 
@@ -117,6 +115,11 @@ def check_plan(stack: RunningStack, plan: Plan, versions: Sequence[ModelVersion]
     if not stack.allows_registration:
         raise MarserveError(
             "This stack takes no new archives while it runs. Start it again as it was, with --model-api:\n"
+            f"  {command('stop')} && {command('serve --detach --model-api')}"
+        )
+    if stack.store.read() is None:
+        raise MarserveError(
+            "An earlier version of this program started the stack, and nothing lasts there. Start it again:\n"
             f"  {command('stop')} && {command('serve --detach --model-api')}"
         )
     if plan.version in {listed.version for listed in versions}:
@@ -136,28 +139,22 @@ def _next_version(versions: Sequence[ModelVersion]) -> str:
     return f"{int(first) + 1}.0" if first.isdecimal() else "2.0"
 
 
-def _register(change: Change, plan: Plan) -> ModelVersion:
-    """The new version, without workers."""
+def register(change: Change, plan: Plan) -> tuple[DeployedVersion, ModelVersion]:
+    """Put the archive into the store and register it: the new version, without workers. Raises MarserveError."""
     model, version = plan.model, plan.version
-    file = f"{model}-{version}.mar"
 
     def undo() -> None:
         # How far it has come, and what its workers are at, only TorchServe knows.
         for listed in change.versions(model):
             if listed.version == version:
                 remove(change, listed)
-        with change.stack.writable_store() as store:
-            (store / file).unlink(missing_ok=True)
+        change.stack.store.remove(model, version)
 
+    change.begin(PendingChange("deployment", model, version, workers=0))
     change.on_failure(f"removing {model} {version}", undo)
-    with (
-        change.stack.writable_store() as store,
-        replacing(store / file) as copy,
-        plan.archive.open("rb") as content,
-    ):
-        shutil.copyfileobj(content, copy)
-    change.management.register(file, model=model)
-    return change.management.describe(model, version)
+    added = change.stack.store.add(plan.archive, model, version)
+    change.management.register(added.archive, model=model)
+    return added, change.management.describe(model, version)
 
 
 def _require(comparison: Comparison, min_agreement: float, new: ModelVersion) -> None:
@@ -169,10 +166,26 @@ def _require(comparison: Comparison, min_agreement: float, new: ModelVersion) ->
         )
 
 
-def _clear_up(change: Change, plan: Plan, new: ModelVersion, superseded: Sequence[ModelVersion]) -> None:
+def _put_on_record(
+    change: Change, plan: Plan, added: DeployedVersion, old: ModelVersion, versions: Sequence[ModelVersion]
+) -> list[ModelVersion]:
+    """Deploy the new version for good; answers those that nothing goes back to any more."""
+    was = change.on_record(old)
+    record = change.stack.store.read()
+    entry = record.models.get(plan.model) if record is not None else None
+    kept = {plan.version} if plan.remove_old else {plan.version, old.version}
+    named = {version.version for version in entry.versions} if entry is not None else set()
+    superseded = [one for one in versions if one.version in named | {old.version} and one.version not in kept]
+    new = replace(added, workers=plan.workers or was.workers, by_deploy=True)
+    model = switched(new, was, len(old.workers))
+    if plan.remove_old:
+        model = replace(model, before=None)
+    change.commit(plan.model, lambda _: model, removes=[one.version for one in superseded])
+    return superseded
+
+
+def _clear_up(change: Change, new: ModelVersion, superseded: Sequence[ModelVersion]) -> None:
     try:
-        if plan.remove_old:
-            write_before(change.stack, plan.model, None)
         for listed in superseded:
             change.report(f"Removing {listed}, which nothing goes back to any more, once it is idle ...")
             remove(change, listed)
@@ -197,70 +210,34 @@ def roll_back(change: Change, model: str, pictures: Sequence[Path]) -> RolledBac
     """Give the version before its workers back, and make it the default. Raises MarserveError where there is none."""
     versions = change.versions(model)
     current = one_of(versions, None)
-    before = read_before(change.stack, model)
+    record = change.stack.store.read()
+    entry = record.models.get(model) if record is not None else None
+    before = entry.before if entry is not None else None
     target = next((listed for listed in versions if before is not None and listed.version == before.version), None)
     if before is None or target is None or target.is_default:
         raise MarserveError(
-            f"There is no version of {model} to go back to: deploy keeps one, unless --remove-old is given, and a "
-            f"stop of the stack forgets it. Registered: {', '.join(listed.version for listed in versions)}."
+            f"There is no version of {model} to go back to: deploy keeps one, unless --remove-old is given. "
+            f"Registered: {', '.join(listed.version for listed in versions)}."
         )
     change.confirm(f"Make {target} the default in place of {current.version}?")
-    workers = max(before.workers, len(target.workers))
+    change.begin(PendingChange("rollback", model, target.version, len(target.workers)))
+    workers = max(before.had or 0, len(target.workers))
     change.report(f"Giving {target} its {workers} workers ...")
     target = set_workers(change, target, workers)
     with change.stack.inference(model, target.version) as client:
         warm_up(client, pictures, workers)
         change.stack.wait_until_ready(model, target.version)
-        replace_default(change, current, target, client, pictures)
+        switch(change, current, target, client, pictures)
+    put_on_record(change, target, instead_of=current)
     keep_for_rollback(change, current)
     return RolledBack(model, target.version, current.version, workers)
 
 
-def replace_default(
+def switch(
     change: Change, old: ModelVersion, new: ModelVersion, client: InferenceClient, pictures: Sequence[Path]
 ) -> None:
-    """Make ``new`` the default, see that all its workers stand its work, and record ``old`` as the version before."""
+    """Make ``new`` the default, and see that all its workers stand its work. Raises MarserveError."""
     make_default(change, new, instead_of=old)
     # A worker that ends under the first real work shows here.
     warm_up(client, pictures, len(new.workers))
     change.management.wait_until_ready(new.model, new.version, workers=len(new.workers), deadline_s=1.0)
-    earlier = read_before(change.stack, new.model)
-    change.on_failure(
-        "restoring the record of the version before", lambda: write_before(change.stack, new.model, earlier)
-    )
-    write_before(change.stack, new.model, Before(old.version, len(old.workers)))
-
-
-@dataclass(frozen=True)
-class Before:
-    """What answered before the last change, and with how many workers."""
-
-    version: str
-    workers: int
-
-
-def read_before(stack: RunningStack, model: str) -> Before | None:
-    """None where nothing was deployed since the stack was started."""
-    entry = _read_history(stack).get(model)
-    return None if entry is None else Before(str(entry["version"]), int(entry["workers"]))
-
-
-def write_before(stack: RunningStack, model: str, before: Before | None) -> None:
-    """Replace the record of ``model``; None: there is nothing to go back to."""
-    history = {name: entry for name, entry in _read_history(stack).items() if name != model}
-    if before is not None:
-        history[model] = asdict(before)
-    with stack.writable_store() as store:
-        if history:
-            replace_text(store / HISTORY, json.dumps(history, indent=2))
-        else:
-            (store / HISTORY).unlink(missing_ok=True)
-
-
-def _read_history(stack: RunningStack) -> dict[str, dict[str, str | int]]:
-    try:
-        text = (stack.run_directory.model_store / HISTORY).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}
-    history: dict[str, dict[str, str | int]] = json.loads(text)
-    return history

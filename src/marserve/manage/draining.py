@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from marserve.errors import MarserveError
 from marserve.manage.change import Change, one_of
 from marserve.manage.scaling import set_workers
 from marserve.paths import command
+from marserve.stack.deployments import KEPT_WORKERS, PendingChange, switched
 from marserve.system.waiting import wait_until
 from marserve.torchserve.models import ModelVersion
 from marserve.torchserve.worker_process import cpu_seconds
@@ -20,8 +20,6 @@ POLL_S = 0.25
 QUIET_SAMPLES = 4
 #: Seconds of processor time between two samples below which a worker had nothing to compute.
 IDLE_CPU_S = 0.02
-#: Workers of a version that is kept. One still answers what reached it before the switch, or names it.
-KEPT_WORKERS = 1
 #: Seconds for the pictures that were sent to a version before it stopped being the default: the web service's deadline
 #: is 10.
 IDLE_S = 30.0
@@ -41,12 +39,13 @@ def drain(change: Change, model: str, version: str | None, *, timeout_s: float) 
     """
     versions = change.versions(model)
     listed = one_of(versions, version)
+    heir = _heir(versions) if listed.is_default else None
     if listed.is_default:
-        heir = _heir(versions)
         if heir is None:
             change.confirm(f"{listed} is the only version with workers: once drained, {model} answers 503. Go on?")
         else:
             change.confirm(f"{listed} is the default. Make {heir.version} the default and drain {listed.version}?")
+            change.begin(PendingChange("drain", model, heir.version, len(heir.workers)))
             change.stack.wait_until_ready(model, heir.version)
             make_default(change, heir, instead_of=listed)
     change.report(f"Waiting until {listed} is idle ...")
@@ -55,6 +54,8 @@ def drain(change: Change, model: str, version: str | None, *, timeout_s: float) 
             f"{listed} still has work after {timeout_s:.0f} s, so its workers stay. Send its callers elsewhere, or "
             "take the workers away at once: " + command(f"scale {model} --version {listed.version} --workers 0")
         )
+    if heir is not None:
+        put_on_record(change, heir, instead_of=listed)
     set_workers(change, listed, 0)
     return Drained(listed.model, listed.version, len(listed.workers))
 
@@ -74,6 +75,12 @@ def make_default(change: Change, new: ModelVersion, *, instead_of: ModelVersion)
     change.on_failure(f"making {instead_of} the default again", lambda: switch_to(instead_of))
     switch_to(new)
     change.report(f"{new} is the default now.")
+
+
+def put_on_record(change: Change, new: ModelVersion, *, instead_of: ModelVersion) -> None:
+    """From here on every start has ``new`` as the default, and the other version for a rollback."""
+    workers = len(instead_of.workers)
+    change.commit(new.model, lambda _: switched(change.on_record(new), change.on_record(instead_of), workers))
 
 
 def wait_until_idle(change: Change, version: ModelVersion, timeout_s: float) -> bool:
@@ -116,5 +123,4 @@ def remove(change: Change, version: ModelVersion) -> None:
             + command(f"drain {version.model}/{version.version}")
         )
     change.management.unregister(version.model, version.version)
-    with change.stack.writable_store() as store:  # TorchServe has unpacked what it serves
-        (store / Path(version.archive).name).unlink(missing_ok=True)
+    change.stack.store.remove(version.model, version.version)  # TorchServe has unpacked what it serves

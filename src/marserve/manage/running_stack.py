@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from marserve.client.inference import InferenceClient
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
 from marserve.paths import command
+from marserve.stack.model_store import DeploymentStore
 from marserve.stack.run_directory import NotRunningError, RunDirectory, State
 from marserve.system import processes
 from marserve.system.loopback import LOOPBACK, LocalReply, reachable_address, request
@@ -65,21 +64,10 @@ class RunningStack:
         text = self.run_directory.config.read_text(encoding="ascii")
         return properties.parse(text).get("enable_model_api") == "true"
 
-    @contextmanager
-    def writable_store(self) -> Iterator[Path]:
-        """Its model store, which is read-only for TorchServe, since that runs as the same user.
-
-        Raises MarserveError where it cannot be written.
-        """
-        store = self.run_directory.model_store
-        mode = store.stat().st_mode & 0o777
-        store.chmod(0o700)
-        try:
-            yield store
-        except OSError as exc:
-            raise MarserveError(f"{store} cannot be written: {exc}") from exc
-        finally:
-            store.chmod(mode)
+    @property
+    def store(self) -> DeploymentStore:
+        """Its archives, and the record of what is deployed."""
+        return DeploymentStore(self.run_directory)
 
     def request_web(self, path: str) -> LocalReply | None:
         """The web service's reply; None where it does not answer."""

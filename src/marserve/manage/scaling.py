@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from marserve.client.management import WORKERS_DEADLINE_S
 from marserve.errors import MarserveError
 from marserve.manage.change import Change, one_of
 from marserve.paths import command
+from marserve.stack.deployments import DeployedModel, PendingChange
 from marserve.system.machine import read_machine
 from marserve.system.waiting import wait_until
 from marserve.torchserve.failures import LogWatch
@@ -53,9 +54,18 @@ def scale(change: Change, model: str, version: str | None, workers: int, *, forc
     if dead:
         change.report(f"  {dead} of its {len(running)} workers are dead and still count: see {command('recover')}.")
     change.report(f"Scaling {listed} from {len(listed.workers)} to {workers} ...")
+    change.begin(PendingChange("scaling", model, listed.version, len(listed.workers)))
     # Down: what those workers were at work on is answered with an error, and the web service sends it again.
     set_workers(change, listed, workers)
+    change.commit(model, lambda entry: _scaled(entry, listed.version, workers))
     return Scaled(listed.model, listed.version, len(listed.workers), workers)
+
+
+def _scaled(entry: DeployedModel | None, version: str, workers: int) -> DeployedModel | None:
+    """Only the default version's number lasts, and none that would leave a start without an answer."""
+    if entry is None or entry.current.version != version or not workers:
+        return entry
+    return replace(entry, current=replace(entry.current, workers=workers))
 
 
 def set_workers(change: Change, listed: ModelVersion, workers: int) -> ModelVersion:
@@ -147,6 +157,7 @@ def _recover(change: Change, version: ModelVersion, workers: Sequence[WorkerRepo
             f"work included: for the seconds of their start {version} answers 503. Go on?"
         )
     change.report(f"  Scaling to {kept}, then to {len(workers)} ...")
+    change.begin(PendingChange("recovery", version.model, version.version, len(workers)))
     left = set_workers(change, version, kept)
     # Where a new one fails as well it stays on the list: TorchServe goes on trying for a while.
     start_workers(change, left, len(workers))

@@ -1,19 +1,14 @@
-"""The archives to serve: named ones, or built if missing or stale.
-
-They are put where no build reaches.
-"""
+"""The archives to serve: what was deployed, else named ones, or built if missing or stale."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +18,11 @@ from marserve.handler.resnet18.description import DESCRIPTION_FILE
 from marserve.handler.resnet18.network import EFFICIENTNET_LITE0
 from marserve.paths import command
 from marserve.setup.environment import ensure
+from marserve.stack.deployments import DeployedModel, DeployedVersion, Deployments, now, plan_start
+from marserve.stack.model_store import DeploymentStore, LostArchiveError
 from marserve.stack.options import Options
 from marserve.system.processes import child
-from marserve.terminal import QUIET, say
+from marserve.terminal import QUIET, complain, say
 
 MODEL = "resnet18"
 #: The precision that needs packages of its own to build.
@@ -41,6 +38,75 @@ class Archive:
     version: str
     weights: str
     trained: bool
+
+
+def archives_to_start(
+    options: Options, store: DeploymentStore, *, check: bool = False
+) -> tuple[list[Archive], Options]:
+    """The archives that a start serves, by now in ``store`` and named by its record, and the options that go with them.
+
+    No process of the stack may be left. With ``check`` nothing is built, and the store stays as it is. Raises
+    MarserveError, and then what was deployed before still is.
+    """
+    try:
+        record = store.read()
+    except MarserveError:
+        if not options.discard_deployed:
+            raise
+        record = None
+    start = plan_start(options, record)
+    for line in start.lines:
+        say(line)
+    if start.deployed is None:
+        archives = archives_to_serve(start.options, check=check)
+        if check:
+            return archives, start.options
+        models = {one.model: DeployedModel(_added(store, one, start.workers.get(one.model))) for one in archives}
+        record = Deployments(options.base(), models)
+        store.write(record)
+    elif check:
+        record = start.deployed
+    else:
+        store.write(start.deployed)
+        record = whole_deployments(store)
+    if not check:
+        store.remove_unnamed()
+    return [_stored(store, name, model.current) for name, model in record.models.items()], start.options
+
+
+def whole_deployments(store: DeploymentStore) -> Deployments:
+    """The record, each archive that it names whole; where a model has none left, one is built from the record's base.
+
+    Raises MarserveError where that makes none of its name.
+    """
+    try:
+        return store.check(complain)
+    except LostArchiveError as exc:
+        name = exc.model
+        complain(f"! {exc}")
+        record = store.read()
+        base = {} if record is None else record.base
+        built = {archive.model: archive for archive in archives_to_serve(Options().on(base))}
+        if name not in built:
+            raise
+        model = DeployedModel(_added(store, built[name]))
+        complain(f"! {name} {model.current.version} takes its place, as the options of serve say.")
+        store.update(lambda latest: latest.with_model(name, model))
+        return whole_deployments(store)
+
+
+def _added(store: DeploymentStore, archive: Archive, workers: int | None = None) -> DeployedVersion:
+    added = store.add(archive.path, archive.model, archive.version)
+    return replace(added, since=now(), workers=workers)
+
+
+def _stored(store: DeploymentStore, model: str, version: DeployedVersion) -> Archive:
+    """An archive as it says of itself; one that was deployed need not be of our making."""
+    path = store.path / version.archive
+    try:
+        return replace(_read_archive(path), model=model)
+    except MarserveError:
+        return Archive(model, path, version.version, "unknown", trained=True)
 
 
 def archives_to_serve(options: Options, *, check: bool = False) -> list[Archive]:
@@ -64,12 +130,8 @@ def archives_to_serve(options: Options, *, check: bool = False) -> list[Archive]
 
 def _read_archives(files: Sequence[Path]) -> list[Archive]:
     archives: dict[str, Archive] = {}
-    for file in files:
-        try:
-            with zipfile.ZipFile(file) as mar:
-                archive = _described(file, json.loads(mar.read(DESCRIPTION_FILE)))
-        except (OSError, zipfile.BadZipFile, KeyError, ValueError) as exc:
-            raise MarserveError(f"{file} is no archive of {command('build')}.") from exc
+    for archive in map(_read_archive, files):
+        file = archive.path
         if archive.model in archives:
             raise MarserveError(
                 f"{file} and {archives[archive.model].path} are both called {archive.model}: build one of them with "
@@ -77,6 +139,14 @@ def _read_archives(files: Sequence[Path]) -> list[Archive]:
             )
         archives[archive.model] = archive
     return list(archives.values())
+
+
+def _read_archive(file: Path) -> Archive:
+    try:
+        with zipfile.ZipFile(file) as mar:
+            return _described(file, json.loads(mar.read(DESCRIPTION_FILE)))
+    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as exc:
+        raise MarserveError(f"{file} is no archive of {command('build')}.") from exc
 
 
 def configured_threads(archives: Sequence[Archive]) -> int | None:
@@ -89,17 +159,6 @@ def configured_threads(archives: Sequence[Archive]) -> int | None:
             # What is wrong in there is the worker's to say.
             found.append(yaml.safe_load(mar.read("model-config.yaml"))["handler"]["threads"])
     return max((threads for threads in found if isinstance(threads, int) and threads > 0), default=None)
-
-
-def publish(archives: list[Archive], model_store: Path) -> None:
-    """Put the archives into ``model_store``, read-only; a later build replaces its own file and leaves these alone."""
-    for archive in archives:
-        served = model_store / f"{archive.model}.mar"
-        try:
-            os.link(archive.path, served)
-        except OSError:  # another file system, or one without hard links
-            shutil.copyfile(archive.path, served)
-    model_store.chmod(0o500)
 
 
 def _arguments(options: Options, *names: str) -> list[str]:

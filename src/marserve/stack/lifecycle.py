@@ -18,7 +18,8 @@ from marserve.errors import MarserveError
 from marserve.paths import CLONE, EXAMPLE_PICTURE, command, working_directory
 from marserve.redaction import DIGEST
 from marserve.setup.java import find_java
-from marserve.stack.archives import archives_to_serve, configured_threads, publish
+from marserve.stack.archives import archives_to_start, configured_threads
+from marserve.stack.model_store import DeploymentStore
 from marserve.stack.options import Options, concurrency
 from marserve.stack.ports import SERVICES, Ports, check_free, with_free_grpc_ports
 from marserve.stack.run_directory import RunDirectory, StackModel, State
@@ -92,15 +93,15 @@ def start(
     try:
         state.write(run_directory.state)
         java = find_java()
-        archives = archives_to_serve(options)
-        publish(archives, run_directory.model_store)
-        models = [archive.model for archive in archives]
+        archives, options = archives_to_start(options, DeploymentStore(run_directory))
+        models = [f"{archive.model} {archive.version}" for archive in archives]
         # Only now: others may take them while archives are built.
         ports = with_free_grpc_ports(ports)
         served = [StackModel(archive.model, archive.trained) for archive in archives]
         threads = configured_threads(archives)
         shared = concurrency(options.workers, machine.cores, autoscale=options.autoscale, threads=threads)
-        state = replace(state, ports=ports, models=served, concurrency=shared)
+        choices = choices | options.given()
+        state = replace(state, ports=ports, models=served, concurrency=shared, choices=choices)
         say(f"Starting TorchServe for {' and '.join(models)}: per model {shared} ...")
         services = services_of(state, options, run_directory, java)
         running: Running = []
@@ -131,10 +132,9 @@ def services_of(state: State, options: Options, run_directory: RunDirectory, jav
             state.ports,
             run_directory,
             Path(state.temp),
-            models,
+            options,
             state.concurrency,
             read_configuration(web, read_machine().memory_bytes),
-            model_api=options.model_api,
         ),
         WebService(state.ports, run_directory, options.host, default_model=models[0]),
         *_autoscalers(options, state, run_directory, web.api_keys),

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
+from marserve.arguments import UNTRAINED
 from marserve.autoscale.rules import Rules
 
 #: Each worker keeps a copy of the network and of Python; beyond this many, more cores go to each worker instead.
 MOST_WORKERS = 16
 #: A request takes the frontend some 0.4 ms and a core of a worker at least 5 ms, in int8.
 CORES_PER_FRONTEND_THREAD = 4
+#: The options that say which archives are built and served.
+ARCHIVE_OPTIONS = ("weights", "weights_key", "labels", "precision", "calibration", "archives")
+#: Those that what is deployed is remembered with.
+BASE_OPTIONS = (*ARCHIVE_OPTIONS, "workers")
+#: Those that a stack is not what it is by.
+_PASSING = ("detach", "discard_deployed")
 
 
 @dataclass(frozen=True)
@@ -18,6 +27,8 @@ class Options:
     """The options of ``marserve serve``; files are absolute and exist."""
 
     detach: bool = False
+    #: Forget what was deployed, and serve what these options say.
+    discard_deployed: bool = False
     #: A file or a folder, ``untrained``, or None to look for the official weights.
     weights: Path | str | None = None
     #: Which network in a file of several.
@@ -39,12 +50,38 @@ class Options:
 
     def given(self) -> dict[str, str]:
         """What was chosen, by the option's name, in a form that can be stored and compared."""
-        spelled = {"archives": "archive", "model_api": "model-api", "weights_key": "weights-key"}
-        return {
-            f"--{spelled.get(field.name, field.name)}": str(getattr(self, field.name))
-            for field in fields(self)
-            if field.name != "detach" and getattr(self, field.name) != field.default
-        }
+        chosen = [field.name for field in fields(self) if field.name not in _PASSING]
+        return {spelled(name): str(value) for name, value in self._given(chosen).items()}
+
+    def base(self) -> dict[str, Any]:
+        """Those of ``BASE_OPTIONS`` that were given, as JSON has them."""
+
+        def plain(value: object) -> object:
+            return [str(each) for each in value] if isinstance(value, tuple) else value
+
+        given = self._given(BASE_OPTIONS)
+        return {name: str(value) if isinstance(value, Path) else plain(value) for name, value in given.items()}
+
+    def on(self, base: Mapping[str, Any]) -> Options:
+        """These options with those of ``base``, which ``base()`` gave, where they choose no archives, or no workers."""
+        added: dict[str, Any] = dict(base)
+        for name in ("weights", "labels", "calibration"):
+            if name in added and added[name] != UNTRAINED:
+                added[name] = Path(added[name])
+        if "archives" in added:
+            added["archives"] = tuple(map(Path, added["archives"]))
+        if self.workers is not None or self.autoscale is not None:
+            added.pop("workers", None)
+        return replace(self, **added)
+
+    def _given(self, names: Iterable[str]) -> dict[str, Any]:
+        defaults = {field.name: field.default for field in fields(self)}
+        return {name: getattr(self, name) for name in names if getattr(self, name) != defaults[name]}
+
+
+def spelled(name: str) -> str:
+    """Such as ``--model-api``."""
+    return "--archive" if name == "archives" else f"--{name.replace('_', '-')}"
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def check_start(options: Options, ports: Ports) -> int:
         found = [
             _passes(lambda: _settings(options, ports)),
             _passes(find_java),
-            _passes(lambda: _archives_and_memory(options)),
+            _passes(lambda: _archives_and_memory(options, RunDirectory(ports.web_port))),
         ]
     else:
         say("Packages: would be installed into .venv; archives and settings are checked after that.")
@@ -60,11 +60,12 @@ def _settings(options: Options, ports: Ports) -> None:
     say(f"Ports: {', '.join(str(getattr(ports, name)) for name in SERVICES)} are free.")
 
 
-def _archives_and_memory(options: Options) -> None:
-    from marserve.stack.archives import archives_to_serve, configured_threads
+def _archives_and_memory(options: Options, run_directory: RunDirectory) -> None:
+    from marserve.stack.archives import archives_to_start, configured_threads
+    from marserve.stack.model_store import DeploymentStore
     from marserve.system.machine import read_machine
 
-    archives = archives_to_serve(options, check=True)
+    archives, options = archives_to_start(options, DeploymentStore(run_directory), check=True)
     for archive in archives if options.archives else []:
         say(f"Archive {archive.path.name}: {archive.model} {archive.version}, weights: {archive.weights}")
     built = [archive for archive in archives if archive.path.exists()]

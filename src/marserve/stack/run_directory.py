@@ -34,6 +34,7 @@ class RunDirectory:
         self.logs = self.path / "logs"
         self.previous_logs = self.path / "logs.previous"
         self.config = self.path / "config.properties"
+        #: Lasts: what is deployed, ``DeploymentStore``.
         self.model_store = self.path / "model_store"
         self.workflow_store = self.path / "workflow_store"
         #: Which version is on trial, while ``deploy`` tries one on live traffic.
@@ -50,10 +51,8 @@ class RunDirectory:
         if self.logs.exists():
             self.logs.rename(self.previous_logs)
         self.logs.mkdir()
-        for store in (self.model_store, self.workflow_store):
-            remove_tree(store)
-            store.mkdir()
-        self.workflow_store.chmod(0o500)
+        remove_tree(self.workflow_store)
+        self.workflow_store.mkdir(mode=0o500)
         temp = self.path / "tmp"
         if len(os.fsencode(temp)) > LONGEST_TEMP:
             return _short_temp()
@@ -62,10 +61,10 @@ class RunDirectory:
         return temp
 
     def clear(self, temp: Path) -> None:
-        """Remove what only a running stack needs; the logs stay, to be read after it ended."""
+        """Remove what only a running stack needs; what is deployed stays, and the logs, to be read after it ended."""
         for file in (self.key_file, self.config, self.state):
             file.unlink(missing_ok=True)
-        for directory in (self.model_store, self.workflow_store, temp):
+        for directory in (self.workflow_store, temp):
             remove_tree(directory)
 
 

@@ -19,15 +19,18 @@ from marserve.errors import MarserveError
 from marserve.handler.resnet18.cpu import THREADS_VARIABLE
 from marserve.paths import CONFIG, EXAMPLE_PICTURE
 from marserve.redaction import without_secrets
-from marserve.stack.options import Concurrency
+from marserve.stack.archives import whole_deployments
+from marserve.stack.deployments import KEPT_WORKERS, Deployments, defaults
+from marserve.stack.model_store import DeploymentStore
+from marserve.stack.options import Concurrency, Options
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.services import Service
 from marserve.system.loopback import LOOPBACK, request
-from marserve.terminal import Progress
+from marserve.terminal import Progress, complain
 from marserve.torchserve import failures, properties
 from marserve.torchserve.key_file import read_keys
-from marserve.torchserve.models import model_path, parse_version
+from marserve.torchserve.models import ModelVersion, model_path, parse_version
 from marserve.web.settings import WebSettings
 
 LOG4J_CONFIG = "-Dlog4j.configurationFile="
@@ -74,6 +77,22 @@ def read_configuration(web: WebSettings, memory_bytes: int) -> dict[str, str | i
     }
 
 
+def load_settings(deployments: Deployments, *, scaled: bool) -> dict[str, str]:
+    """Those that have TorchServe serve ``deployments``, with the numbers of workers that were chosen where ``scaled``.
+
+    Of the versions of a model the first one named becomes the default, whatever ``defaultVersion`` says, and 0 workers
+    would count as not set.
+    """
+    workers: dict[str, dict[str, dict[str, int]]] = {}
+    for name, model in deployments.models.items():
+        counts = {model.current.version: model.current.workers if scaled else None}
+        if model.before is not None:
+            counts[model.before.version] = KEPT_WORKERS
+        workers[name] = {version: {"minWorkers": n, "maxWorkers": n} for version, n in counts.items() if n}
+    files = [f"{name}={one.archive}" for name, model in deployments.models.items() for one in model.versions]
+    return {"load_models": ",".join(files), "models": json.dumps(workers)}
+
+
 class TorchServe(Service):
     """The model server. It is ready when each model has classified a picture: its own ping is 200 long before that."""
 
@@ -89,18 +108,19 @@ class TorchServe(Service):
         ports: Ports,
         run_directory: RunDirectory,
         temp: Path,
-        models: Sequence[str],
+        options: Options,
         concurrency: Concurrency,
         configured: Mapping[str, str | int],
-        *,
-        model_api: bool = False,
     ) -> None:
-        """``configured``: see ``read_configuration``."""
+        """``configured``: see ``read_configuration``. What it serves, the record of the store says at each start."""
         super().__init__(run_directory)
         self._java = java
         self._ports = ports
         self._temp = temp
-        self._waiting = list(models)
+        self._options = options
+        self._store = DeploymentStore(run_directory)
+        self._served: Deployments | None = None
+        self._waiting: list[str] = []
         self._threads = str(concurrency.threads)
         #: What its configuration says: ``configured`` and what belongs to this stack.
         self.settings: dict[str, str | int] = {
@@ -113,11 +133,10 @@ class TorchServe(Service):
             "model_store": str(run_directory.model_store),
             "workflow_store": str(run_directory.workflow_store),
             "metrics_config": str(CONFIG / "metrics.yaml"),
-            "load_models": ",".join(f"{model}={model}.mar" for model in models),
             "default_workers_per_model": concurrency.at_start or concurrency.workers,
             "number_of_netty_threads": concurrency.frontend_threads,
             "netty_client_threads": concurrency.frontend_threads,
-            "enable_model_api": "true" if model_api else "false",
+            "enable_model_api": "true" if options.model_api else "false",
         }
         self._progress = Progress("Loading the models")
 
@@ -155,8 +174,22 @@ class TorchServe(Service):
         return environment | own | {THREADS_VARIABLE: self._threads, "LC_ALL": "C.UTF-8"}
 
     def start(self) -> subprocess.Popen[bytes]:
+        """Serve what is deployed by now. Raises MarserveError where nobody knows what, or no archive of it is left."""
+        self._served = self._deployments()
+        self._waiting = list(self._served.models)
+        self.settings |= load_settings(self._served, scaled=self._options.autoscale is None)
         self._run_directory.config.write_text(properties.render(self.settings), encoding="ascii")
         return super().start()
+
+    def _deployments(self) -> Deployments:
+        try:
+            return whole_deployments(self._store)
+        except MarserveError as exc:
+            if self._served is None:
+                raise
+            complain(f"! {exc}\n! Serving what was deployed when TorchServe was started before this.")
+            self._store.write(self._served)
+            return whole_deployments(self._store)
 
     def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         with self._progress:
@@ -165,19 +198,33 @@ class TorchServe(Service):
     def is_ready(self) -> bool:
         self._progress.update(", ".join(self._waiting))
         logs = self._run_directory.logs
-        if failures.start_has_failed(logs):
+        models = {} if self._served is None else self._served.models
+        kept = [(name, model.before) for name, model in models.items() if model.before is not None]
+        beside = [ModelVersion(name, before.version, before.archive, ()) for name, before in kept]
+        if failures.start_has_failed(logs, beside=beside):
             time.sleep(0.5)  # for the rest of the message to be written
             raise self.failure("a worker could not start", failures.worker_reason(logs))
-        self._waiting = [model for model in self._waiting if not self._answers(model)]
+        self._waiting = [model for model in self._waiting if not self._answers(model, models[model].current.version)]
+        if not self._waiting:
+            self._check_that_nothing_was_deployed_meanwhile()
         return not self._waiting
 
-    def _answers(self, model: str) -> bool:
+    def _check_that_nothing_was_deployed_meanwhile(self) -> None:
+        """A command that saw the last TorchServe may have finished beside this start."""
+        latest = self._store.read()
+        if latest is not None and self._served is not None and defaults(latest) != defaults(self._served):
+            raise MarserveError(f"While {self.name} was starting, another version was deployed: it must start again.")
+
+    def _answers(self, model: str, version: str) -> bool:
         if not self._run_directory.key_file.exists():  # Java has not come that far
             return False
         keys = read_keys(self._run_directory.key_file)
         management, inference = (keys.tokens[kind].key for kind in ("management", "inference"))
         reply = request("GET", self._ports.management_port, model_path(model), token=management)
-        if reply is None or reply.status != 200 or not parse_version(json.loads(reply.body)[0]).ready_workers:
+        if reply is None or reply.status != 200:
+            return False
+        listed = parse_version(json.loads(reply.body)[0])
+        if listed.version != version or not listed.ready_workers:
             return False
         reply = request(
             "POST",

@@ -34,9 +34,18 @@ PATIENCE_S = 6.0
 POLL_S = 0.25
 
 
-def start_has_failed(logs: Path) -> bool:
-    """Whether a worker has ended by itself, or TorchServe could not even unpack one of the archives."""
-    return any(_WORKER_ENDED.match(line.text) or line.text.startswith(_ARCHIVE_REFUSED) for line in _lines(logs))
+def start_has_failed(logs: Path, *, beside: Iterable[ModelVersion] = ()) -> bool:
+    """Whether a worker has ended by itself, or TorchServe could not even unpack one of the archives.
+
+    Versions ``beside`` those that are to answer may fail.
+    """
+    workers = tuple(ending for version in beside for ending in _endings(version))
+    archives = tuple(f"{_ARCHIVE_REFUSED}{version.archive}" for version in beside)
+    return any(
+        (_WORKER_ENDED.match(line.text) and not line.origin.endswith(workers))
+        or (line.text.startswith(_ARCHIVE_REFUSED) and not line.text.startswith(archives))
+        for line in _lines(logs)
+    )
 
 
 def worker_reason(logs: Path) -> str:
@@ -74,12 +83,16 @@ class LogWatch:
         return textwrap.indent("\n".join(_reason(self._lines_about(version)) or [_NO_REASON]), "  ")
 
     def _lines_about(self, version: ModelVersion) -> list[LogLine]:
-        endings = tuple(f"-{version.model}_{version.version}{stream}" for stream in ("", "-stdout", "-stderr"))
-        return [line for line in self._read() if line.origin.endswith(endings)]
+        return [line for line in self._read() if line.origin.endswith(_endings(version))]
 
     def _read(self) -> list[LogLine]:
         self._lines += self._follower.new_lines()
         return self._lines
+
+
+def _endings(version: ModelVersion) -> tuple[str, ...]:
+    """What the origin of each line about workers of ``version`` ends with."""
+    return tuple(f"-{version.model}_{version.version}{stream}" for stream in ("", "-stdout", "-stderr"))
 
 
 def _lines(logs: Path) -> list[LogLine]:

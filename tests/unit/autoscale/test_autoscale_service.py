@@ -80,7 +80,7 @@ def test_threads_are_shared_out_for_the_most_workers_and_the_least_are_started(
     shared = concurrency(None, cores, autoscale=rules)
     assert shared == expected
     run_directory = RunDirectory(5000, tmp_path)
-    torchserve = TorchServe(Path("java"), Ports(), run_directory, tmp_path, ["resnet18"], shared, {})
+    torchserve = TorchServe(Path("java"), Ports(), run_directory, tmp_path, Options(), shared, {})
     assert torchserve.settings["default_workers_per_model"] == rules.minimum
 
 

@@ -212,7 +212,7 @@ def test_what_a_running_stack_would_ignore_is_refused_with_how_to_apply_it(
 def test_a_check_of_a_running_stack_says_what_a_start_would_do(
     running: State, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(preflight, "_archives_and_memory", lambda _: None)
+    monkeypatch.setattr(preflight, "_archives_and_memory", lambda *_: None)
     assert run(read("serve", ["--check"])) == 0
     assert f"Already running on web port {running.ports.web_port}: a start would change" in capsys.readouterr().out
     assert run(read("serve", ["--check", "--workers", "5"])) == 1

@@ -13,6 +13,8 @@ from marserve.client.inference import Classification, InferenceClient, Predictio
 from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
 from marserve.manage.running_stack import RunningStack
+from marserve.stack.deployments import DeployedModel, Deployments
+from marserve.stack.model_store import DeploymentStore
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory, State
 from marserve.system.processes import ProcessRecord
@@ -91,7 +93,7 @@ class FakeTorchServe:
         return cast("list[ModelVersion]", self.call("describe", lambda: [*map(self._describe, self.versions)]))
 
     def register(self, archive: str, *, model: str) -> str:
-        version = archive.removeprefix(f"{model}-").removesuffix(".mar")
+        version = archive.removeprefix(f"{model}-").rpartition("-")[0]
         self.registered.archive = archive
         return cast("str", self.call(f"register {version}", lambda: self.versions.update({version: self.registered})))
 
@@ -173,6 +175,13 @@ class FakeInference:
         return iter([(picture, answered) for picture in pictures])
 
 
+def begin_store(store: DeploymentStore, content: str = "version 1.0") -> None:
+    """Have ``serve`` begun with version 1.0."""
+    source = store.path.parent / "built.mar"
+    source.write_text(content)
+    store.write(Deployments({}, {MODEL: DeployedModel(store.add(source, MODEL, "1.0"))}))
+
+
 @dataclass(frozen=True)
 class FakeStack(RunningStack):
     """Takes archives while it runs."""
@@ -181,10 +190,10 @@ class FakeStack(RunningStack):
 
     @classmethod
     def made_in(cls, directory: Path) -> FakeStack:
-        """With two workers of version 1.0, and a store that is read-only as that of a running one is."""
+        """With two workers of version 1.0, whose archive and record are in the store."""
         run_directory = RunDirectory(5000, directory)
         run_directory.prepare()
-        run_directory.model_store.chmod(0o500)
+        begin_store(DeploymentStore(run_directory))
         state = State(Ports(), "tmp", ProcessRecord("serve", 1, 0.0))
         return cls(run_directory, state, FakeTorchServe(run_directory.logs))
 
@@ -218,7 +227,7 @@ class FakeStack(RunningStack):
 
     @property
     def snapshot(self) -> tuple[str, dict[str, int], dict[str, bytes]]:
-        """The default version, the number of workers of each, and the content of the store."""
+        """The default version, the number of workers of each, and the content of the store, its record included."""
         workers = {name: len(version.workers) for name, version in self.torchserve.versions.items()}
         store = self.run_directory.model_store
         assert store.stat().st_mode & 0o777 == 0o500

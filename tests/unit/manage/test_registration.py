@@ -10,7 +10,7 @@ from marserve.cli.main import read
 from marserve.errors import MarserveError
 from marserve.manage.deployment import Plan, check_plan
 from marserve.manage.running_stack import RunningStack
-from marserve.stack.options import Concurrency
+from marserve.stack.options import Concurrency, Options
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory, State
 from marserve.stack.torchserve import TorchServe
@@ -24,9 +24,8 @@ def a_stack(parent: Path, *, model_api: bool, web_port: int = 5000) -> RunningSt
     temp = directory.prepare()
     ports = Ports(web_port=web_port)
     configured = {"enable_model_api": "false"}
-    torchserve = TorchServe(
-        Path("java"), ports, directory, temp, ["resnet18"], Concurrency(1, 1), configured, model_api=model_api
-    )
+    options = Options(model_api=model_api)
+    torchserve = TorchServe(Path("java"), ports, directory, temp, options, Concurrency(1, 1), configured)
     directory.config.write_text(properties.render(torchserve.settings), encoding="ascii")
     return RunningStack(directory, State(ports, "tmp", ProcessRecord("serve", 1, 0.0)))
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ import pytest
 from marserve.client.errors import ClientError
 from marserve.errors import MarserveError, StopRequestedError
 from marserve.manage import draining, scaling
-from marserve.manage.change import DeclinedError, always_yes, changing
-from marserve.manage.deployment import Before, Plan, archive_version, deploy, read_before, roll_back, write_before
+from marserve.manage.change import DeclinedError, always_yes
+from marserve.manage.deployment import Plan, archive_version, deploy, roll_back
+from marserve.manage.settling import changing
+from marserve.stack.deployments import switched
 from tests.unit.manage.fake_stack import MODEL, FakeStack, FakeVersion, Fault
 
 Command = Callable[[FakeStack, list[str]], object]
@@ -87,8 +90,23 @@ def a_deployed_stack(directory: Path) -> FakeStack:
         "2.0": FakeVersion("new.mar", [9001, 9002]),
     }
     stack.torchserve.default = "2.0"
-    write_before(stack, MODEL, Before("1.0", 2))
+    source = directory.parent / "built-2.0.mar"
+    source.write_text("version 2.0")
+    second = replace(stack.store.add(source, MODEL, "2.0"), by_deploy=True)
+    stack.store.update(lambda record: record.with_model(MODEL, switched(second, record.models[MODEL].current, 2)))
     return stack
+
+
+def on_record(stack: FakeStack) -> tuple[str, str | None, int | None]:
+    """The version that a start would serve, the one that a rollback would bring back, and the workers of that."""
+    record = stack.store.read()
+    assert record is not None
+    assert record.pending is None
+    model = record.models[MODEL]
+    before = model.before
+    return (
+        (model.current.version, None, None) if before is None else (model.current.version, before.version, before.had)
+    )
 
 
 def test_a_deployment_keeps_the_version_before_and_removes_the_one_before_that(tmp_path: Path) -> None:
@@ -96,14 +114,19 @@ def test_a_deployment_keeps_the_version_before_and_removes_the_one_before_that(t
     deploy_command(an_archive(tmp_path, "2.0"))(stack, [])
     default, workers, files = stack.snapshot
     assert (default, workers) == ("2.0", {"1.0": 1, "2.0": 2})
-    assert set(files) == {"deployments.json", "resnet18-2.0.mar"}
-    assert read_before(stack, MODEL) == Before("1.0", 2)
+    assert names(files) == {"deployments.json", "resnet18-1.0", "resnet18-2.0"}
+    assert on_record(stack) == ("2.0", "1.0", 2)
     for version, before in (("3.0", "2.0"), ("4.0", "3.0")):
         stack.torchserve.registered = FakeVersion("")
         deploy_command(an_archive(tmp_path, version))(stack, [])
         default, workers, files = stack.snapshot
         assert (default, workers) == (version, {before: 1, version: 2})
-        assert set(files) == {"deployments.json", f"resnet18-{before}.mar", f"resnet18-{version}.mar"}
+        assert names(files) == {"deployments.json", f"resnet18-{before}", f"resnet18-{version}"}
+
+
+def names(files: dict[str, bytes]) -> set[str]:
+    """Those of a store, without digests."""
+    return {name.rpartition("-")[0] or name for name in files}
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at", "after"])

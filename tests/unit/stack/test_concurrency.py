@@ -7,7 +7,7 @@ import pytest
 
 from marserve.autoscale.rules import Rules
 from marserve.handler.resnet18.cpu import threads_of_worker
-from marserve.stack.options import Concurrency, concurrency
+from marserve.stack.options import Concurrency, Options, concurrency
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.torchserve import TorchServe
@@ -55,7 +55,7 @@ def test_the_threads_are_computed_once_whatever_the_worker_sees_of_the_cores(
 ) -> None:
     """The worker used to divide its own cores by a number of workers that was sent."""
     shared = concurrency(2, cores=8)
-    torchserve = TorchServe(Path("java"), Ports(), RunDirectory(5000, tmp_path), tmp_path, [], shared, {})
+    torchserve = TorchServe(Path("java"), Ports(), RunDirectory(5000, tmp_path), tmp_path, Options(), shared, {})
     monkeypatch.setattr(os, "environ", torchserve.environment())
     assert shared.threads == 4
     assert threads_of_worker(None, cores=cores_of_the_worker) == 4

@@ -11,29 +11,31 @@ import pytest
 from marserve.stack.run_directory import LONGEST_TEMP, RunDirectory
 
 
-def test_a_start_keeps_the_last_logs_and_nothing_else(tmp_path: Path) -> None:
+def test_a_start_keeps_what_is_deployed_and_the_last_logs_and_nothing_else(tmp_path: Path) -> None:
     directory = RunDirectory(5000, tmp_path)
     directory.prepare()
     (directory.logs / "ts_log.log").write_text("last")
-    (directory.model_store / "old.mar").touch()
+    directory.model_store.mkdir()
+    (directory.model_store / "deployed.mar").touch()
     directory.model_store.chmod(0o500)
     temp = directory.prepare()
     assert (directory.previous_logs / "ts_log.log").read_text() == "last"
     assert list(directory.logs.iterdir()) == []
-    assert list(directory.model_store.iterdir()) == []
+    assert [file.name for file in directory.model_store.iterdir()] == ["deployed.mar"]
     assert directory.path.stat().st_mode & 0o777 == 0o700
     assert directory.workflow_store.stat().st_mode & 0o222 == 0
     assert temp.parent == directory.path
 
 
-def test_clearing_leaves_only_logs(tmp_path: Path) -> None:
+def test_clearing_leaves_only_logs_and_what_is_deployed(tmp_path: Path) -> None:
     directory = RunDirectory(5000, tmp_path)
     temp = directory.prepare()
+    directory.model_store.mkdir()
     for file in (directory.key_file, directory.config, directory.state):
         file.touch()
     directory.clear(temp)
     directory.clear(temp)
-    assert [entry.name for entry in directory.path.iterdir()] == ["logs"]
+    assert sorted(entry.name for entry in directory.path.iterdir()) == ["logs", "model_store"]
 
 
 @pytest.mark.parametrize("deep_too", [False, True])

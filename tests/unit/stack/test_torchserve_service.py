@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from marserve.errors import MarserveError
-from marserve.stack.options import Concurrency
+from marserve.stack import services
+from marserve.stack.deployments import DeployedModel, DeployedVersion, Deployments, switched
+from marserve.stack.model_store import DeploymentStore
+from marserve.stack.options import Concurrency, Options
 from marserve.stack.ports import Ports
-from marserve.stack.run_directory import RunDirectory
-from marserve.stack.torchserve import TorchServe
+from marserve.stack.run_directory import RunDirectory, remove_tree
+from marserve.stack.torchserve import TorchServe, load_settings
 from tests.support import CAT
 from tests.unit.fake_server import Answer, FakeServer, classification, error
 from tests.unit.torchserve.key_files import key_file_text
+from tests.unit.torchserve.test_log_lines import torchserve_line
 
+AT = datetime(2026, 11, 24, 15, 25, tzinfo=timezone.utc)
 REFUSED = "2026-11-24T15:25:00,431 [ERROR] main org.pytorch.serve.ModelServer - Failed to load model: a.mar\n"
 
 
-def described(status: str) -> Answer:
+def described(status: str, version: str = "1.0") -> Answer:
     worker = {"id": "9000", "status": status, "pid": 7}
-    return Answer(content=[{"modelName": "a", "modelVersion": "1.0", "modelUrl": "a.mar", "workers": [worker]}])
+    return Answer(content=[{"modelName": "a", "modelVersion": version, "modelUrl": "a.mar", "workers": [worker]}])
 
 
 @pytest.fixture
@@ -34,13 +43,22 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.fixture
-def torchserve(tmp_path: Path, server: FakeServer) -> TorchServe:
+def torchserve(tmp_path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> TorchServe:
+    """It has been started: version 1.0 of model a answers, and 2.0 is kept for a rollback."""
     port = int(server.url.rpartition(":")[2])
     run_directory = RunDirectory(5000, tmp_path)
     temp = run_directory.prepare()
     run_directory.key_file.write_text(key_file_text("secret"))
     ports = Ports(inference_port=port, management_port=port)
-    return TorchServe(Path("java"), ports, run_directory, temp, ["a"], Concurrency(1, 1), {})
+    for version in ("1.0", "2.0"):
+        (tmp_path / version).write_text(version)
+    store = DeploymentStore(run_directory)
+    first, second = (store.add(tmp_path / version, "a", version) for version in ("1.0", "2.0"))
+    store.write(Deployments({}, {"a": DeployedModel(first, before=second)}))
+    monkeypatch.setattr(services, "start_service", lambda *_, **__: None)
+    torchserve = TorchServe(Path("java"), ports, run_directory, temp, Options(), Concurrency(1, 1), {"vmargs": ""})
+    torchserve.start()
+    return torchserve
 
 
 def test_a_model_is_ready_when_it_has_classified_a_picture(
@@ -61,6 +79,77 @@ def test_neither_java_nor_its_workers_inherit_a_secret(torchserve: TorchServe, m
     environment = torchserve.environment()
     assert not [name for name, value in environment.items() if "canary" in value]
     assert environment["PATH"]
+
+
+def test_it_is_not_ready_while_another_version_than_the_deployed_one_is_the_default(
+    torchserve: TorchServe, server: FakeServer
+) -> None:
+    server.answers = [described("READY", "2.0")]
+    assert not torchserve.is_ready()
+    server.answers = [described("READY", "1.0"), Answer(content=classification())]
+    assert torchserve.is_ready()
+
+
+def test_what_is_only_kept_for_a_rollback_may_fail(torchserve: TorchServe, server: FakeServer) -> None:
+    server.answers = [described("UNLOADING")]
+    log = torchserve.log.parent / "ts_log.log"
+    log.write_text(torchserve_line("Load model failed: a", at=AT, thread="W-9001-a_2.0") + "\n")
+    assert not torchserve.is_ready()
+    log.write_text(torchserve_line("Load model failed: a", at=AT, thread="W-9000-a_1.0") + "\n")
+    with pytest.raises(MarserveError, match="A worker could not start"):
+        torchserve.is_ready()
+
+
+def test_each_start_serves_what_is_deployed_by_then(torchserve: TorchServe, tmp_path: Path) -> None:
+    def load_models() -> str:
+        (line,) = (line for line in text.splitlines() if line.startswith("load_models="))
+        return re.sub("-[0-9a-f]{12}", "", line.partition("=")[2])
+
+    config = torchserve.log.parent.parent / "config.properties"
+    text = config.read_text()
+    assert load_models() == "a=a-1.0.mar,a=a-2.0.mar"
+    store = DeploymentStore(RunDirectory(5000, tmp_path))
+    store.update(lambda record: record.with_model("a", switched(second_of(record), record.models["a"].current, 1)))
+    torchserve.start()
+    text = config.read_text()
+    assert load_models() == "a=a-2.0.mar,a=a-1.0.mar"
+
+
+def second_of(record: Deployments) -> DeployedVersion:
+    second = record.models["a"].before
+    assert second is not None
+    return second
+
+
+def test_what_was_deployed_while_it_started_has_it_start_again(
+    torchserve: TorchServe, server: FakeServer, tmp_path: Path
+) -> None:
+    store = DeploymentStore(RunDirectory(5000, tmp_path))
+    store.update(lambda record: record.with_model("a", switched(second_of(record), record.models["a"].current, 1)))
+    server.answers = [described("READY", "1.0"), Answer(content=classification())]
+    with pytest.raises(MarserveError, match="another version was deployed"):
+        torchserve.is_ready()
+
+
+def test_a_record_that_is_gone_is_written_again_from_the_start_before(
+    torchserve: TorchServe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remove_tree(RunDirectory(5000, tmp_path).model_store)
+    torchserve.start()
+    assert "Serving what was deployed when TorchServe was started before this" in capsys.readouterr().err
+    record = DeploymentStore(RunDirectory(5000, tmp_path)).read()
+    assert record is not None
+    assert [version.version for version in record.models["a"].versions] == ["1.0", "2.0"]
+
+
+@pytest.mark.parametrize(("scaled", "workers"), [(True, {"1.0": 3, "2.0": 1}), (False, {"2.0": 1})])
+def test_workers_are_those_that_were_chosen_unless_an_autoscaler_chooses(scaled: bool, workers: dict[str, int]) -> None:
+    first, second = (DeployedVersion(version, f"{version}.mar", "", "") for version in ("1.0", "2.0"))
+    model = DeployedModel(replace(first, workers=3), before=replace(second, workers=4))
+    settings = load_settings(Deployments({}, {"a": model, "b": DeployedModel(first)}), scaled=scaled)
+    assert settings["load_models"] == "a=1.0.mar,a=2.0.mar,b=1.0.mar"
+    expected = {version: {"minWorkers": n, "maxWorkers": n} for version, n in workers.items()}
+    assert json.loads(settings["models"]) == {"a": expected, "b": {}}
 
 
 def test_before_java_has_written_its_tokens_nothing_is_sent(torchserve: TorchServe, server: FakeServer) -> None:

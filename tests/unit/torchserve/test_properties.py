@@ -8,7 +8,7 @@ import pytest
 
 from marserve.errors import MarserveError
 from marserve.paths import CONFIG
-from marserve.stack.options import Concurrency
+from marserve.stack.options import Concurrency, Options
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.torchserve import TorchServe, read_configuration
@@ -40,10 +40,9 @@ def test_a_stack_gets_its_own_ports_and_places_and_the_rest_of_the_file(tmp_path
     kept = read_configuration(WebSettings(), memory_bytes=4 * 10**9)
     directory = RunDirectory(5001, tmp_path)
     ports = Ports(inference_port=18080)
-    chosen = TorchServe(Path("java"), ports, directory, tmp_path, ["one", "two"], Concurrency(2, 1), kept).settings
+    chosen = TorchServe(Path("java"), ports, directory, tmp_path, Options(), Concurrency(2, 1), kept).settings
     assert chosen["inference_address"] == "http://127.0.0.1:18080"
     assert chosen["model_store"] == str(directory.model_store)
-    assert chosen["load_models"] == "one=one.mar,two=two.mar"
     assert chosen["default_workers_per_model"] == 2
     assert {name: chosen[name] for name in ("enable_model_api", "allowed_urls", "max_request_size")} == {
         name: kept[name] for name in ("enable_model_api", "allowed_urls", "max_request_size")
