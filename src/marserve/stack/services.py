@@ -95,6 +95,7 @@ class WebService(Service):
             "MARSERVE_MANAGEMENT_URL": f"http://{LOOPBACK}:{self._ports.management_port}",
             "MARSERVE_KEY_FILE": str(self._run_directory.key_file),
             "MARSERVE_ROLLOUT_FILE": str(self._run_directory.rollout),
+            "MARSERVE_QUARANTINE_FILE": str(self._run_directory.quarantine),
             "MARSERVE_DEFAULT_MODEL": self._default_model,
         }
 

@@ -114,6 +114,8 @@ class WebSettings(BaseModel):
     key_file: Path | None = None
     #: Where ``deploy`` says which version is on trial, and what was seen of it is written beside it; not set: none is.
     rollout_file: Path | None = None
+    #: File in which pictures are remembered under which workers end; not set: as long as this process lives.
+    quarantine_file: Path | None = None
     #: The model that answers where a caller names none; if it is untrained, the demonstration model where there is one.
     default_model: str = "resnet18"
 

