@@ -103,6 +103,10 @@ class RateLimited(WebError):
         self.retry_after_s = retry_after_s
 
 
+class HeadTooLarge(WebError):
+    status = 431
+
+
 class InternalError(WebError):
     """A bug of this service; its log says more under the request's id."""
 
