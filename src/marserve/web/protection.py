@@ -21,6 +21,9 @@ from marserve.web.metrics import WebMetrics
 
 #: Callers that are remembered; then the one that was quiet for longest is forgotten, and may send as if it were new.
 MAX_CALLERS = 10_000
+#: Steps and bytes in which the size of a picture must be found: photographs have it within some 50, of which none reads
+#: more than a box of numbers.
+MAX_HEADER_READS, MAX_HEADER_BYTES = 1024, 1 << 18
 #: One person has at least so many bits of IPv6 addresses to choose from.
 IPV6_PREFIX = 64
 
@@ -128,12 +131,32 @@ class Admission:
         self._in_flight -= 1
 
 
+class _Header(io.BytesIO):
+    """A picture, of which as much can be read as headers need: all of its boxes or comments would take seconds, in
+    which nobody else is answered.
+    """
+
+    def __init__(self, picture: bytes) -> None:
+        super().__init__(picture)
+        self._reads = self._bytes = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Raises ValueError beyond ``MAX_HEADER_READS`` or ``MAX_HEADER_BYTES``."""
+        content = super().read(size)
+        self._reads += 1
+        self._bytes += len(content)
+        if self._reads > MAX_HEADER_READS or self._bytes > MAX_HEADER_BYTES:
+            raise ValueError("its size stands too far behind")
+        return content
+
+
 def check_pixels(picture: bytes, max_pixels: int) -> None:
     """Raise ImageTooLarge for more than ``max_pixels``; nothing is decoded.
 
-    Where the header has no size, the picture is left to the handler, which says what is wrong with it.
+    Where the header has no size, or too far behind, the picture is left to the handler, which says what is wrong with
+    it.
     """
-    width, height = imagesize.get(io.BytesIO(picture), exif_rotation=False)
+    width, height = imagesize.get(_Header(picture), exif_rotation=False)
     if width > 0 and height > 0 and width * height > max_pixels:
         raise ImageTooLarge(
             f"The picture has {width * height:,} pixels, more than the {max_pixels:,} allowed: send a smaller one."

@@ -82,6 +82,12 @@ async def test_a_picture_in_tiny_chunks_arrives_whole(service: Service, torchser
     assert torchserve.pictures == [picture]
 
 
+async def test_a_length_with_thousands_of_zeros_is_a_number(service: Service, torchserve: FakeTorchServe) -> None:
+    length = b"Content-Length: " + b"0" * 5000 + b"7\r\n\r\n"
+    assert statuses(await service.talk(PICTURE + length + b"picture" + LAST)) == [200, 200]
+    assert torchserve.pictures == [b"picture"]
+
+
 async def test_whoever_never_sends_the_rest_of_an_answered_body_is_not_waited_for(service: Service) -> None:
     body = b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
     assert statuses(await service.talk(body, b"a", b"b")) == [404]
