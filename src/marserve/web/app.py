@@ -163,7 +163,7 @@ async def _run_services(settings: WebSettings, metrics: WebMetrics, stopping: Ev
             settings=settings,
             metrics=metrics,
             guard=Guard(settings.api_keys, RateLimit(settings.rate_limit_per_minute), metrics),
-            admission=Admission(settings.max_in_flight, metrics),
+            admission=Admission(settings.max_in_flight, settings.max_waiting_bytes, metrics),
             catalogue=catalogue,
             readiness=readiness,
             classifier=Classifier(

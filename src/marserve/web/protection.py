@@ -9,7 +9,8 @@ import ipaddress
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import imagesize
@@ -112,23 +113,52 @@ def caller_of_address(address: str) -> str:
 
 
 class Admission:
-    """Refuses at once what would only wait: a context, in which requests with pictures are at work."""
+    """Refuses at once what would only wait: a context, in which requests with pictures are at work.
 
-    def __init__(self, max_in_flight: int, metrics: WebMetrics) -> None:
+    One whose body is still arriving takes no place, so that whoever sends slowly takes none from others; its bytes are
+    counted instead.
+    """
+
+    def __init__(self, max_in_flight: int, max_arriving_bytes: int, metrics: WebMetrics) -> None:
         self._max_in_flight = max_in_flight
+        self._max_arriving_bytes = max_arriving_bytes
         self._metrics = metrics
-        self._in_flight = 0
+        self._in_flight = self._arriving_bytes = 0
         metrics.in_flight.set_function(lambda: self._in_flight)
 
     def __enter__(self) -> None:
         """Raises Overloaded where there are too many."""
         if self._in_flight >= self._max_in_flight:
-            self._metrics.rejected.labels("overload").inc()
-            raise Overloaded("Too many requests are in progress: try again in a moment.")
+            self._refuse()
         self._in_flight += 1
 
     def __exit__(self, *_: object) -> None:
         self._in_flight -= 1
+
+    @contextmanager
+    def arriving(self) -> Iterator[Callable[[int], None]]:
+        """While the body of a request at work arrives: what counts its bytes. Both raise Overloaded."""
+        counted = 0
+
+        def count(size: int) -> None:
+            nonlocal counted
+            counted += size
+            self._arriving_bytes += size
+            if self._arriving_bytes > self._max_arriving_bytes:
+                self._refuse()
+
+        self._in_flight -= 1
+        try:
+            yield count
+        finally:
+            self._in_flight += 1
+            self._arriving_bytes -= counted
+        if self._in_flight > self._max_in_flight:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        self._metrics.rejected.labels("overload").inc()
+        raise Overloaded("Too many requests are in progress: try again in a moment.")
 
 
 class _Header(io.BytesIO):

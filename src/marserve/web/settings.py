@@ -126,9 +126,9 @@ class WebSettings(BaseModel):
     request_deadline_s: Seconds = 10.0
     #: Seconds in which the body of a request must have arrived; then the answer is 408.
     upload_deadline_s: Seconds = 30.0
-    #: Requests with pictures at work at once; beyond it the answer is 503 at once.
+    #: Requests with pictures at work at once, those still arriving left out; beyond it the answer is 503 at once.
     max_in_flight: Positive = 512
-    #: Bytes of the pictures that wait for an answer; beyond it the answer is 503 at once.
+    #: Bytes of the pictures that wait for an answer, and of those still arriving; beyond it the answer is 503 at once.
     max_waiting_bytes: Positive = 1_000_000_000
     #: Bytes of one picture; beyond it the answer is 413. ``serve`` makes TorchServe and its workers take as much.
     #: Java's arrays end at 2 GB, which must hold the picture in base64.
