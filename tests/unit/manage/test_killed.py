@@ -57,7 +57,7 @@ def killed_at(number: int, stack: FakeStack, command: Callable[[], object], save
     """
     pid = os.fork()
     if pid == 0:
-        events = 0
+        events, torchserve = 0, b""
         directory = str(stack.run_directory.path)
 
         def count() -> None:
