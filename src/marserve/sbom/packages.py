@@ -89,7 +89,7 @@ def component_of(package: Package) -> Component:
     return component | ({"components": carried} if carried else {})
 
 
-def _licenses(about: metadata.PackageMetadata) -> list[dict[str, Any]]:
+def _licenses(about: Any) -> list[dict[str, Any]]:  # PackageMetadata, whose protocol lacks get
     if expression := about.get("License-Expression"):
         return [{"expression": expression}]
     classifiers = [text for text in about.get_all("Classifier") or () if text.startswith("License :: ")]
