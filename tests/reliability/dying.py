@@ -26,17 +26,17 @@ WORKER_S, JAVA_S, WEB_S = 30.0, 60.0, 30.0
 RESTART_S = 1.0
 #: Bytes that a process may still take when its memory is limited.
 LITTLE = 10_000_000
-#: Pictures of 40 megapixels, each of which takes 120 MB.
+#: Large pictures, each of which takes more.
 LARGE = 8
 MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
 
 
-def _is_over(process: psutil.Process) -> bool:
+def is_over(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 def _end(process: psutil.Process) -> None:
-    if not _is_over(process):
+    if not is_over(process):
         process.kill()
 
 
@@ -53,7 +53,7 @@ def _struck(
     return tested.inflict(
         name,
         lambda: process.send_signal(number),
-        recovered=lambda: _is_over(process),
+        recovered=lambda: is_over(process),
         within_s=within_s,
         may_be_refused=may_be_refused,
         then=lambda: _end(process),
@@ -85,7 +85,7 @@ def workers_killed(stage: Stage) -> Row:
             worker.kill()
 
     return tested.inflict(
-        "SIGKILL to both workers", strike, recovered=lambda: all(map(_is_over, workers)), within_s=WORKER_S
+        "SIGKILL to both workers", strike, recovered=lambda: all(map(is_over, workers)), within_s=WORKER_S
     )
 
 
@@ -102,31 +102,32 @@ def worker_out_of_memory(stage: Stage) -> Row:
 
         def strike() -> str:
             (group / "cgroup.procs").write_text(str(worker.pid), encoding="ascii")
-            return _large_pictures(tested)
+            return _large_pictures(tested, lambda: is_over(worker))
 
         return tested.inflict(
-            f"the kernel kills one of two workers, which takes more than {LITTLE // 10**6} MB more (cgroup); "
-            f"{LARGE} large pictures",
+            f"the kernel kills one of two workers, which takes more than {LITTLE // 10**6} MB more (cgroup), "
+            "for a large picture",
             strike,
-            recovered=lambda: _is_over(worker),
+            recovered=lambda: is_over(worker),
+            lasts=True,
             within_s=WORKER_S,
         )
     finally:
         _end(worker)
-        wait_for(lambda: _is_over(worker))
+        wait_for(lambda: is_over(worker))
         group.rmdir()
 
 
 def worker_memory_refused(stage: Stage) -> Row:
     tested = stage.shared()
     worker = _worker(tested)
+    before = resource.prlimit(worker.pid, resource.RLIMIT_AS)
 
     def strike() -> str:
-        limit = worker.memory_info().vms + LITTLE
-        resource.prlimit(worker.pid, resource.RLIMIT_AS, (limit, limit))
+        resource.prlimit(worker.pid, resource.RLIMIT_AS, (worker.memory_info().vms + LITTLE, before[1]))
         told = _large_pictures(tested)
-        if not _is_over(worker):
-            resource.prlimit(worker.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        if not is_over(worker):
+            resource.prlimit(worker.pid, resource.RLIMIT_AS, before)
         return told
 
     return tested.inflict(
@@ -136,17 +137,23 @@ def worker_memory_refused(stage: Stage) -> Row:
     )
 
 
-def _large_pictures(tested: UnderLoad) -> str:
+def _large_pictures(tested: UnderLoad, until: Callable[[], bool] = lambda: False) -> str:
     """What pictures are answered that take a worker much memory."""
-    file = io.BytesIO()
-    Image.new("RGB", (8000, 5000), "orange").save(file, "png")
+    picture = large_picture()
     seen: Counter[str] = Counter()
     for number in range(LARGE):
-        answer = requests.post(
-            f"{tested.stack.web}/classify", data=file.getvalue() + str(number).encode(), timeout=ANSWER_S
-        )
+        answer = requests.post(f"{tested.stack.web}/classify", data=picture + str(number).encode(), timeout=ANSWER_S)
         seen[str(answer.status_code) if answer.ok else f"{answer.status_code} {answer.json()['type']}"] += 1
-    return f"the large ones: {', '.join(f'{count} × {status}' for status, count in sorted(seen.items()))}"
+        if until():
+            break
+    return f"large ones: {', '.join(f'{count} × {status}' for status, count in sorted(seen.items()))}"
+
+
+def large_picture() -> bytes:
+    """A small file of 40 megapixels, of which a worker makes 120 MB."""
+    file = io.BytesIO()
+    Image.new("RGB", (8000, 5000), "orange").save(file, "png")
+    return file.getvalue()
 
 
 def java_killed(stage: Stage) -> Row:

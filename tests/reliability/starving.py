@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,9 +19,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import requests
 
+from marserve.system.waiting import wait_until
 from tests.e2e.operating import edited
 from tests.e2e.serving import stack_on_free_ports
+from tests.reliability.dying import is_over, large_picture
 from tests.reliability.stage import Stage
 from tests.reliability.table import CannotRunHereError, Row
 from tests.reliability.under_load import MODEL, UnderLoad, archive
@@ -34,38 +38,35 @@ CLONE_NEWNS = 0x00020000
 #: Of idle connections, and of callers that send a byte a second.
 IDLE, SLOW = 10_000, 1_000
 RECOVERY_S = 60.0
-#: Seconds within which the service must have closed a connection of those.
-PATIENCE_S = 60.0
+#: Seconds of them: more than the service gives a connection for its headers (10) and for a picture (30).
+IDLE_S, SLOW_S = 15.0, 45.0
 
 
 def java_heap_exhausted(stage: Stage) -> Row:
-    """Java has a heap that its callers can fill: large bodies that never end, past the web service."""
+    """Requests that wait are in Java's heap; its own configuration has room for as many as may wait."""
     # What this variable says comes after the command line.
     with stage.own("--model-api", variables={"_JAVA_OPTIONS": "-Xmx64m"}) as tested:
         java = tested.stack.process("TorchServe")
         return tested.inflict(
-            "Java's heap (64 MB) is filled by 40 unfinished bodies of 20 MB, sent past the web service",
+            "Java's heap, here of 64 MB, is filled by large pictures that are sent past the web service",
             lambda: _fill_heap(tested, java),
-            recovered=lambda: not java.is_running() or java.status() == psutil.STATUS_ZOMBIE,
+            recovered=lambda: is_over(java),
             within_s=RECOVERY_S,
         )
 
 
 def _fill_heap(tested: UnderLoad, java: psutil.Process) -> None:
-    token = tested.stack.token("inference")
-    head = (
-        f"POST /predictions/{MODEL} HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token}\r\n"
-        "Content-Type: application/octet-stream\r\nContent-Length: 20000001\r\n\r\n"
-    ).encode()
-    with contextlib.ExitStack() as connections:
-        for _ in range(40):
-            if not java.is_running():
-                return
-            with contextlib.suppress(OSError):
-                address = ("127.0.0.1", tested.stack.ports.inference_port)
-                caller = connections.enter_context(socket.create_connection(address, timeout=5))
-                caller.sendall(head + bytes(20_000_000))
-        time.sleep(3)
+    picture = large_picture() + bytes(15_000_000)
+
+    def send() -> None:
+        with contextlib.suppress(requests.RequestException):
+            tested.stack.predict(MODEL, data=picture)
+
+    # Each waits for its answer, or for the end of Java.
+    senders = [threading.Thread(target=send, daemon=True) for _ in range(32)]
+    for sender in senders:
+        sender.start()
+    wait_until(lambda: is_over(java), RECOVERY_S)
 
 
 @contextmanager
@@ -136,8 +137,8 @@ def idle_connections(stage: Stage) -> Row:
     tested = stage.shared()
     _allow_files(IDLE + 500)
     return tested.inflict(
-        f"{IDLE:,} connections that send nothing, kept as long as the service keeps them",
-        lambda: asyncio.run(_crowd_of(tested, IDLE, _idle)),
+        f"{IDLE:,} connections that send nothing, each opened again when it is closed; {IDLE_S:.0f} s",
+        lambda: "these: " + asyncio.run(_crowd_of(tested, IDLE, IDLE_S, _idle)),
         lasts=True,
         within_s=RECOVERY_S,
     )
@@ -147,8 +148,8 @@ def slow_senders(stage: Stage) -> Row:
     tested = stage.shared()
     _allow_files(SLOW + 500)
     return tested.inflict(
-        f"{SLOW:,} callers that send a byte of their picture a second, for as long as they may",
-        lambda: asyncio.run(_crowd_of(tested, SLOW, _slow)),
+        f"{SLOW:,} callers that send a byte of their picture a second, again and again; {SLOW_S:.0f} s",
+        lambda: "these: " + asyncio.run(_crowd_of(tested, SLOW, SLOW_S, _slow)),
         lasts=True,
         within_s=RECOVERY_S,
     )
@@ -162,26 +163,36 @@ def _allow_files(count: int) -> None:
 
 
 async def _crowd_of(
-    tested: UnderLoad, count: int, behave: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[str]]
+    tested: UnderLoad,
+    count: int,
+    seconds: float,
+    behave: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[str]],
 ) -> str:
-    """What became of ``count`` connections that ``behave`` so, in words."""
-    gate = asyncio.Semaphore(500)  # connections that are being made; the kernel holds back no more
+    """What became of ``count`` connections that ``behave`` so, and of those that replaced them, in words."""
+    gate = asyncio.Semaphore(200)  # connections that are being made: the kernel keeps no more waiting
+    end = time.monotonic() + seconds
+    ends: Counter[str] = Counter()
 
-    async def one() -> str:
-        try:
-            async with gate:
-                reader, writer = await asyncio.open_connection("127.0.0.1", tested.stack.ports.web_port)
-        except OSError as exc:
-            return type(exc).__name__
-        try:
-            return await asyncio.wait_for(behave(reader, writer), PATIENCE_S)
-        except (OSError, asyncio.TimeoutError) as exc:
-            return type(exc).__name__
-        finally:
-            writer.close()
+    async def keep_coming() -> None:
+        while time.monotonic() < end:
+            try:
+                async with gate:
+                    reader, writer = await asyncio.open_connection("127.0.0.1", tested.stack.ports.web_port)
+            except OSError as exc:
+                ends[type(exc).__name__] += 1
+                await asyncio.sleep(1)
+                continue
+            try:
+                ends[await asyncio.wait_for(behave(reader, writer), end - time.monotonic())] += 1
+            except asyncio.TimeoutError:
+                ends["still open in the end"] += 1
+            except OSError:
+                ends["reset"] += 1
+            finally:
+                writer.close()
 
-    ends = Counter(await asyncio.gather(*[one() for _ in range(count)]))
-    return f"the {count:,}: " + ", ".join(f"{times:,} × {end}" for end, times in sorted(ends.items()))
+    await asyncio.gather(*[keep_coming() for _ in range(count)])
+    return ", ".join(f"{times:,} × {how}" for how, times in sorted(ends.items()))
 
 
 async def _idle(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> str:
@@ -190,11 +201,14 @@ async def _idle(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> str:
 
 async def _slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
     writer.write(f"POST /classify HTTP/1.1\r\nHost: here\r\nContent-Length: {len(CAT.read_bytes())}\r\n\r\n".encode())
-    answer = asyncio.create_task(reader.read())
-    while not answer.done():
-        writer.write(b"\xff")
-        await asyncio.wait([answer], timeout=1)
-    return answer.result()[9:12].decode(errors="replace") or "closed"
+    answer = asyncio.create_task(reader.readline())
+    try:
+        while not answer.done():
+            writer.write(b"\xff")
+            await asyncio.wait([answer], timeout=1)
+        return answer.result()[9:12].decode(errors="replace") or "closed by the service"
+    finally:
+        answer.cancel()
 
 
 def _with_a_full_disk(stage: Stage, name: str, during: Callable[[UnderLoad], object]) -> Row:

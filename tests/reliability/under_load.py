@@ -239,10 +239,10 @@ def under_load(
     *arguments: str, stack: Stack | None = None, repeating: int = REPEATING, variables: Mapping[str, str] | None = None
 ) -> Iterator[UnderLoad]:
     """A stack of one model with a crowd; ``arguments`` and ``variables`` are its start's."""
-    stack = stack or stack_on_free_ports()
-    stack.environment.update(variables or {})
     # There is to be an autoscaler; it has nothing to choose.
     given = ("--archive", str(archive()), "--autoscale", f"{WORKERS}..{WORKERS}", *arguments)
+    stack = stack or stack_on_free_ports()
+    stack.environment.update(variables or {})
     try:
         say("  starting the stack ...")
         stack.started(*given)
