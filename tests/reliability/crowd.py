@@ -35,8 +35,6 @@ LONGEST_PAUSE_S = 1.0
 TOLERANCE = 1e-5
 
 Outcome = Literal["right", "wrong", "overload", "gone", "hung", "odd"]
-#: What an overloaded service may say to a good request, as long as it says when to come again.
-OVERLOAD = frozenset({503, 504})
 
 
 @dataclass(frozen=True)
@@ -85,6 +83,16 @@ class Known:
 
 def _predictions(content: Any) -> list[tuple[int, str, float]]:
     return [(entry["class_id"], entry["label"], entry["probability"]) for entry in content["predictions"]]
+
+
+def judged(known: Known, status: int, retry_after: str | None, content: Any) -> Outcome:
+    """What an answer to a good picture is worth: an overloaded service may refuse it, and says when to come again."""
+    if status == requests.codes.ok:
+        return "right" if known.is_answered_by(content) else "wrong"
+    may_be_overload = status == requests.codes.gateway_timeout or (
+        status == requests.codes.service_unavailable and retry_after is not None
+    )
+    return "overload" if may_be_overload else "odd"
 
 
 @dataclass
@@ -151,21 +159,19 @@ class Crowd:
             headers["X-Request-Timeout-Ms"] = str(round(deadline_s * 1000))
         timeout = aiohttp.ClientTimeout(total=(deadline_s or DEADLINE_S) + SLACK_S)
         sent_at = time.monotonic()
-        pause_s, from_cache, outcome, told = 0.0, False, "odd", ""
+        pause_s, from_cache, told = 0.0, False, ""
+        outcome: Outcome = "odd"
         try:
             async with session.post(self._url, data=picture, headers=headers, timeout=timeout) as reply:
                 content = await reply.json(content_type=None)
                 told, again = str(reply.status), reply.headers.get("Retry-After")
                 from_cache = reply.headers.get("X-Cache") == "hit"
-                if reply.status == requests.codes.ok:
-                    outcome = "right" if known.is_answered_by(content) else "wrong"
-                    pause_s = REPEAT_S if from_cache else 0.0
-                    told += "" if outcome == "right" else f" with a wrong answer: {content}"
-                else:
-                    is_truthful = reply.status in OVERLOAD and (again is not None or reply.status == 504)
-                    outcome = "overload" if is_truthful else "odd"
-                    told += "" if is_truthful else f" {content}"
+                outcome = judged(known, reply.status, again, content)
+                told += f" {content}" if outcome in ("wrong", "odd") else ""
+                if reply.status != requests.codes.ok:
                     pause_s = min(float(again or 0.1), LONGEST_PAUSE_S)
+                elif from_cache:
+                    pause_s = REPEAT_S
         except TimeoutError:
             outcome, told = "hung", f"no answer in {timeout.total:.0f} s"
         except (aiohttp.ClientError, OSError) as exc:
@@ -174,7 +180,7 @@ class Crowd:
                 outcome, told = "odd", repr(exc)
         except ValueError as exc:
             told = f"no JSON: {exc}"
-        self.answers.append(Answer(outcome, sent_at, time.monotonic(), told, from_cache))  # type: ignore[arg-type]
+        self.answers.append(Answer(outcome, sent_at, time.monotonic(), told, from_cache))
         return pause_s
 
 

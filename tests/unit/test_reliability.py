@@ -1,10 +1,11 @@
-"""The tables of docs/reliability.md."""
+"""The tables of docs/reliability.md, and who judges what is written there."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.reliability.__main__ import EXPERIMENTS
+from tests.reliability.crowd import Answer, Known, judged, summed_up
 from tests.reliability.table import HEADING, PAGE, Row, written
 
 PAGE_BEFORE = "text\n<!-- faults -->\n| `a` | old a |\n| `gone` | old |\n| `b` | old b |\n<!-- end of faults -->\nmore"
@@ -35,3 +36,42 @@ def test_the_page_has_a_place_for_each_table(experiment: str) -> None:
 def test_a_page_without_a_place_for_the_table_is_refused() -> None:
     with pytest.raises(ValueError, match="lacks the markers"):
         written("nothing here", "faults", {}, [])
+
+
+ANSWER = {"model": "m", "predictions": [{"class_id": 1, "label": "cat", "probability": 0.75}]}
+KNOWN = Known(b"picture", "m", [(1, "cat", 0.75)])
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "content", "outcome"),
+    [
+        (200, {}, ANSWER, "right"),
+        (200, {}, {**ANSWER, "predictions": [{"class_id": 1, "label": "cat", "probability": 0.750001}]}, "right"),
+        (200, {}, {**ANSWER, "predictions": [{"class_id": 1, "label": "cat", "probability": 0.76}]}, "wrong"),
+        (200, {}, {**ANSWER, "predictions": [{"class_id": 2, "label": "cat", "probability": 0.75}]}, "wrong"),
+        (200, {}, {**ANSWER, "predictions": []}, "wrong"),
+        (200, {}, {**ANSWER, "model": "another"}, "wrong"),
+        (200, {}, ["nothing of the kind"], "wrong"),
+        (503, {"Retry-After": "1"}, {}, "overload"),
+        (503, {}, {}, "odd"),
+        (504, {}, {}, "overload"),
+        (500, {"Retry-After": "1"}, {}, "odd"),
+        (400, {}, {}, "odd"),
+    ],
+)
+def test_a_caller_judges_an_answer_by_its_content(
+    status: int, headers: dict[str, str], content: object, outcome: str
+) -> None:
+    assert judged(KNOWN, status, headers.get("Retry-After"), content) == outcome
+
+
+def test_callers_are_counted_by_what_they_saw_and_who_was_not_answered_is_found() -> None:
+    answers = [
+        Answer("right", 0.0, 0.5, "200", from_cache=True),
+        Answer("right", 0.0, 1.5, "200"),
+        Answer("gone", 1.0, 1.1, "refused or reset"),
+        Answer("gone", 3.0, 3.1, "refused or reset"),
+        Answer("hung", 0.0, 12.0, "no answer in 12 s"),
+    ]
+    told = "2 × 200 (1 from the cache), 1 × no answer in 12 s, 2 × refused or reset, nobody there for 2.1 s"
+    assert summed_up(answers) == f"{told}; longest 12.0 s"
