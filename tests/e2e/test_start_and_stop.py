@@ -20,7 +20,7 @@ import requests
 
 from marserve.setup.environment import clone_lock, write_stamps
 from marserve.setup.java import find_java
-from marserve.stack.lifecycle import using_temp
+from marserve.stack.torchserve_answers import using_temp
 from marserve.system.loopback import LOOPBACK, free_ports
 from marserve.system.processes import record, running
 from tests.e2e import serving

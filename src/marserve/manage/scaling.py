@@ -12,8 +12,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from marserve.client.management import WORKERS_DEADLINE_S
+from marserve.client.management import WORKERS_DEADLINE_S, ManagementClient
 from marserve.errors import MarserveError
 from marserve.manage.change import Change, one_of
 from marserve.paths import command
@@ -136,17 +137,18 @@ class Recovered:
 
 def recover(change: Change) -> list[Recovered]:
     """Replace the dead workers of every version; answers what was done. Raises MarserveError where new ones fail."""
-    if not _versions_with_dead_workers(change):
+    logs = change.stack.run_directory.logs
+    if not dead_workers(change.management, logs):
         change.report("No worker is dead.")
         return []
     time.sleep(CONFIRM_S)
-    done = [_recover(change, version, workers) for version, workers in _versions_with_dead_workers(change)]
+    done = [replace_dead_workers(change, *found) for found in dead_workers(change.management, logs)]
     if not done:
         change.report("No worker is dead: TorchServe has restarted it meanwhile.")
     return done
 
 
-def _recover(change: Change, version: ModelVersion, workers: Sequence[WorkerReport]) -> Recovered:
+def replace_dead_workers(change: Change, version: ModelVersion, workers: Sequence[WorkerReport]) -> Recovered:
     dead = [worker.id for worker in workers if worker.state == "dead"]
     kept = workers_to_keep(workers)
     working = sum(worker.state == "ready" for worker in workers)
@@ -172,7 +174,7 @@ def workers_to_keep(workers: Sequence[WorkerReport]) -> int:
     return before if any(worker.state == "ready" for worker in workers[:before]) else 0
 
 
-def _versions_with_dead_workers(change: Change) -> list[tuple[ModelVersion, list[WorkerReport]]]:
-    logs = change.stack.run_directory.logs
-    inspected = [(version, inspect_workers(version, logs)) for version in change.management.describe_all()]
+def dead_workers(management: ManagementClient, logs: Path) -> list[tuple[ModelVersion, list[WorkerReport]]]:
+    """The versions that have any, with all their workers."""
+    inspected = [(version, inspect_workers(version, logs)) for version in management.describe_all()]
     return [found for found in inspected if any(worker.state == "dead" for worker in found[1])]

@@ -6,7 +6,7 @@ interrupted after it is finished: in both cases TorchServe comes to serve what t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from marserve.errors import MarserveError
@@ -27,7 +27,11 @@ LOCK_S = 600.0
 @contextmanager
 def changing(stack: RunningStack, *, confirm: Confirm, report: Report, lock_s: float = LOCK_S) -> Iterator[Change]:
     """Keep other commands from changing ``stack``; undo what was done where the body fails or is interrupted."""
-    on_wait: Callable[[], None] = lambda: complain("Waiting for another command that changes this stack ...")  # noqa: E731
+
+    def on_wait() -> None:
+        if lock_s:
+            complain("Waiting for another command that changes this stack ...")
+
     with locked(stack.run_directory.change_lock, on_wait=on_wait, timeout_s=lock_s), stack.management() as management:
         settle(Change(stack, management, always_yes, report))
         change = Change(stack, management, confirm, report)

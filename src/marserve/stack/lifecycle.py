@@ -20,11 +20,12 @@ from marserve.redaction import DIGEST
 from marserve.setup.java import find_java
 from marserve.stack.archives import archives_to_start, configured_threads
 from marserve.stack.model_store import DeploymentStore
-from marserve.stack.options import Options, concurrency
+from marserve.stack.options import BASE_OPTIONS, Options, concurrency, spelled
 from marserve.stack.ports import SERVICES, Ports, check_free, with_free_grpc_ports
 from marserve.stack.run_directory import RunDirectory, StackModel, State
 from marserve.stack.services import AutoscalerService, Service, WebService
 from marserve.stack.torchserve import TorchServe, read_configuration
+from marserve.stack.torchserve_answers import using_temp
 from marserve.system import processes
 from marserve.system.loopback import LOOPBACK, reachable_address
 from marserve.system.machine import read_machine
@@ -56,6 +57,21 @@ class StartedOtherwiseError(MarserveError):
         self.workers = differing["--workers"][0] if list(differing) == ["--workers"] else None
 
 
+class NobodyWatchesError(MarserveError):
+    """The stack runs without a supervisor, and what it was started with is not known to this start of one."""
+
+    def __init__(self, state: State, missing: Mapping[str, str]) -> None:
+        super().__init__(
+            "\n".join(
+                [
+                    f"Nobody watches the stack on web port {state.ports.web_port}, which was started with",
+                    *(f"  {name}: {value}" for name, value in missing.items()),
+                    f"Start it with these to go on with it, or first stop it: {command('stop')}",
+                ]
+            )
+        )
+
+
 def chosen(options: Options) -> dict[str, str]:
     """Options and variables that make a stack what it is; of secrets a digest, which tells others from the same."""
     left_out = {variable(name) for name in ("home", "config", "classify_api_key", "autoscale_api_key")}
@@ -75,9 +91,25 @@ def check_same(state: State, choices: Mapping[str, str]) -> None:
         raise StartedOtherwiseError(state.ports.web_port, were)
 
 
+def check_complete(state: State, choices: Mapping[str, str]) -> None:
+    """Raise NobodyWatchesError where ``choices``, all of which are the stack's, are not all that it was started with.
+
+    What is missing is known nowhere else, its API keys for one: the next web service would be open to everybody. What
+    archives and workers it has, the record of what is deployed says.
+    """
+    on_record = {spelled(name) for name in BASE_OPTIONS}
+    if missing := {name: value for name, value in state.choices.items() if name not in {*choices, *on_record}}:
+        raise NobodyWatchesError(state, missing)
+
+
+def is_watched(state: State) -> bool:
+    """Whether the supervisor of the stack is there, so that whatever ends is started again."""
+    return processes.running(state.serve) is not None
+
+
 def is_running(state: State) -> bool:
-    """Whether the stack is complete: it has answered once, and each of its processes is there."""
-    return state.ready and all(processes.running(process) for process in state.processes)
+    """Whether the stack has answered once, and each of its processes is there or about to be there again."""
+    return state.ready and (is_watched(state) or all(processes.running(process) for process in state.processes))
 
 
 def start(
@@ -187,17 +219,6 @@ def end(state: State) -> list[str]:
         processes.end_processes(orphans)
         ended.append(f"what was left of it (pid {', '.join(str(orphan.pid) for orphan in orphans)})")
     return ended
-
-
-def using_temp(temp: str) -> list[psutil.Process]:
-    """Processes started with the private directory ``temp``: TorchServe, and workers even after it is gone."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):  # ended meanwhile, or another user's
-            arguments = process.cmdline()
-            if any(part == f"-Djava.io.tmpdir={temp}" or part.startswith(f"{temp}/") for part in arguments):
-                found.append(process)
-    return found
 
 
 def addresses(state: State, run_directory: RunDirectory) -> list[str]:

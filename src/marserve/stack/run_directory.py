@@ -31,6 +31,8 @@ class RunDirectory:
         #: Held by whoever changes models or workers of the running stack.
         self.change_lock = self.path / "change.lock"
         self.state = self.path / "state.json"
+        #: What the supervisor has restarted.
+        self.supervision = self.path / "supervision.json"
         self.logs = self.path / "logs"
         self.previous_logs = self.path / "logs.previous"
         self.config = self.path / "config.properties"
@@ -39,8 +41,6 @@ class RunDirectory:
         self.workflow_store = self.path / "workflow_store"
         #: Which version is on trial, while ``deploy`` tries one on live traffic.
         self.rollout = self.path / "rollout.json"
-        #: Pictures under which workers ended; it outlives the stack.
-        self.quarantine = self.path / "quarantine.json"
         #: TorchServe writes it into its working directory, readable by its user alone.
         self.key_file = self.path / "key_file.json"
 
@@ -64,10 +64,11 @@ class RunDirectory:
 
     def clear(self, temp: Path) -> None:
         """Remove what only a running stack needs; what is deployed stays, and the logs, to be read after it ended."""
-        for file in (self.key_file, self.config, self.state):
+        for file in (self.key_file, self.config, self.supervision, self.state):
             file.unlink(missing_ok=True)
         for directory in (self.workflow_store, temp):
-            remove_tree(directory)
+            if directory.is_absolute():  # a state without one must not mean the directory that this runs in
+                remove_tree(directory)
 
 
 def _short_temp() -> Path:

@@ -8,29 +8,43 @@ import subprocess
 import sys
 import textwrap
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from marserve.autoscale.rules import API_KEY_VARIABLE, Assignment
 from marserve.errors import MarserveError
-from marserve.redaction import without_secrets
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.system.loopback import LOOPBACK, reachable_address, request
 from marserve.system.processes import start_service
 from marserve.system.waiting import wait_until
-from marserve.variables import variable
-from marserve.web.settings import WebSettings
 
 #: Lines at the end of a log that say why a service ended.
 LINES = 5
+#: Seconds for an answer of the web service's liveness address.
+LIVENESS_S = 3.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a service that works can be asked at any time, and one that hangs does not answer."""
+
+    #: What is said of the service where the answer stays away.
+    complaint: str
+    #: Whether the answer was as it should be; it comes to an end by itself.
+    ask: Callable[[], bool]
+    #: Seconds between two times.
+    interval_s: float
+    #: Seconds for which all may fail.
+    limit_s: float
 
 
 class Service(ABC):
     """A server process of the stack, with a log of its own."""
 
-    #: What a person calls it.
+    #: What a person calls it, and what metrics do.
     name: str
+    label: str
     log_name: str
     #: Seconds until it must work.
     deadline_s = 60.0
@@ -38,20 +52,37 @@ class Service(ABC):
     def __init__(self, run_directory: RunDirectory) -> None:
         self._run_directory = run_directory
         self.log = run_directory.logs / self.log_name
+        #: Where in the log the present start begins.
+        self._log_start = 0
 
     @abstractmethod
     def command(self) -> Sequence[str]: ...
 
     def environment(self) -> dict[str, str]:
-        """The caller's environment without its secrets, in which the stack decides what belongs to it."""
-        return without_secrets(os.environ)
+        """The caller's environment, in which the stack decides what belongs to it."""
+        return dict(os.environ)
 
     def start(self) -> subprocess.Popen[bytes]:
+        self._log_start = self.log.stat().st_size if self.log.exists() else 0
         return start_service(self.command(), self.environment(), self.log, cwd=self._run_directory.path)
 
     @abstractmethod
     def is_ready(self) -> bool:
         """Whether it does its work. Raises MarserveError, with the reason, where it is known that it never will."""
+
+    def is_back(self) -> bool:
+        """Whether it does its work again after it was started anew, whatever becomes of the other services.
+
+        Raises MarserveError where this start must come to nothing.
+        """
+        return self.is_ready()
+
+    def checks(self) -> Sequence[Check]:
+        """How a hang is noticed."""
+        return ()
+
+    def clear(self) -> None:  # noqa: B027 - most leave nothing
+        """Remove what a process that has ended leaves behind and another start must not find."""
 
     def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         """Return when it does its work; raises MarserveError with the reason when it cannot."""
@@ -67,18 +98,28 @@ class Service(ABC):
 
     def reason(self) -> str:
         """Why the process ended: the last warnings and errors of its log, or whatever stands there last."""
-        texts = [text for text in map(_complaint, _lines(self.log)) if text]
+        texts = [text for text in map(_complaint, self._lines()) if text]
         return "\n".join(texts[-LINES:] or ["The log holds no reason."])
 
     def reason_for_delay(self) -> str:
         """Why it is not ready though the process is there."""
         return self.reason()
 
+    def _lines(self) -> list[str]:
+        """What the present start has written into its log."""
+        try:
+            with self.log.open("rb") as content:
+                content.seek(self._log_start)
+                return content.read().decode(errors="replace").splitlines()
+        except OSError:
+            return []
+
 
 class WebService(Service):
     """The stack's public face, on ``host``; any other setting of its own comes from the caller's environment."""
 
     name = "the web service"
+    label = "web"
     log_name = "web.log"
 
     def __init__(self, ports: Ports, run_directory: RunDirectory, host: str, *, default_model: str) -> None:
@@ -91,28 +132,36 @@ class WebService(Service):
         return (sys.executable, "-m", "marserve.web")
 
     def environment(self) -> dict[str, str]:
-        settings = {name: os.environ[name] for name in map(variable, WebSettings.model_fields) if name in os.environ}
-        own = {
+        return os.environ | {
             "MARSERVE_WEB_HOST": self._host,
             "MARSERVE_WEB_PORT": str(self._ports.web_port),
             "MARSERVE_INFERENCE_URL": f"http://{LOOPBACK}:{self._ports.inference_port}",
             "MARSERVE_MANAGEMENT_URL": f"http://{LOOPBACK}:{self._ports.management_port}",
             "MARSERVE_KEY_FILE": str(self._run_directory.key_file),
             "MARSERVE_ROLLOUT_FILE": str(self._run_directory.rollout),
-            "MARSERVE_QUARANTINE_FILE": str(self._run_directory.quarantine),
             "MARSERVE_DEFAULT_MODEL": self._default_model,
         }
-        return super().environment() | settings | own
 
     def is_ready(self) -> bool:
         reply = request("GET", self._ports.web_port, "/readyz", host=reachable_address(self._host))
         return reply is not None and reply.status == 200
+
+    def is_back(self) -> bool:
+        """Ready it is only once TorchServe is."""
+        reply = request(
+            "GET", self._ports.web_port, "/healthz", host=reachable_address(self._host), timeout_s=LIVENESS_S
+        )
+        return reply is not None
+
+    def checks(self) -> Sequence[Check]:
+        return (Check("its liveness address did not answer", self.is_back, interval_s=2.0, limit_s=8.0),)
 
 
 class AutoscalerService(Service):
     """Adds and takes away workers; it listens nowhere, and explains its decisions in its log."""
 
     name = "the autoscaler"
+    label = "autoscaler"
     log_name = "autoscale.log"
 
     def __init__(self, run_directory: RunDirectory, assignment: Assignment, api_key: str | None = None) -> None:
@@ -128,14 +177,7 @@ class AutoscalerService(Service):
         return super().environment() | ({API_KEY_VARIABLE: self._api_key} if self._api_key else {})
 
     def is_ready(self) -> bool:
-        return any("Watching " in line for line in _lines(self.log))  # its first line
-
-
-def _lines(log: Path) -> list[str]:
-    try:
-        return log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
+        return any("Watching " in line for line in self._lines())  # its first line
 
 
 def _complaint(line: str) -> str:

@@ -5,6 +5,7 @@ It is started directly: the ``torchserve`` command is a Python process that leav
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -17,19 +18,23 @@ from pathlib import Path
 
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.cpu import THREADS_VARIABLE
-from marserve.paths import CONFIG, EXAMPLE_PICTURE
+from marserve.paths import CONFIG
+from marserve.redaction import without_secrets
 from marserve.stack.archives import whole_deployments
 from marserve.stack.deployments import KEPT_WORKERS, Deployments, defaults
 from marserve.stack.model_store import DeploymentStore
 from marserve.stack.options import Concurrency, Options
 from marserve.stack.ports import Ports
-from marserve.stack.run_directory import RunDirectory
-from marserve.stack.services import Service
-from marserve.system.loopback import LOOPBACK, request
+from marserve.stack.run_directory import RunDirectory, remove_tree
+from marserve.stack.services import Check, Service
+from marserve.stack.torchserve_answers import TorchServeAnswers, using_temp
+from marserve.system.files import replace_text
+from marserve.system.loopback import LOOPBACK
+from marserve.system.processes import kill_processes
 from marserve.terminal import Progress, complain
 from marserve.torchserve import failures, properties
-from marserve.torchserve.key_file import read_keys
-from marserve.torchserve.models import ModelVersion, model_path, parse_version
+from marserve.torchserve.log_lines import Follower
+from marserve.torchserve.models import ModelVersion
 from marserve.web.settings import WebSettings
 
 LOG4J_CONFIG = "-Dlog4j.configurationFile="
@@ -42,8 +47,6 @@ OWN_HEAP_MB = 1000
 HEAP_SHARE = 0.5
 #: The variable that chooses among GPUs, for CUDA by their numbers or UUIDs.
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
-#: Seconds for the first prediction of a model.
-PREDICTION_S = 30.0
 
 
 def read_configuration(web: WebSettings, memory_bytes: int) -> dict[str, str | int]:
@@ -96,6 +99,7 @@ class TorchServe(Service):
     """The model server. It is ready when each model has classified a picture: its own ping is 200 long before that."""
 
     name = "TorchServe"
+    label = "torchserve"
     #: What Java prints by itself, before its own logs begin.
     log_name = failures.CONSOLE_LOG
     #: TorchServe itself gives a worker two minutes to start.
@@ -120,6 +124,8 @@ class TorchServe(Service):
         self._store = DeploymentStore(run_directory)
         self._served: Deployments | None = None
         self._waiting: list[str] = []
+        self._answers = TorchServeAnswers(ports, run_directory.key_file, temp)
+        self._log_since = Follower(run_directory.logs)
         self._threads = str(concurrency.threads)
         #: What its configuration says: ``configured`` and what belongs to this stack.
         self.settings: dict[str, str | int] = {
@@ -163,7 +169,7 @@ class TorchServe(Service):
     def environment(self) -> dict[str, str]:
         # For libraries that would otherwise start a thread a core in every worker, such as numpy's.
         # Neither Java nor a worker needs a secret: what reads pictures of strangers has none to lose.
-        environment = {"OMP_NUM_THREADS": self._threads} | super().environment()
+        environment = {"OMP_NUM_THREADS": self._threads} | without_secrets(os.environ)
         # These would take precedence over the command line.
         for name in ("TS_CONFIG_FILE", "TS_MODEL_SERVER_HOME"):
             environment.pop(name, None)
@@ -177,7 +183,8 @@ class TorchServe(Service):
         self._served = self._deployments()
         self._waiting = list(self._served.models)
         self.settings |= load_settings(self._served, scaled=self._options.autoscale is None)
-        self._run_directory.config.write_text(properties.render(self.settings), encoding="ascii")
+        replace_text(self._run_directory.config, properties.render(self.settings))
+        self._log_since = Follower(self._run_directory.logs)
         return super().start()
 
     def _deployments(self) -> Deployments:
@@ -200,12 +207,48 @@ class TorchServe(Service):
         models = {} if self._served is None else self._served.models
         kept = [(name, model.before) for name, model in models.items() if model.before is not None]
         beside = [ModelVersion(name, before.version, before.archive, ()) for name, before in kept]
-        if failures.start_has_failed(logs, beside=beside):
+        if failures.start_has_failed(logs, self._log_since, beside=beside):
             time.sleep(0.5)  # for the rest of the message to be written
-            raise self.failure("a worker could not start", failures.worker_reason(logs))
-        self._waiting = [model for model in self._waiting if not self._answers(model, models[model].current.version)]
+            raise self.failure("a worker could not start", failures.worker_reason(logs, self._log_since))
+        if self._all_answer():
+            self._check_that_nothing_was_deployed_meanwhile()
+        return not self._waiting
+
+    def is_back(self) -> bool:
+        """A worker that fails is no failure here: TorchServe tries it again, and what hinders it may pass."""
+        with contextlib.suppress(MarserveError):
+            self._all_answer()
         if not self._waiting:
             self._check_that_nothing_was_deployed_meanwhile()
+        return not self._waiting
+
+    def checks(self) -> Sequence[Check]:
+        return (
+            Check("its management API did not answer", self._answers.is_managed, interval_s=2.0, limit_s=10.0),
+            Check(
+                "no prediction came though workers were READY and computed nothing",
+                lambda: self._answers.predicts(self._models),
+                interval_s=10.0,
+                limit_s=20.0,
+            ),
+        )
+
+    def clear(self) -> None:
+        """Workers whose server is gone, their sockets, unpacked archives, and tokens that nobody takes any more."""
+        kill_processes(using_temp(str(self._temp)))
+        self._run_directory.key_file.unlink(missing_ok=True)
+        remove_tree(self._temp)
+        self._temp.mkdir(mode=0o700)
+
+    def _models(self) -> list[str]:
+        """Those that are deployed now."""
+        record = self._store.read()
+        return [] if record is None else list(record.models)
+
+    def _all_answer(self) -> bool:
+        models = {} if self._served is None else self._served.models
+        waiting = [(model, models[model].current.version) for model in self._waiting]
+        self._waiting = [model for model, version in waiting if not self._is_answered(model, version)]
         return not self._waiting
 
     def _check_that_nothing_was_deployed_meanwhile(self) -> None:
@@ -214,32 +257,21 @@ class TorchServe(Service):
         if latest is not None and self._served is not None and defaults(latest) != defaults(self._served):
             raise MarserveError(f"While {self.name} was starting, another version was deployed: it must start again.")
 
-    def _answers(self, model: str, version: str) -> bool:
-        if not self._run_directory.key_file.exists():  # Java has not come that far
+    def _is_answered(self, model: str, version: str) -> bool:
+        described = self._answers.describe(model)
+        if described is None or described.version != version:
             return False
-        keys = read_keys(self._run_directory.key_file)
-        management, inference = (keys.tokens[kind].key for kind in ("management", "inference"))
-        reply = request("GET", self._ports.management_port, model_path(model), token=management)
-        if reply is None or reply.status != 200:
-            return False
-        listed = parse_version(json.loads(reply.body)[0])
-        if listed.version != version or not listed.ready_workers:
-            return False
-        reply = request(
-            "POST",
-            self._ports.inference_port,
-            f"/predictions/{model}",
-            token=inference,
-            body=EXAMPLE_PICTURE.read_bytes(),
-            timeout_s=PREDICTION_S,
-        )
+        if not described.ready_workers:
+            return described.reported.get("minWorkers") == 0  # somebody has taken all away, for good
+        reply = self._answers.predict(model)
         if reply is not None and reply.status != 200:
             text = reply.body.decode(errors="replace").strip()
             raise MarserveError(f"{model} answers its first prediction with status {reply.status}: {text}")
         return reply is not None
 
     def reason(self) -> str:
-        return failures.server_reason(self._run_directory.logs)
+        return failures.server_reason(self._run_directory.logs, self._log_since)
 
     def reason_for_delay(self) -> str:
-        return f"No answer from {' and '.join(self._waiting)}.\n{failures.worker_reason(self._run_directory.logs)}"
+        reason = failures.worker_reason(self._run_directory.logs, self._log_since)
+        return f"No answer from {' and '.join(self._waiting)}.\n{reason}"

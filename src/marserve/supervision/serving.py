@@ -2,74 +2,197 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
 
-from marserve.errors import StopRequestedError
-from marserve.stack.lifecycle import LOCK_S, Running, addresses, check_same, chosen, clear, is_running, start
+import psutil
+
+from marserve.errors import MarserveError, StopRequestedError
+from marserve.setup.java import find_java
+from marserve.stack.lifecycle import (
+    LOCK_S,
+    addresses,
+    check_complete,
+    check_same,
+    chosen,
+    clear,
+    is_running,
+    is_watched,
+    services_of,
+    start,
+)
 from marserve.stack.options import Options
 from marserve.stack.ports import Ports
+from marserve.stack.restarts import Restart
 from marserve.stack.run_directory import RunDirectory, State
+from marserve.supervision.kept import ServiceProcess
+from marserve.supervision.notify import Notifier, detached
+from marserve.supervision.policy import STOPPED_S
+from marserve.supervision.supervisor import Supervisor
 from marserve.system import processes
 from marserve.system.files import locked
-from marserve.system.processes import ignore_stop_signals
-from marserve.terminal import complain, say
+from marserve.system.processes import ignore_stop_signals, stop_signals_set
+from marserve.terminal import QUIET, say
 
 #: Seconds for a ``serve`` that is asked to end, since it first ends what it has started.
-STARTER_GRACE_S = 60.0
+SUPERVISOR_GRACE_S = 60.0
+#: Open files that each service may have, where the system allows it: a connection is one.
+OPEN_FILES = 65_536
 
 
 def serve(options: Options, ports: Ports) -> int:
-    """Start the stack of ``ports.web_port`` and, unless detached, stay until it is stopped. Answers the exit status."""
+    """Start the stack of ``ports.web_port``, or go on with one that nobody watches, and keep it running until it is
+    stopped; ``options.detach`` does so in another process. Answers the exit status.
+    """
     run_directory = RunDirectory(ports.web_port)
     choices = chosen(options)
-    waiting = f"Another command is working on web port {ports.web_port}; waiting for it ..."
-    with locked(run_directory.lock, on_wait=lambda: say(waiting), timeout_s=LOCK_S):
-        earlier = State.read(run_directory.state)
-        if earlier is not None and is_running(earlier):
-            check_same(earlier, choices)
-            say(f"Already running on web port {ports.web_port}; nothing was changed.")
-            say("\n".join(addresses(earlier, run_directory)))
+    with _at_work_on(run_directory):
+        if _runs_already(run_directory, choices):
             return 0
-        clear(earlier, run_directory)
-        state, running = start(options, choices, ports, run_directory)
     if options.detach:
-        say("\n".join(["Ready.", *addresses(state, run_directory)]))
-        return 0
-    return _stay(state, running, run_directory)
+        return detached(
+            lambda notifier: _serve(options, choices, ports, notifier), lambda: _leave_terminal(run_directory)
+        )
+    return _serve(options, choices, ports, Notifier())
+
+
+def _at_work_on(run_directory: RunDirectory) -> AbstractContextManager[None]:
+    waiting = f"Another command is working on web port {run_directory.path.name}; waiting for it ..."
+    return locked(run_directory.lock, on_wait=lambda: say(waiting), timeout_s=LOCK_S)
+
+
+def _runs_already(run_directory: RunDirectory, choices: Mapping[str, str]) -> bool:
+    """Whether there is nothing to do, which it says. Raises MarserveError where the stack was started otherwise."""
+    earlier = State.read(run_directory.state)
+    if earlier is None:
+        return False
+    _end_stopped_supervisor(earlier)
+    if not is_running(earlier):
+        return False
+    check_same(earlier, choices)
+    if not is_watched(earlier):
+        check_complete(earlier, choices)
+        return False
+    say(f"Already running on web port {earlier.ports.web_port}; nothing was changed.")
+    say("\n".join(addresses(earlier, run_directory)))
+    return True
+
+
+def _leave_terminal(run_directory: RunDirectory) -> Path:
+    QUIET.set()  # what is said from now on stands in the log in another form
+    return run_directory.logs / "supervisor.log"
+
+
+def _serve(options: Options, choices: dict[str, str], ports: Ports, notifier: Notifier) -> int:
+    run_directory = RunDirectory(ports.web_port)
+    with _at_work_on(run_directory):
+        if _runs_already(run_directory, choices):  # since a moment ago
+            return 0
+        earlier = State.read(run_directory.state)
+        _allow_open_files()
+        try:
+            if earlier is not None and not options.discard_deployed and _can_be_adopted(earlier, choices):
+                supervisor = _adopt(earlier, options, run_directory, notifier)
+            else:
+                clear(earlier, run_directory)
+                supervisor = _start(options, choices, ports, run_directory, notifier)
+            stopping = stop_signals_set()
+        except StopRequestedError:
+            ignore_stop_signals()
+            clear(State.read(run_directory.state), run_directory)
+            raise
+    return _watch(supervisor, run_directory, notifier, stopping)
+
+
+def _start(
+    options: Options, choices: dict[str, str], ports: Ports, run_directory: RunDirectory, notifier: Notifier
+) -> Supervisor:
+    state, running = start(options, choices, ports, run_directory)
+    kept = [
+        (service, ServiceProcess(written, child))
+        for (service, child), written in zip(running, state.processes, strict=True)
+    ]
+    return Supervisor(state, kept, run_directory, notifier, lambda: _say_ready(state, run_directory))
+
+
+def _say_ready(state: State, run_directory: RunDirectory) -> None:
+    say("\n".join(["Ready.", *addresses(state, run_directory)]))
 
 
 def stop(run_directory: RunDirectory) -> list[str]:
     """Stop whatever there is of the stack of ``run_directory``; says what was ended."""
-    state = State.read(run_directory.state)
-    if state is None:
-        return []
-    ended = []
-    # It holds the lock while it starts the stack, and stops everything when asked to end.
-    if (starter := processes.running(state.serve)) is not None:
-        processes.end_processes([starter], STARTER_GRACE_S)
-        ended.append(f"serve (pid {starter.pid}) and what it had started")
-    with locked(run_directory.lock, timeout_s=LOCK_S):
-        state = State.read(run_directory.state)
-        return ended + clear(state, run_directory)
+    ended: list[str] = []
+    while (state := State.read(run_directory.state)) is not None:
+        # First whoever would start it again. It stops everything when asked to end, even in the midst of a start.
+        if (supervisor := processes.running(state.serve)) is not None:
+            processes.end_processes([supervisor], SUPERVISOR_GRACE_S)
+            ended.append(f"serve (pid {supervisor.pid}) and what it had started")
+        with locked(run_directory.lock, timeout_s=LOCK_S):
+            state = State.read(run_directory.state)
+            if state is None or not is_watched(state):  # else another serve was here first
+                return ended + clear(state, run_directory)
+    return ended
 
 
-def _stay(state: State, running: Running, run_directory: RunDirectory) -> int:
+def _end_stopped_supervisor(state: State) -> None:
+    """One that is stopped (SIGSTOP) watches nothing; what it has started is left alone."""
+    supervisor = processes.running(state.serve)
+    with suppress(psutil.Error):
+        if supervisor is not None and supervisor.status() == psutil.STATUS_STOPPED:
+            time.sleep(STOPPED_S)
+            if supervisor.status() == psutil.STATUS_STOPPED:
+                say(f"The supervisor (pid {supervisor.pid}) is stopped: another takes its place.")
+                processes.kill_processes([supervisor])
+
+
+def _can_be_adopted(state: State, choices: Mapping[str, str]) -> bool:
+    """Whether something is left of a stack that was started in the same way."""
     try:
-        say("\n".join(["Ready.", *addresses(state, run_directory)]))
-        while all(process.poll() is None for _, process in running):
-            time.sleep(0.5)
-        status = 1
-    except StopRequestedError:
-        status = 0
+        check_same(state, choices)
+        check_complete(state, choices)
+    except MarserveError:
+        return False
+    is_left = any(processes.running(process) for process in state.processes)
+    return state.ready and state.concurrency is not None and is_left
+
+
+def _adopt(state: State, options: Options, run_directory: RunDirectory, notifier: Notifier) -> Supervisor:
+    """Go on with a stack whose supervisor is gone: callers notice nothing."""
+    state = replace(state, serve=processes.record("serve", os.getpid()))
+    services = services_of(state, options, run_directory, find_java())
+    kept = [(service, ServiceProcess(written)) for service, written in zip(services, state.processes, strict=True)]
+    state.write(run_directory.state)
+    supervisor = Supervisor(state, kept, run_directory, notifier, lambda: _say_ready(state, run_directory))
+    supervisor.note(Restart("supervisor", "it was gone", seconds=0.0))
+    living = [one.service.name for one in supervisor.kept if processes.running(one.process.record)]
+    say(f"Going on with the stack on web port {state.ports.web_port}, which nobody watched: {', '.join(living)} run.")
+    for one in supervisor.kept:
+        if processes.running(one.process.record) is None:
+            supervisor.failed(one, "it ended while nobody watched")
+    return supervisor
+
+
+def _watch(supervisor: Supervisor, run_directory: RunDirectory, notifier: Notifier, stopping: Event) -> int:
+    is_ours = supervisor.run(stopping)
     ignore_stop_signals()
-    for service, process in running:
-        if status and process.returncode is not None:
-            problem = f"{service.name} ended by itself (status {process.returncode})"
-            complain(str(service.failure(problem, service.reason())))
+    notifier.stopping()
+    if not is_ours:
+        return 1
     with locked(run_directory.lock, timeout_s=LOCK_S):
-        # Should another serve have taken over meanwhile, all that is left here is the other's.
-        current = State.read(run_directory.state)
-        ended = clear(current, run_directory) if current is not None and current.serve == state.serve else []
-    for name in ended:
-        say(f"Stopped {name}.")
-    return status
+        for name in clear(supervisor.state, run_directory):
+            say(f"Stopped {name}.")
+    return 0
+
+
+def _allow_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # macOS has limits of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

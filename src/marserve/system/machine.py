@@ -45,6 +45,15 @@ def read_machine(proc: Path | None = None) -> Machine:
     return Machine(usable_cores(proc), total, available)
 
 
+def out_of_memory_kills() -> int:
+    """Processes that the kernel has ended so far for want of memory, in containers too; 0 where it does not count."""
+    try:
+        counters = dict(line.split() for line in (cpu.PROC / "vmstat").read_text(encoding="ascii").splitlines())
+        return int(counters.get("oom_kill", "0"))
+    except (OSError, ValueError):
+        return 0
+
+
 def _memory_limit(cgroup: Path) -> tuple[int, int] | None:
     """The limit of ``cgroup`` in bytes, and what is left below it; None where it has none.
 

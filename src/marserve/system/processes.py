@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a process has to clean up after SIGTERM, before it is killed.
 GRACE_S = 15.0
+#: Seconds for a killed process to be gone.
+KILLED_S = 5.0
 #: Seconds that two readings of one process's creation may differ: the kernel tells when it was started by the second.
 CLOCK_TOLERANCE_S = 2.0
 #: Names the time since the machine was started (Linux).
@@ -111,8 +114,28 @@ def end_processes(processes: Iterable[psutil.Process], grace_s: float = GRACE_S)
         for process in ending:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
+                process.send_signal(signal.SIGCONT)  # one that is stopped does nothing before
 
     end(send, lambda: not any(map(is_alive, ending)), grace_s)
+
+
+def kill_processes(processes: Iterable[psutil.Process]) -> None:
+    """End ``processes``, which hang or must do nothing more, at once."""
+    import psutil
+
+    killed = list(processes)
+    for process in killed:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    wait_until(lambda: not any(map(is_alive, killed)), KILLED_S, poll_s=0.02)
+
+
+def how_it_ended(status: int, *, for_memory: bool) -> str:
+    """The exit status of a child in words. ``for_memory``: the kernel has just ended a process for want of memory."""
+    if status >= 0:
+        return f"it ended by itself with exit status {status}"
+    name = {number.value: number.name for number in signal.Signals}.get(-status, f"signal {-status}")
+    return f"it was ended by {name}" + (", it seems by the kernel for want of memory" if for_memory else "")
 
 
 def start_service(
@@ -184,9 +207,20 @@ def ignore_stop_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def stop_signals_set() -> threading.Event:
+    """From now on a stop signal sets this event, and interrupts nothing."""
+    stopping = threading.Event()
+    for number in _STOP_SIGNALS:
+        signal.signal(number, lambda *_: stopping.set())
+    return stopping
+
+
 @contextlib.contextmanager
 def stop_signals_ignored() -> Iterator[None]:
-    """For work that is bounded and must come to its end."""
+    """For work that is bounded and must come to its end. Threads need nothing of it: signals go to the main one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = {number: signal.signal(number, signal.SIG_IGN) for number in _STOP_SIGNALS}
     try:
         yield

@@ -34,29 +34,30 @@ PATIENCE_S = 6.0
 POLL_S = 0.25
 
 
-def start_has_failed(logs: Path, *, beside: Iterable[ModelVersion] = ()) -> bool:
+def start_has_failed(logs: Path, since: Follower | None = None, *, beside: Iterable[ModelVersion] = ()) -> bool:
     """Whether a worker has ended by itself, or TorchServe could not even unpack one of the archives.
 
-    Versions ``beside`` those that are to answer may fail.
+    Versions ``beside`` those that are to answer may fail. Here and below, ``since`` leaves out what was in the logs at
+    its making: what an earlier start of TorchServe wrote.
     """
     workers = tuple(ending for version in beside for ending in _endings(version))
     archives = tuple(f"{_ARCHIVE_REFUSED}{version.archive}" for version in beside)
     return any(
         (_WORKER_ENDED.match(line.text) and not line.origin.endswith(workers))
         or (line.text.startswith(_ARCHIVE_REFUSED) and not line.text.startswith(archives))
-        for line in _lines(logs)
+        for line in _lines(logs, since)
     )
 
 
-def worker_reason(logs: Path) -> str:
+def worker_reason(logs: Path, since: Follower | None = None) -> str:
     """Why no worker works: its exception, else its error output, else TorchServe's own errors."""
-    return "\n".join(_reason(_lines(logs)) or [_NO_REASON])
+    return "\n".join(_reason(_lines(logs, since)) or [_NO_REASON])
 
 
-def server_reason(logs: Path) -> str:
+def server_reason(logs: Path, since: Follower | None = None) -> str:
     """Why the Java process ended: what it printed, else the last errors in its log."""
-    printed = [line.text for line in read_lines(logs / CONSOLE_LOG) if _says_something(line)]
-    errors = [line.text for line in read_lines(logs / "ts_log.log") if line.is_error and _says_something(line)]
+    printed = [line.text for line in _lines_of(logs / CONSOLE_LOG, since) if _says_something(line)]
+    errors = [line.text for line in _lines_of(logs / "ts_log.log", since) if line.is_error and _says_something(line)]
     return "\n".join((printed or errors)[-ERROR_LINES:] or [_NO_REASON])
 
 
@@ -95,8 +96,12 @@ def _endings(version: ModelVersion) -> tuple[str, ...]:
     return tuple(f"-{version.model}_{version.version}{stream}" for stream in ("", "-stdout", "-stderr"))
 
 
-def _lines(logs: Path) -> list[LogLine]:
-    return [*read_lines(logs / "model_log.log"), *read_lines(logs / "ts_log.log")]
+def _lines(logs: Path, since: Follower | None) -> list[LogLine]:
+    return [*_lines_of(logs / "model_log.log", since), *_lines_of(logs / "ts_log.log", since)]
+
+
+def _lines_of(log: Path, since: Follower | None) -> Iterable[LogLine]:
+    return read_lines(log) if since is None else since.lines_of(log)
 
 
 def _reason(lines: Sequence[LogLine]) -> list[str]:

@@ -115,7 +115,15 @@ class Follower:
         lines = (line for file in log_files(self._logs) for line in self._new_lines_of(file))
         return sorted(lines, key=attrgetter("time"))
 
+    def lines_of(self, file: Path) -> list[LogLine]:
+        """What was written into one of the logs since the last call of ``new_lines``; it stays new."""
+        return self._read_on(file)[0]
+
     def _new_lines_of(self, file: Path) -> list[LogLine]:
+        lines, self._read[file] = self._read_on(file)
+        return lines
+
+    def _read_on(self, file: Path) -> tuple[list[LogLine], tuple[int, int]]:
         inode, done = self._read.get(file, (0, 0))
         now_inode, size = self._identity(file)
         if now_inode != inode or size < done:  # a new file under the old name
@@ -125,10 +133,10 @@ class Follower:
                 content.seek(done)
                 text = content.read()
         except OSError:
-            return []
+            return [], (inode, done)
         whole = text[: text.rfind(b"\n") + 1]  # the rest of a line follows with the next read
-        self._read[file] = (now_inode, done + len(whole))
-        return list(parse_lines(whole.decode(errors="replace").splitlines(), file.stem, datetime.now(timezone.utc)))
+        lines = parse_lines(whole.decode(errors="replace").splitlines(), file.stem, datetime.now(timezone.utc))
+        return list(lines), (now_inode, done + len(whole))
 
     @staticmethod
     def _identity(file: Path) -> tuple[int, int]:

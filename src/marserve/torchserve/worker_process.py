@@ -85,7 +85,7 @@ def _report(
         return WorkerReport(worker.id, worker.pid, "dead" if late else "restarting", None, None, None)
     state: WorkerState = "ready"
     if not worker.is_ready:
-        hangs = _age_s(process) > version.startup_timeout_s + MARGIN_S
+        hangs = age_s(process) > version.startup_timeout_s + MARGIN_S
         state = "dead" if hangs else "starting"
     return WorkerReport(worker.id, worker.pid, state, *_use(process))
 
@@ -103,7 +103,8 @@ def _next_retry(thread: str, lines: Sequence[LogLine]) -> datetime | None:
     return None
 
 
-def _age_s(process: psutil.Process) -> float:
+def age_s(process: psutil.Process) -> float:
+    """Seconds since its start; 0 where it has ended."""
     try:
         return time.time() - process.create_time()
     except psutil.Error:

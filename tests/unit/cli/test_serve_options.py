@@ -143,11 +143,12 @@ def running(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> State:
         monkeypatch.setattr(module, "RunDirectory", lambda _: directory)
     for module in (serving, lifecycle):
         monkeypatch.setattr(module, "is_running", lambda _: True)
+    monkeypatch.setattr(serving, "is_watched", lambda _: True)
     monkeypatch.setenv("MARSERVE_MAX_IN_FLIGHT", "8")
     monkeypatch.setenv("MARSERVE_WEB_PORT", "5123")
     monkeypatch.setenv("MARSERVE_API_KEYS", "0123456789abcdef")
     choices = lifecycle.chosen(Options(workers=2, model_api=True))
-    state = State(Ports(web_port=5123), "", ProcessRecord("serve", 1, 0.0), choices=choices)
+    state = State(Ports(web_port=5123), str(tmp_path / "temp"), ProcessRecord("serve", 1, 0.0), choices=choices)
     directory.path.mkdir()
     state.write(directory.state)
     assert State.read(directory.state) == state

@@ -38,6 +38,15 @@ def test_clearing_leaves_only_logs_and_what_is_deployed(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in directory.path.iterdir()) == ["logs", "model_store"]
 
 
+def test_clearing_spares_the_working_directory_where_no_other_was_private(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "precious").touch()
+    RunDirectory(5000, tmp_path / "run").clear(Path())
+    assert (tmp_path / "precious").exists()
+
+
 @pytest.mark.parametrize("deep_too", [False, True])
 def test_a_place_too_deep_for_sockets_gets_its_temp_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deep_too: bool

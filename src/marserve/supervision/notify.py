@@ -1,0 +1,109 @@
+"""Whoever started the supervisor learns how it is: systemd by its notify protocol, ``serve --detach`` by a pipe.
+
+https://www.freedesktop.org/software/systemd/man/sd_notify.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+
+from marserve.errors import StopRequestedError
+
+READY = b"READY=1"
+
+
+class Notifier:
+    """Sends states to whoever listens; nobody need do so."""
+
+    def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
+        """Takes systemd's variables out of ``environ``: they are for this process alone."""
+        self._address = environ.pop("NOTIFY_SOCKET", "")
+        watchdog_us = environ.pop("WATCHDOG_USEC", "")
+        is_meant = environ.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        #: Seconds between two signs of life: half of what systemd waits for one.
+        self._every_s = int(watchdog_us) / 2e6 if is_meant and watchdog_us.isdigit() else 0.0
+        self._last_s = float("-inf")
+        self._status = ""
+        #: Called once when the stack is ready.
+        self.on_ready: Callable[[], None] = lambda: None
+
+    def ready(self) -> None:
+        self.send(READY)
+        self.on_ready()
+        self.on_ready = lambda: None
+
+    def status(self, text: str) -> None:
+        """One line for ``systemctl status``."""
+        if text != self._status:
+            self._status = text
+            self.send(b"STATUS=" + text.replace("\n", " ").encode())
+
+    def alive(self) -> None:
+        """A sign of life for systemd's watchdog; call it often, and only while all is well here."""
+        now = time.monotonic()
+        if self._every_s and now - self._last_s >= self._every_s:
+            self._last_s = now
+            self.send(b"WATCHDOG=1")
+
+    def stopping(self) -> None:
+        self.send(b"STOPPING=1")
+
+    def send(self, state: bytes) -> None:
+        if not self._address:
+            return
+        # A name that begins with @ is one outside the file system.
+        address = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.connect(address)
+            client.sendall(state)
+
+
+def detached(run: Callable[[Notifier], int], log: Callable[[], Path]) -> int:
+    """Call ``run`` in a process in a session of its own, and return when it is ready; answers the exit status.
+
+    Until then what it says goes where this process's output goes, and a signal that ends this process ends it; later,
+    what it says goes to ``log``.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        os.setsid()
+        notifier = Notifier()
+
+        def leave() -> None:
+            _write_to(log())
+            with contextlib.suppress(OSError):  # whoever waited has gone
+                os.write(writing, READY)
+            os.close(writing)
+
+        notifier.on_ready = leave
+        return run(notifier)
+    os.close(writing)
+    try:
+        with os.fdopen(reading, "rb") as pipe:
+            if pipe.read() == READY:
+                return 0
+    except StopRequestedError as exc:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, exc.signal_number)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) % 256
+
+
+def _write_to(log: Path) -> None:
+    """Have nothing to do any more with the terminal, or whatever it is that standard input and output belong to."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    nothing, output = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    for number, target in ((0, nothing), (1, output), (2, output)):
+        os.dup2(target, number)
+    os.close(nothing)
+    os.close(output)

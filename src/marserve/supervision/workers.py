@@ -1,0 +1,167 @@
+"""TorchServe's workers, of which it notices only that their processes end.
+
+One that is stopped is ended, so that TorchServe starts another. Those that TorchServe has given up are replaced as
+``marserve recover`` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Event, Thread
+
+import psutil
+
+from marserve.errors import MarserveError
+from marserve.manage.change import Change, always_yes
+from marserve.manage.draining import wait_until_idle
+from marserve.manage.running_stack import RunningStack
+from marserve.manage.scaling import CONFIRM_S, dead_workers, replace_dead_workers, workers_to_keep
+from marserve.manage.settling import changing, settle_interrupted
+from marserve.stack.restarts import Restart
+from marserve.supervision.policy import StoppedProcesses
+from marserve.system.processes import ProcessRecord, running
+from marserve.torchserve.worker_process import find_worker
+
+#: Seconds between two looks at processes.
+LOOK_S = 0.5
+#: Seconds between two replacements of dead workers, by how many there have been in a row.
+REPLACE_AFTER_S = (0.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+#: Seconds without a dead worker after which earlier ones no longer count.
+RESET_S = 60.0
+#: Seconds to wait for a moment without work, where workers that do it would have to be restarted as well.
+QUIET_S = 5.0
+#: What restarts of workers are counted as.
+LABEL = "worker"
+
+
+@dataclass
+class ReplacementLimits:
+    """When dead workers may be replaced: found dead twice, and ever more rarely where that does not last."""
+
+    attempts: int = 0
+    _due_s: float = 0.0
+    _dead_at_s: float = float("-inf")
+    _found: frozenset[tuple[str, ...]] = field(default_factory=frozenset)
+
+    def step(self, now_s: float, dead: frozenset[tuple[str, ...]]) -> bool:
+        """Whether to replace ``dead`` now, workers by model, version and number. Call every ``CONFIRM_S`` seconds."""
+        is_confirmed, self._found = bool(dead & self._found), dead
+        if dead:
+            self._dead_at_s = now_s
+        elif now_s - self._dead_at_s > RESET_S:
+            self.attempts = 0
+        if not is_confirmed or now_s < self._due_s:
+            return False
+        self.attempts += 1
+        self._due_s = now_s + REPLACE_AFTER_S[min(self.attempts, len(REPLACE_AFTER_S) - 1)]
+        return True
+
+
+class WorkerWatch(Thread):
+    """Looks after the workers in a thread of its own: to replace one takes seconds."""
+
+    def __init__(
+        self,
+        torchserve: Callable[[], ProcessRecord | None],
+        stack: Callable[[], RunningStack],
+        tell: Callable[[Restart], None],
+        ended: Event,
+    ) -> None:
+        """``torchserve``: its process while it is healthy. ``tell`` is called with each restart, again when done."""
+        super().__init__(daemon=True, name="workers")
+        self._torchserve = torchserve
+        self._stack = stack
+        self._tell = tell
+        self._ended = ended
+        self._stopped = StoppedProcesses()
+        self._limits = ReplacementLimits()
+        self._processes: dict[int, psutil.Process] = {}
+        #: Ended here and not yet seen to be back, with the time of that.
+        self._awaited: list[tuple[Restart, float]] = []
+        self._inspect_at_s = 0.0
+
+    def run(self) -> None:
+        while not self._ended.wait(LOOK_S):
+            self.step(time.monotonic())
+
+    def step(self, now_s: float) -> None:
+        """One look; every few seconds at TorchServe's list as well."""
+        server = self._torchserve()
+        if server is None:
+            self._inspect_at_s = now_s + CONFIRM_S
+            return
+        if now_s >= self._inspect_at_s:
+            self._inspect_at_s = now_s + CONFIRM_S
+            self._processes = {worker.pid: worker for worker in _workers_of(server)}
+            with contextlib.suppress(MarserveError):  # TorchServe does not answer, or another command changes it
+                self._inspect(now_s)
+        self._end_stopped(now_s)
+
+    def _end_stopped(self, now_s: float) -> None:
+        for pid in self._stopped.step(now_s, [pid for pid, worker in self._processes.items() if _is_stopped(worker)]):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._processes[pid].kill()
+            restart = Restart(LABEL, f"worker process {pid} was stopped (SIGSTOP)")
+            self._awaited.append((restart, now_s))
+            self._tell(restart)
+
+    def _inspect(self, now_s: float) -> None:
+        stack = self._stack()
+        settle_interrupted(stack, _say_nothing)
+        with stack.management() as management:
+            if self._awaited and all(one.ready_workers == len(one.workers) for one in management.describe_all()):
+                for restart, since_s in self._awaited:
+                    restart.seconds = time.monotonic() - since_s
+                    self._tell(restart)
+                self._awaited.clear()
+            found = dead_workers(management, stack.run_directory.logs)
+        dead = frozenset(
+            (version.model, version.version, one.id)
+            for version, workers in found
+            for one in workers
+            if one.state == "dead"
+        )
+        if self._limits.step(now_s, dead):
+            with changing(stack, confirm=always_yes, report=_say_nothing, lock_s=0.0) as change:
+                self._replace(change)
+
+    def _replace(self, change: Change) -> None:
+        for version, workers in dead_workers(change.management, change.stack.run_directory.logs):
+            works = any(worker.state == "ready" for worker in workers)
+            if works and not workers_to_keep(workers) and not wait_until_idle(change, version, QUIET_S):
+                continue  # callers would lose more by it than by the dead worker
+            dead = ", ".join(worker.id for worker in workers if worker.state == "dead")
+            restart = Restart(LABEL, f"TorchServe had given up worker {dead} of {version}", self._limits.attempts)
+            self._tell(restart)
+            begun_s = time.monotonic()
+            try:
+                replace_dead_workers(change, version, workers)
+            except MarserveError as exc:
+                restart.reason += f", and no other could be started: {exc}"
+                self._tell(restart)
+                raise
+            restart.seconds = time.monotonic() - begun_s
+            self._tell(restart)
+
+
+def _say_nothing(_line: str) -> None:
+    """What is done stands in the log as a restart."""
+
+
+def _workers_of(server: ProcessRecord) -> list[psutil.Process]:
+    process = running(server)
+    try:
+        children = [] if process is None else process.children()
+    except psutil.Error:
+        return []
+    return [child for child in children if find_worker(child.pid) is not None]
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_STOPPED)
+    except psutil.Error:
+        return False
