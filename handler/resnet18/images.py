@@ -6,6 +6,7 @@ A picture of any mode that Pillow reads becomes 8-bit RGB or greyscale, transpar
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from .errors import ImageTooLarge, InvalidImage, UnsupportedImage
 from .formats import FORMATS, UNREADABLE, WHAT_TO_SEND, explain_refusal, is_raw
 from .heif import MAX_CODED_SHARE, count_pixels, decode_heif, is_heif, load_decoder
 from .jpeg import load_jpeg
-from .metadata import MAX_TEXT_BYTES, leave_out_metadata
+from .metadata import MAX_TEXT_BYTES, leave_out_metadata, repeats_profile
 from .resizing import CropRegion, CropResizer, Picture, Pixels, Size, read_orientation, turn_upright
 
 Encoded = bytes | bytearray | memoryview
@@ -34,6 +35,9 @@ Encoded = bytes | bytearray | memoryview
 SCALED_DECODE_MARGIN = 2
 #: Pillow's names of JPEGs, and of those with further pictures behind the first.
 JPEG_FORMATS = frozenset({"JPEG", "MPO"})
+#: Steps in which Pillow reads a header. A JPEG takes three for each segment, of which the longest profile needs 60;
+#: millions of empty ones take seconds.
+MAX_HEADER_READS = 20_000
 #: BMP's numbers of its compressions RLE8 and RLE4.
 _RUN_LENGTH_COMPRESSIONS = frozenset({1, 2})
 #: Pillow cannot convert premultiplied alpha but to the same without.
@@ -55,6 +59,18 @@ class DecodedImage(NamedTuple):
     #: RGB, (crop_size, crop_size, 3), C-contiguous.
     pixels: Pixels
     crop: CropRegion
+
+
+class _Stream(io.BytesIO):
+    """A picture's file. Raises ValueError where its header goes on and on."""
+
+    reads_left: float = MAX_HEADER_READS
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reads_left -= 1
+        if self.reads_left < 0:
+            raise ValueError("the header has too many parts")
+        return super().read(size)
 
 
 class ImageDecoder:
@@ -90,6 +106,8 @@ class ImageDecoder:
                 "allowed: send a smaller one."
             )
         content = bytes(data)
+        if repeats_profile(content):
+            content = leave_out_metadata(content) or content
         try:
             image = self._open(content)
             size = image.size  # as stored: a scaled decode changes it
@@ -143,7 +161,9 @@ class ImageDecoder:
         # the process, so set each time.
         Image.MAX_IMAGE_PIXELS = self._limits.max_image_pixels
         try:
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            stream = _Stream(content)
+            image = Image.open(stream, formats=FORMATS)
+            stream.reads_left = math.inf
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
             found = re.search(r"\d+", str(exc))  # "Image size (2500000000 pixels) exceeds ..."
             raise self._too_many_pixels(int(found[0]) if found else None) from exc

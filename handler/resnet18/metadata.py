@@ -37,6 +37,11 @@ _TIFF_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8,
 _TIFF_ENTRY_BYTES = 12
 
 
+def repeats_profile(content: bytes) -> bool:
+    """Whether a PNG may have several profiles: Pillow inflates each, for half a minute where they fill a file."""
+    return content.startswith(_PNG) and content.count(b"iCCP") > 1
+
+
 def leave_out_metadata(content: bytes) -> bytes | None:
     """``content`` with only what its pixels need and what changes their look, or None where nothing can be left out.
 

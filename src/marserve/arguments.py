@@ -11,7 +11,7 @@ import ipaddress
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -132,6 +132,33 @@ def real(least: float, most: float) -> Callable[[str], float]:
         return value
 
     return parse
+
+
+def percentage(least: float, most: float) -> Callable[[str], float]:
+    """The type of a share between bounds, which are percent; it is written with its sign, 5%, or as 0.05."""
+
+    def parse(text: str) -> float:
+        is_percent = text.endswith("%")
+        try:
+            value = float(text.removesuffix("%")) / (100 if is_percent else 1)
+        except ValueError:
+            value = float("nan")
+        if not least <= value * 100 <= most:
+            meant = f"; did you mean {text}%?" if least <= value <= most else ""
+            raise argparse.ArgumentTypeError(f"{text!r} is not a share from {least:g}% to {most:g}%{meant}")
+        return value
+
+    return parse
+
+
+def rising_percentages(text: str) -> tuple[float, ...]:
+    """One share or several, each larger than the one before, such as 5%,25%,100%."""
+    shares = tuple(map(percentage(0.1, 100), text.split(",")))
+    if any(later <= earlier for earlier, later in pairwise(shares)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: each share must be larger than the one before, such as 5%,25%,100%"
+        )
+    return shares
 
 
 port = whole(1, 65535)

@@ -20,7 +20,10 @@ from tests.support import REPOSITORY
 #: Each exists in English and, as NAME.zh-CN.md, in Chinese.
 DOCUMENTS = ("README.md", "docs/reference.md")
 #: Set by ./scripts/serve itself, so not for users to set.
-SET_BY_SERVE = {"web_host", "web_port", "inference_url", "management_url", "key_file", "default_model", "rollout_file"}
+SET_BY_SERVE = {
+    "web_host", "web_port", "inference_url", "management_url", "key_file", "default_model", "rollout_file",
+    "quarantine_file",
+}  # fmt: skip
 
 #: Of the example in the Chinese README.
 CHINESE_LABELS = {"埃及猫": "Egyptian cat", "虎纹猫": "tiger cat", "虎斑猫": "tabby"}

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+
+import psutil
 import pytest
 
 from marserve.paths import CONFIG
 from marserve.redaction import SECRET_NAME, redacted, without_secrets
+from marserve.system.loopback import LOOPBACK
 from marserve.torchserve import properties
+from tests.support import REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -48,3 +54,27 @@ def test_a_process_that_needs_no_secret_inherits_none() -> None:
 def test_torchserve_keeps_the_same_names_from_its_workers() -> None:
     configured = properties.parse((CONFIG / "config.properties").read_text(encoding="utf-8"))["blacklist_env_vars"]
     assert configured == f"(?i).*({SECRET_NAME.pattern}).*"
+
+
+@pytest.mark.needs("curl")
+def test_the_documented_way_to_use_a_token_does_not_show_it_to_other_users() -> None:
+    documents = [
+        (REPOSITORY / "docs" / name).read_text(encoding="utf-8") for name in ("reference.md", "reference.zh-CN.md")
+    ]
+    lines = [
+        line for document in documents for line in document.splitlines() if "scripts/token" in line and "curl" in line
+    ]
+    assert len(lines) == 4
+    assert all('curl --oauth2-bearer "$(./scripts/token' in line for line in lines)
+    with socket.create_server((LOOPBACK, 0)) as silent:
+        url = f"http://{LOOPBACK}:{silent.getsockname()[1]}"
+        with subprocess.Popen(["curl", "--silent", "--oauth2-bearer", "canary", url]) as curl:  # noqa: S607
+            try:
+                accepted, _ = silent.accept()
+                with accepted:
+                    assert b"Authorization: Bearer canary" in accepted.recv(4096)
+                    shown = psutil.Process(curl.pid).cmdline()
+            finally:
+                curl.kill()
+    assert url in shown
+    assert "canary" not in " ".join(shown)

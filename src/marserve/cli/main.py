@@ -42,6 +42,7 @@ COMMANDS = {
     "build": "build an archive: weights and labels in, a checked .mar out",
     "classify": "classify pictures: files, folders and patterns",
     "feedback": "reports of wrong answers: count, export, delete",
+    "sbom": "print a bill of materials (CycloneDX), and why known holes are not reached",
     "doctor": "print what a bug report needs: versions, machine, settings, errors",
     "completion": "print shell code that completes these commands",
     "setup": "in a clone: install the packages of one group into .venv",

@@ -17,8 +17,10 @@ from marserve.errors import MarserveError, StopRequestedError
 from marserve.manage.change import Change, one_of
 from marserve.manage.comparison import Comparison, answers, compare, warm_up
 from marserve.manage.draining import keep_for_rollback, make_default, put_on_record, remove
+from marserve.manage.rollout import LivePlan, decide
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.scaling import check_memory, set_workers, start_workers
+from marserve.manage.verdict import Verdict
 from marserve.paths import command
 from marserve.stack.deployments import DeployedVersion, PendingChange, switched
 from marserve.torchserve.models import ModelVersion
@@ -60,6 +62,8 @@ class Plan:
     remove_old: bool
     #: Go on though the memory is short.
     force: bool
+    #: How live traffic decides; None: it does not.
+    live: LivePlan | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ class Deployed:
     comparison: Comparison | None
     #: Whether ``rollback`` can bring the version before back.
     can_roll_back: bool
+    #: What live traffic has shown.
+    verdict: Verdict | None = None
 
 
 def deploy(change: Change, plan: Plan) -> Deployed:
@@ -100,14 +106,14 @@ def deploy(change: Change, plan: Plan) -> Deployed:
         change.report(f"  {workers} of {workers} workers ready; warming up ...")
         warm_up(client, plan.pictures, workers)
         change.stack.wait_until_ready(new.model, new.version)
-        change.confirm(f"Make {new} the default in place of {old.version}?")
+        verdict = decide(change, plan.live, old, new)
         switch(change, old, new, client, plan.pictures)
     superseded = _put_on_record(change, plan, added, old, versions)
     if not plan.remove_old:
         keep_for_rollback(change, old)
     change.is_final()
     _clear_up(change, new, superseded)
-    return Deployed(plan.model, new.version, old.version, workers, comparison, not plan.remove_old)
+    return Deployed(plan.model, new.version, old.version, workers, comparison, not plan.remove_old, verdict)
 
 
 def check_plan(stack: RunningStack, plan: Plan, versions: Sequence[ModelVersion]) -> None:

@@ -18,9 +18,12 @@ from rich.text import Text
 
 from marserve.autoscale.observation import web_counters, web_waiting
 from marserve.client.management import ManagementClient
+from marserve.errors import MarserveError
 from marserve.handler.resnet18.description import DESCRIPTION_FILE
 from marserve.manage.running_stack import RunningStack
+from marserve.manage.settling import is_interrupted
 from marserve.paths import command
+from marserve.stack.deployments import Deployments
 from marserve.system.loopback import LocalReply, request
 from marserve.torchserve.metrics import Rates, rates, read_samples
 from marserve.torchserve.models import ModelVersion
@@ -82,6 +85,12 @@ class Status:
     #: Answers a second to posted pictures, by status class.
     web_rates: dict[str, float]
     versions: Sequence[VersionStatus]
+    #: The version that ``rollback`` would bring back, by model.
+    rollback: dict[str, str] = field(default_factory=dict)
+    #: The change that a command is at work on.
+    under_way: str | None = None
+    #: What is wrong with the record of what is deployed, a change that was left half done included.
+    record_problem: str | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -89,6 +98,7 @@ class Status:
         return [
             *(f"The web service is not ready: {reason}" for reason in self.web_reasons),
             *(problem for version in self.versions for problem in version.problems),
+            *([self.record_problem] if self.record_problem else []),
         ]
 
     @property
@@ -133,13 +143,29 @@ def _posted(samples: Sequence[Sample]) -> Counter[str]:
 def read_status(stack: RunningStack, management: ManagementClient, before: StackMetrics, after: StackMetrics) -> Status:
     """The present state, and what happened between two samples of the metrics."""
     listed = management.describe_all()
+    record, problem = _record(stack)
+    pending = record.pending
     return Status(
         web_port=stack.state.ports.web_port,
         takes_archives=stack.allows_registration,
         web_reasons=_web_reasons(stack),
         web_rates=web_rates(before, after),
         versions=[_version_status(stack, version, before, after) for version in listed],
+        rollback={name: model.before.version for name, model in record.models.items() if model.before is not None},
+        under_way=str(pending) if pending is not None and problem is None else None,
+        record_problem=problem,
     )
+
+
+def _record(stack: RunningStack) -> tuple[Deployments, str | None]:
+    """What is deployed by the record, and what is wrong with that."""
+    try:
+        record = stack.store.read() or Deployments({})
+        if is_interrupted(stack):
+            return record, f"The {record.pending} was interrupted: {command('recover')} settles it"
+    except MarserveError as exc:
+        return Deployments({}), str(exc)
+    return record, None
 
 
 def _version_status(
@@ -206,6 +232,10 @@ def render_status(status: Status) -> str:
         archives = ", takes new archives" if status.takes_archives else ""
         console.print(f"Web port {status.web_port}: {state}, {answers}{archives}\n")
         console.print(table)
+        for model, before in status.rollback.items():
+            console.print(f"\nrollback {model} brings back {before}.")
+        if status.under_way:
+            console.print(f"\nUnder way: {status.under_way}.")
         console.print()
         for problem in status.problems:
             console.print(f"! {problem}", style="red")

@@ -125,7 +125,7 @@ class DeploymentStore:
 
     def remove(self, model: str, version: str) -> None:
         """Remove the archives of ``version`` that the record does not name. Raises MarserveError."""
-        own = re.compile(rf"\.?{re.escape(f'{model}-{version}-')}[0-9a-f]{{{NAME_DIGITS}}}\.mar(\.[0-9a-f]+)?")
+        own = re.compile(rf"{re.escape(f'{model}-{version}-')}[0-9a-f]{{{NAME_DIGITS}}}\.mar")
         self._remove(lambda file: own.fullmatch(file.name) is not None)
 
     def remove_unnamed(self) -> None:
@@ -195,6 +195,8 @@ class DeploymentStore:
                 self.path.mkdir(exist_ok=True)
                 self.path.chmod(0o700)
                 try:
+                    for unfinished in self.path.glob(".*"):  # of a process that was killed: nobody else writes now
+                        unfinished.unlink(missing_ok=True)
                     yield
                 finally:
                     self.path.chmod(0o500)

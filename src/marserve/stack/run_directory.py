@@ -41,6 +41,8 @@ class RunDirectory:
         self.workflow_store = self.path / "workflow_store"
         #: Which version is on trial, while ``deploy`` tries one on live traffic.
         self.rollout = self.path / "rollout.json"
+        #: Pictures under which workers ended; it outlives the stack.
+        self.quarantine = self.path / "quarantine.json"
         #: TorchServe writes it into its working directory, readable by its user alone.
         self.key_file = self.path / "key_file.json"
 

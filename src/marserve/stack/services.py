@@ -13,11 +13,14 @@ from dataclasses import dataclass
 
 from marserve.autoscale.rules import API_KEY_VARIABLE, Assignment
 from marserve.errors import MarserveError
+from marserve.redaction import without_secrets
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.system.loopback import LOOPBACK, reachable_address, request
 from marserve.system.processes import start_service
 from marserve.system.waiting import wait_until
+from marserve.variables import variable
+from marserve.web.settings import WebSettings
 
 #: Lines at the end of a log that say why a service ended.
 LINES = 5
@@ -59,8 +62,8 @@ class Service(ABC):
     def command(self) -> Sequence[str]: ...
 
     def environment(self) -> dict[str, str]:
-        """The caller's environment, in which the stack decides what belongs to it."""
-        return dict(os.environ)
+        """The caller's environment without its secrets, in which the stack decides what belongs to it."""
+        return without_secrets(os.environ)
 
     def start(self) -> subprocess.Popen[bytes]:
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
@@ -132,15 +135,18 @@ class WebService(Service):
         return (sys.executable, "-m", "marserve.web")
 
     def environment(self) -> dict[str, str]:
-        return os.environ | {
+        settings = {name: os.environ[name] for name in map(variable, WebSettings.model_fields) if name in os.environ}
+        own = {
             "MARSERVE_WEB_HOST": self._host,
             "MARSERVE_WEB_PORT": str(self._ports.web_port),
             "MARSERVE_INFERENCE_URL": f"http://{LOOPBACK}:{self._ports.inference_port}",
             "MARSERVE_MANAGEMENT_URL": f"http://{LOOPBACK}:{self._ports.management_port}",
             "MARSERVE_KEY_FILE": str(self._run_directory.key_file),
             "MARSERVE_ROLLOUT_FILE": str(self._run_directory.rollout),
+            "MARSERVE_QUARANTINE_FILE": str(self._run_directory.quarantine),
             "MARSERVE_DEFAULT_MODEL": self._default_model,
         }
+        return super().environment() | settings | own
 
     def is_ready(self) -> bool:
         reply = request("GET", self._ports.web_port, "/readyz", host=reachable_address(self._host))

@@ -19,7 +19,6 @@ from pathlib import Path
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.cpu import THREADS_VARIABLE
 from marserve.paths import CONFIG
-from marserve.redaction import without_secrets
 from marserve.stack.archives import whole_deployments
 from marserve.stack.deployments import KEPT_WORKERS, Deployments, defaults
 from marserve.stack.model_store import DeploymentStore
@@ -169,7 +168,7 @@ class TorchServe(Service):
     def environment(self) -> dict[str, str]:
         # For libraries that would otherwise start a thread a core in every worker, such as numpy's.
         # Neither Java nor a worker needs a secret: what reads pictures of strangers has none to lose.
-        environment = {"OMP_NUM_THREADS": self._threads} | without_secrets(os.environ)
+        environment = {"OMP_NUM_THREADS": self._threads} | super().environment()
         # These would take precedence over the command line.
         for name in ("TS_CONFIG_FILE", "TS_MODEL_SERVER_HOME"):
             environment.pop(name, None)

@@ -28,6 +28,7 @@ from marserve.web.metrics import WebMetrics, WorkerMetrics
 from marserve.web.middleware import RequestObservation
 from marserve.web.protection import Admission, Guard, RateLimit
 from marserve.web.proxies import TrustedProxies
+from marserve.web.quarantine import Quarantine
 from marserve.web.readiness import Readiness
 from marserve.web.rollout.traffic import LiveTraffic
 from marserve.web.routes import Services, feedback, health, inference_protocol, pages, pictures
@@ -146,6 +147,7 @@ async def _run_services(settings: WebSettings, metrics: WebMetrics, stopping: Ev
             catalogue,
             inference,
             metrics,
+            Quarantine(settings.quarantine_file, metrics),
             max_image_bytes=settings.max_image_bytes,
             max_waiting_bytes=settings.max_waiting_bytes,
         )
@@ -161,7 +163,7 @@ async def _run_services(settings: WebSettings, metrics: WebMetrics, stopping: Ev
             settings=settings,
             metrics=metrics,
             guard=Guard(settings.api_keys, RateLimit(settings.rate_limit_per_minute), metrics),
-            admission=Admission(settings.max_in_flight, metrics),
+            admission=Admission(settings.max_in_flight, settings.max_waiting_bytes, metrics),
             catalogue=catalogue,
             readiness=readiness,
             classifier=Classifier(

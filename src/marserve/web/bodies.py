@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import NamedTuple
 
 import anyio
@@ -50,6 +50,14 @@ BEGINS_LIKE_ADDRESS = re.compile(rb"(?i)\s*https?://")
 BOUNDARY = re.compile(r'(?i);\s*boundary\s*=\s*(?:"([^"\r\n]*)"|([^;\r\n]*))')
 
 
+#: What is entered while a body arrives, and counts its bytes.
+Arriving = Callable[[], AbstractContextManager[Callable[[int], None]]]
+
+
+def uncounted() -> AbstractContextManager[Callable[[int], None]]:
+    return nullcontext(lambda _: None)
+
+
 class Sent(NamedTuple):
     """What a request carries."""
 
@@ -63,14 +71,20 @@ class Sent(NamedTuple):
 
 
 async def read_picture(
-    request: Request, settings: WebSettings, top_k: int, *, names: Collection[str] = (), address: str | None = None
+    request: Request,
+    settings: WebSettings,
+    top_k: int,
+    *,
+    names: Collection[str] = (),
+    address: str | None = None,
+    arriving: Arriving = uncounted,
 ) -> Sent:
     """The one picture in ``request``, in any form, with ``top_k`` unless a form or JSON says another number, and with
     those fields of a form or JSON that are called one of ``names``. What the bytes are is for the handler to judge.
 
     ``address`` is where the picture is instead, if the request's address says so; a form or JSON may say it as ``url``.
 
-    Raises InvalidRequest, InvalidParameter, InvalidImage, or an error of ``read_body``.
+    Raises InvalidRequest, InvalidParameter, InvalidImage, or an error of ``read_body``, which ``arriving`` is for.
     """
     content_type = request.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
@@ -80,6 +94,7 @@ async def read_picture(
         max_bytes=settings.max_image_bytes if media_type.startswith("image/") else settings.picture_body_bytes,
         deadline_s=settings.upload_deadline_s,
         limit=limit,
+        arriving=arriving,
     )
     if address is not None:
         if body:
@@ -196,25 +211,33 @@ def _of_one_picture(content: object) -> object:
     return content
 
 
-async def read_body(request: Request, *, max_bytes: int, deadline_s: float, limit: str) -> Encoded:
+async def read_body(
+    request: Request, *, max_bytes: int, deadline_s: float, limit: str, arriving: Arriving = uncounted
+) -> Encoded:
     """The whole body, counted as it arrives, whatever the headers promise. One that arrives in one piece is not copied.
 
-    ``limit`` says what ``max_bytes`` means to the caller.
+    ``limit`` says what ``max_bytes`` means to the caller. ``arriving`` is entered where it is not all there yet.
 
-    Raises ImageTooLarge as soon as it is known to be too large, UploadTimeout, or UnsupportedEncoding.
+    Raises ImageTooLarge as soon as it is known to be too large, UploadTimeout, UnsupportedEncoding, or Overloaded.
     """
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedEncoding("Send the body without Content-Encoding: pictures are compressed already.")
-    promised = request.headers.get("content-length", "")
-    if promised.isdecimal() and int(promised) > max_bytes:
+    # Python converts no more than 4300 digits, and the parser has seen to it that these make a number.
+    promised = int(request.headers.get("content-length", "").lstrip("0") or 0)
+    if promised > max_bytes:
         raise ImageTooLarge(limit)
     body: Encoded = b""
     received = 0
     has_arrived = getattr(request.state, "has_arrived", bool)
     try:
-        with nullcontext() if has_arrived() else anyio.fail_after(deadline_s):
+        with ExitStack() as waiting:
+            count = None if has_arrived() else waiting.enter_context(arriving())
+            if count is not None:
+                waiting.enter_context(anyio.fail_after(deadline_s))
             async for chunk in request.stream():
                 before, received = received, received + len(chunk)
+                if count is not None:
+                    count(len(chunk))
                 if received > max_bytes:
                     raise ImageTooLarge(limit)
                 if not before:
@@ -222,7 +245,7 @@ async def read_body(request: Request, *, max_bytes: int, deadline_s: float, limi
                 elif chunk:
                     if isinstance(body, bytes):
                         # As long as promised from the start: pieces that are joined in the end leave holes in memory.
-                        first, body = body, bytearray(int(promised) if promised.isdecimal() else before)
+                        first, body = body, bytearray(promised or before)
                         body[:before] = first
                     body[before:received] = chunk
     except TimeoutError as exc:

@@ -94,7 +94,7 @@ class Classifier:
         self, served: KnownModel, call: PictureCall, urgency: Urgency, *, one_try: bool = False
     ) -> Classified:
         key = cache_key(call.picture, served.identity, top_k=call.top_k, explain=call.explain, class_id=call.class_id)
-        if served.is_confirmed:
+        if served.was_last:
             cached = await self.cache.get(key)
             # What cannot be parsed was written to Redis by something else.
             if cached is not None and (answer := read_answer(cached, call.explain)) is not None:

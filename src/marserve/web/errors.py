@@ -83,12 +83,28 @@ class UnsupportedEncoding(WebError):
     status = 415
 
 
+class PictureQuarantined(WebError):
+    """Workers ended under this picture, by themselves, while others were answered: it is sent to none any more."""
+
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This picture is refused, since the model's workers ended under it: open it in another program, save it "
+            "there as a new file, and send that."
+        )
+
+
 class RateLimited(WebError):
     status = 429
 
     def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class HeadTooLarge(WebError):
+    status = 431
 
 
 class InternalError(WebError):

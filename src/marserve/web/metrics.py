@@ -30,7 +30,10 @@ class WebMetrics:
             "web_request_duration_seconds", "From a request's headers to its answer's end.", ["route"]
         )
         self.in_flight = gauge("web_requests_in_flight", "Requests with pictures in progress.")
-        self.rejected = counter("web_rejected", "Requests refused before any work: overload, rate or key.", ["reason"])
+        self.rejected = counter(
+            "web_rejected", "Requests refused before any work: overload, rate, key or quarantine.", ["reason"]
+        )
+        self.quarantined = gauge("web_quarantined_pictures", "Pictures that are refused: workers ended under them.")
         self.cache = counter(
             "web_cache_lookups",
             "Pictures by how they were answered: hit, miss, or coalesced with an identical one in flight.",

@@ -32,25 +32,27 @@ COUNTED_METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT"}
 #: Requested every second by machines: only their failures are worth a line.
 QUIET_ROUTES = {"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"}
 
-CONTENT_SECURITY_POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        # blob: the pictures that a person has chosen; data: the arrows in the style sheet of /docs.
-        "img-src 'self' blob: data:",
-        "connect-src 'self'",
-        "media-src 'self' blob:",
-        "manifest-src 'self'",
-        "base-uri 'none'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-    ]
-)
+#: What a page may do: nothing but what follows, with no exception for what stands inside a page.
+CONTENT_SECURITY_POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self' blob:",  # the pictures that a person has chosen
+    "connect-src": "'self'",
+    "media-src": "'self' blob:",
+    "manifest-src": "'self'",
+    "base-uri": "'none'",
+    "form-action": "'self'",
+    "frame-ancestors": "'none'",
+}
+#: Swagger UI's style sheet has its arrows inside.
+DOCUMENTATION_POLICY = CONTENT_SECURITY_POLICY | {"img-src": "'self' data:"}
+DOCUMENTATION = "/docs"
+#: A year. Only where the request came to HTTPS's own port: a browser then uses HTTPS for every port of that host.
+STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 
 #: Of every answer; they keep browsers from doing with it what it was not made for.
 SECURITY_HEADERS = [
-    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -58,6 +60,10 @@ SECURITY_HEADERS = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
+_PAGE, _DOCUMENTATION = (
+    [(b"content-security-policy", "; ".join(map(" ".join, policy.items())).encode()), *SECURITY_HEADERS]
+    for policy in (CONTENT_SECURITY_POLICY, DOCUMENTATION_POLICY)
+)
 #: Page and files are requested again each time, and answered with 304; everything else is about one picture.
 REVALIDATED = ("/static", "/docs", "/openapi.json", "/labels/", "/example.jpg", "/examples/")
 
@@ -93,7 +99,10 @@ class RequestObservation:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [*message["headers"], *SECURITY_HEADERS, (b"x-request-id", request_id.encode())]
+                security = _DOCUMENTATION if scope["path"] == DOCUMENTATION else _PAGE
+                headers = [*message["headers"], *security, (b"x-request-id", request_id.encode())]
+                if scope["scheme"] == "https" and header_of(scope, b"host").removesuffix(":443").count(":") == 0:
+                    headers.append(STRICT_TRANSPORT)
                 if not any(name == b"cache-control" for name, _ in message["headers"]):
                     headers.append((b"cache-control", _caching(scope["path"])))
                 if self._stopping.is_set():

@@ -83,9 +83,17 @@ class KnownModel:
         return weights_of(self.description.architecture, self.description.trained)
 
     @property
+    def was_last(self) -> bool:
+        """Whether this archive gave the last answers that there are: no worker is READY, so no other one has since.
+
+        What is kept of it is as good as it was, while TorchServe is being restarted; nothing is to be added.
+        """
+        return self.is_confirmed or (not self.reported.ready_workers and self.description != ArchiveDescription())
+
+    @property
     def identity(self) -> str:
-        """What a result depends on besides the request; where ``is_confirmed``, for as long as a result is kept."""
-        archive = self.description.inputs_sha256 if self.is_confirmed else sorted(self.reported.ready_pids)
+        """What a result depends on besides the request; where ``was_last``, for as long as a result is kept."""
+        archive = self.description.inputs_sha256 if self.was_last else sorted(self.reported.ready_pids)
         return f"{self.name}\n{self.version}\n{self.reported.archive}\n{archive}"
 
 

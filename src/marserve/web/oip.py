@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ OUTPUTS = (PROBABILITIES, CLASS_ID, LABEL)
 #: Pictures of one request.
 MAX_PICTURES = 32
 DEFAULT_TOP_K = 5
+#: Of a length; Python converts no more than 4300 of them.
+DIGITS = re.compile(r"[0-9]{1,12}")
 #: Before each element of a BYTES tensor in binary form: its length.
 LENGTH = struct.Struct("<I")
 
@@ -51,7 +54,7 @@ def parse_inference_request(body: Encoded, header_length: str | None) -> Inferen
     """
     length = len(body)
     if header_length is not None:
-        if not header_length.isdecimal() or int(header_length) > len(body):
+        if not DIGITS.fullmatch(header_length) or int(header_length) > len(body):
             raise InvalidRequest("Inference-Header-Content-Length must be the length of the JSON before the tensors.")
         length = int(header_length)
     content = read_json(body[:length])

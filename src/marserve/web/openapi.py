@@ -36,6 +36,7 @@ from marserve.web.errors import (
     InternalError,
     ModelUnavailable,
     Overloaded,
+    PictureQuarantined,
     RateLimited,
     StorageFull,
     UnknownModel,
@@ -44,8 +45,8 @@ from marserve.web.errors import (
     WouldBeLate,
 )
 from marserve.web.fetching import PictureNotFetched
-from marserve.web.readiness import PROBE_PICTURE
 from marserve.web.schemas import ErrorAnswer
+from marserve.web.upstream.inference import PROBE
 
 Responses = dict[int | str, dict[str, Any]]
 Language = Literal["en", "zh"]
@@ -89,6 +90,7 @@ FAILURES: dict[type[RequestError], tuple[str, str]] = {
         "The body is compressed.",
         "Send the body without Content-Encoding: pictures are compressed already.",
     ),
+    PictureQuarantined: ("Workers have ended under this picture.", str(PictureQuarantined())),
     RateLimited: ("This caller sends too many pictures a minute.", "At most 60 pictures a minute: try again in 1 s."),
     InternalError: (
         "A bug of this service: its log says more under X-Request-ID.",
@@ -136,6 +138,7 @@ WITH_WORK: Kinds = (
     ImageTooLarge,
     UnsupportedImage,
     UnsupportedEncoding,
+    PictureQuarantined,
     RateLimited,
     InferenceFailed,
     Overloaded,
@@ -164,7 +167,7 @@ def failures(kinds: Kinds) -> Responses:
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 TOP_K = {"type": "integer", "minimum": 1, "maximum": MAX_TOP_K}
 #: A grey square, in base64 as JSON needs it.
-EXAMPLE_PICTURE = base64.b64encode(PROBE_PICTURE).decode()
+EXAMPLE_PICTURE = base64.b64encode(PROBE.picture).decode()
 VERSION_HEADER = "X-Model-Version"
 #: Of every address that classifies.
 PINNED_VERSION: list[dict[str, Any]] = [
@@ -256,7 +259,8 @@ def build_document(app: FastAPI, base: str, language: Language = "en") -> dict[s
         for method, operation in operations.items():
             operation["operationId"] = f"{operation['operationId'].rpartition('_')[0]}_{method}"
             # What FastAPI answers with 422 is answered with 400 here, in our own shape.
-            operation["responses"].pop("422", None)
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
             if str(DeadlineExceeded.status) in operation["responses"]:
                 operation.setdefault("parameters", []).extend(copy.deepcopy(PARAMETERS))
     for schema in ("HTTPValidationError", "ValidationError"):

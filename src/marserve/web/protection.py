@@ -9,7 +9,8 @@ import ipaddress
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import imagesize
@@ -21,6 +22,9 @@ from marserve.web.metrics import WebMetrics
 
 #: Callers that are remembered; then the one that was quiet for longest is forgotten, and may send as if it were new.
 MAX_CALLERS = 10_000
+#: Steps and bytes in which the size of a picture must be found: photographs have it within some 50, of which none reads
+#: more than a box of numbers.
+MAX_HEADER_READS, MAX_HEADER_BYTES = 1024, 1 << 18
 #: One person has at least so many bits of IPv6 addresses to choose from.
 IPV6_PREFIX = 64
 
@@ -109,31 +113,80 @@ def caller_of_address(address: str) -> str:
 
 
 class Admission:
-    """Refuses at once what would only wait: a context, in which requests with pictures are at work."""
+    """Refuses at once what would only wait: a context, in which requests with pictures are at work.
 
-    def __init__(self, max_in_flight: int, metrics: WebMetrics) -> None:
+    One whose body is still arriving takes no place, so that whoever sends slowly takes none from others; its bytes are
+    counted instead.
+    """
+
+    def __init__(self, max_in_flight: int, max_arriving_bytes: int, metrics: WebMetrics) -> None:
         self._max_in_flight = max_in_flight
+        self._max_arriving_bytes = max_arriving_bytes
         self._metrics = metrics
-        self._in_flight = 0
+        self._in_flight = self._arriving_bytes = 0
         metrics.in_flight.set_function(lambda: self._in_flight)
 
     def __enter__(self) -> None:
         """Raises Overloaded where there are too many."""
         if self._in_flight >= self._max_in_flight:
-            self._metrics.rejected.labels("overload").inc()
-            raise Overloaded("Too many requests are in progress: try again in a moment.")
+            self._refuse()
         self._in_flight += 1
 
     def __exit__(self, *_: object) -> None:
         self._in_flight -= 1
 
+    @contextmanager
+    def arriving(self) -> Iterator[Callable[[int], None]]:
+        """While the body of a request at work arrives: what counts its bytes. Both raise Overloaded."""
+        counted = 0
+
+        def count(size: int) -> None:
+            nonlocal counted
+            counted += size
+            self._arriving_bytes += size
+            if self._arriving_bytes > self._max_arriving_bytes:
+                self._refuse()
+
+        self._in_flight -= 1
+        try:
+            yield count
+        finally:
+            self._in_flight += 1
+            self._arriving_bytes -= counted
+        if self._in_flight > self._max_in_flight:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        self._metrics.rejected.labels("overload").inc()
+        raise Overloaded("Too many requests are in progress: try again in a moment.")
+
+
+class _Header(io.BytesIO):
+    """A picture, of which as much can be read as headers need: all of its boxes or comments would take seconds, in
+    which nobody else is answered.
+    """
+
+    def __init__(self, picture: bytes) -> None:
+        super().__init__(picture)
+        self._reads = self._bytes = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Raises ValueError beyond ``MAX_HEADER_READS`` or ``MAX_HEADER_BYTES``."""
+        content = super().read(size)
+        self._reads += 1
+        self._bytes += len(content)
+        if self._reads > MAX_HEADER_READS or self._bytes > MAX_HEADER_BYTES:
+            raise ValueError("its size stands too far behind")
+        return content
+
 
 def check_pixels(picture: bytes, max_pixels: int) -> None:
     """Raise ImageTooLarge for more than ``max_pixels``; nothing is decoded.
 
-    Where the header has no size, the picture is left to the handler, which says what is wrong with it.
+    Where the header has no size, or too far behind, the picture is left to the handler, which says what is wrong with
+    it.
     """
-    width, height = imagesize.get(io.BytesIO(picture), exif_rotation=False)
+    width, height = imagesize.get(_Header(picture), exif_rotation=False)
     if width > 0 and height > 0 and width * height > max_pixels:
         raise ImageTooLarge(
             f"The picture has {width * height:,} pixels, more than the {max_pixels:,} allowed: send a smaller one."

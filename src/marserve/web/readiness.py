@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import time
 from threading import Event
 
 from marserve.handler.resnet18.errors import RequestError
 from marserve.web.catalogue import Catalogue
-from marserve.web.dispatch.queues import PictureQueues
+from marserve.web.dispatch.queues import SILENT_S, PictureQueues
 from marserve.web.dispatch.urgency import Urgency
 from marserve.web.metrics import WebMetrics
 from marserve.web.models import KnownModel
-from marserve.web.upstream.inference import ModelGone, PictureCall
+from marserve.web.upstream.inference import PROBE, ModelGone
 
 logger = logging.getLogger(__name__)
 
@@ -26,16 +25,6 @@ PAUSE_S = 1.0
 PROBE_AFTER_S = 3.0
 #: Seconds for that picture.
 PROBE_TIMEOUT_S = 3.0
-#: Seconds since the last answered picture after which a model counts as silent: a probe has failed by then.
-SILENT_S = 8.0
-
-#: A grey square: real enough to be decoded and classified.
-PROBE_PICTURE = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mOsr69nwAaYGHCAwSkBAC3FAY1cxr/UAAAAAElFTkSuQmCC"
-)
-
-#: Its request id.
-PROBE = "readiness"
 
 _Key = tuple[str, str]
 
@@ -101,7 +90,7 @@ class Readiness:
         key = (model.name, model.version)
         urgency = Urgency("", time.monotonic() + PROBE_TIMEOUT_S)
         try:
-            await self._queues.answer(model, f"{PROBE} {key}", PictureCall(PROBE_PICTURE, 1, PROBE), urgency)
+            await self._queues.answer(model, f"{PROBE.request_id} {key}", PROBE, urgency)
         except (ModelGone, RequestError) as exc:
             logger.debug("%s %s did not answer the readiness probe: %s", *key, exc)
             await asyncio.sleep(PAUSE_S)

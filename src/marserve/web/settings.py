@@ -114,6 +114,8 @@ class WebSettings(BaseModel):
     key_file: Path | None = None
     #: Where ``deploy`` says which version is on trial, and what was seen of it is written beside it; not set: none is.
     rollout_file: Path | None = None
+    #: File in which pictures are remembered under which workers end; not set: as long as this process lives.
+    quarantine_file: Path | None = None
     #: The model that answers where a caller names none; if it is untrained, the demonstration model where there is one.
     default_model: str = "resnet18"
 
@@ -124,9 +126,9 @@ class WebSettings(BaseModel):
     request_deadline_s: Seconds = 10.0
     #: Seconds in which the body of a request must have arrived; then the answer is 408.
     upload_deadline_s: Seconds = 30.0
-    #: Requests with pictures at work at once; beyond it the answer is 503 at once.
+    #: Requests with pictures at work at once, those still arriving left out; beyond it the answer is 503 at once.
     max_in_flight: Positive = 512
-    #: Bytes of the pictures that wait for an answer; beyond it the answer is 503 at once.
+    #: Bytes of the pictures that wait for an answer, and of those still arriving; beyond it the answer is 503 at once.
     max_waiting_bytes: Positive = 1_000_000_000
     #: Bytes of one picture; beyond it the answer is 413. ``serve`` makes TorchServe and its workers take as much.
     #: Java's arrays end at 2 GB, which must hold the picture in base64.

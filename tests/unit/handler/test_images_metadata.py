@@ -8,11 +8,14 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from PIL import PngImagePlugin
 
 from marserve.handler.resnet18.description import Preprocessing
 from marserve.handler.resnet18.errors import InvalidImage
 from marserve.handler.resnet18.images import ImageDecoder, ImageLimits
 from marserve.handler.resnet18.metadata import leave_out_metadata
+from tests.cases.colors import P3, iccp, rgb_profile
+from tests.cases.jpegs import segment
 from tests.cases.metadata import MetadataCase, pictures_with_metadata, spoil
 from tests.unit.handler.pictures import picture, png, png_chunk, samples
 
@@ -20,6 +23,11 @@ CASES = pictures_with_metadata()
 SAMPLES = samples()
 LIMITS = ImageLimits(max_image_bytes=20_000_000, max_image_pixels=10**6)
 PREPROCESSING = Preprocessing(resize_size=64, crop_size=64)
+
+
+def with_segments(number: int) -> bytes:
+    jpeg = SAMPLES["jpeg"].content
+    return jpeg[:2] + segment(0xFE, b"") * number + jpeg[2:]
 
 
 @pytest.mark.parametrize("mode", ["fast", "exact"])
@@ -61,3 +69,42 @@ def test_compressed_texts_take_no_memory() -> None:
         tracemalloc.stop()
 
     assert most < 30_000_000
+
+
+def test_of_many_profiles_the_first_is_read_and_no_other_inflated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a minute for a file full of them."""
+    inflated: list[bytes] = []
+    inflate = PngImagePlugin._safe_zlib_decompress
+
+    def count(content: bytes) -> bytes:
+        inflated.append(content)
+        return inflate(content)
+
+    profile, other = iccp(rgb_profile(P3)), iccp(bytes(1 << 20))
+    pixels = np.asarray(picture(64, 64))
+    decoder = ImageDecoder(PREPROCESSING, ImageLimits(10**7, 10**6))
+    one = decoder.decode(png(pixels, before=profile)).pixels
+    monkeypatch.setattr(PngImagePlugin, "_safe_zlib_decompress", count)
+
+    many = decoder.decode(png(pixels, before=profile + 100 * other)).pixels
+
+    assert np.array_equal(many, one)
+    assert len(inflated) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "is_read"),
+    [
+        pytest.param(png(np.asarray(picture(64, 64)), before=png_chunk(b"abCd", b"") * 30_000), True, id="PNG"),
+        pytest.param(with_segments(30_000), False, id="JPEG"),
+        pytest.param(with_segments(250), True, id="JPEG, as many as the largest profile and thumbnails need"),
+    ],
+)
+def test_a_header_of_endless_parts_is_left_out_or_refused(content: bytes, is_read: bool) -> None:
+    """Pillow takes seconds to read millions of them."""
+    decoder = ImageDecoder(PREPROCESSING, ImageLimits(10**7, 10**6))
+    if is_read:
+        decoder.decode(content)
+    else:
+        with pytest.raises(InvalidImage, match="cannot be read"):
+            decoder.decode(content)

@@ -20,7 +20,10 @@ from marserve.handler.resnet18 import cpu
 from marserve.manage import scaling
 from marserve.manage.change import DeclinedError, NeedsConsentError, confirm_on_terminal
 from marserve.manage.running_stack import RunningStack
+from marserve.manage.settling import settle_interrupted
 from marserve.manage.status import StackMetrics, Status, VersionStatus, read_status, render_status
+from marserve.stack.deployments import PendingChange
+from marserve.system.files import locked
 from marserve.system.machine import Machine
 from marserve.torchserve.metrics import Rates
 from marserve.torchserve.worker_process import WorkerReport
@@ -28,6 +31,7 @@ from marserve.web.models import Weights
 from tests.support import CAT
 from tests.unit.cgroup_trees import SYSTEMS, cpu_quota, make_tree, memory_limit
 from tests.unit.manage.fake_stack import FakeStack
+from tests.unit.manage.test_way_back import a_deployed_stack
 
 READY = WorkerReport("9000", 41, "ready", 250_000_000, 190_000_000, 1.5)
 DEAD = WorkerReport("9001", 42, "dead", None, None, None)
@@ -107,6 +111,26 @@ def test_one_screen_shows_every_worker_and_that_all_is_well() -> None:
     shown = render_status(a_status(READY))
     for part in ("resnet18", "1.0 *", "9000", "41", "READY", "190 MB", "0/384", "3.2 ms", "12.5/s", "All is well."):
         assert part in shown
+
+
+def test_what_rollback_would_bring_back_and_what_is_left_half_done_is_shown(tmp_path: Path) -> None:
+    def status() -> Status:
+        return read_status(stack, stack.management(), StackMetrics(), StackMetrics())
+
+    stack = a_deployed_stack(tmp_path / "run")
+    assert "rollback resnet18 brings back 1.0." in render_status(status())
+    pending = PendingChange("deployment", "resnet18", "3.0", workers=0)
+    stack.store.update(lambda record: replace(record, pending=pending))
+    with locked(stack.run_directory.change_lock):
+        assert "Under way: deployment of resnet18 3.0." in render_status(status())
+    problem = "The deployment of resnet18 3.0 was interrupted: ./scripts/marserve recover settles it"
+    assert problem in status().problems
+    assert "Under way" not in render_status(status())
+    settle_interrupted(stack, print)
+    assert problem not in status().problems
+    stack.run_directory.model_store.chmod(0o700)
+    (stack.run_directory.model_store / "deployments.json").write_text("{")
+    assert any("is damaged" in found for found in status().problems)
 
 
 def test_what_waits_in_the_web_service_stands_before_torchserves_queue() -> None:

@@ -115,11 +115,12 @@ def test_where_both_are_lost_nothing_is_served_and_the_record_stays(store: Deplo
 def test_what_the_record_does_not_name_is_removed(store: DeploymentStore, tmp_path: Path) -> None:
     store.add(tmp_path / "1.0", MODEL, "3.0")
     store.path.chmod(0o700)
-    (store.path / ".resnet18-2.0.mar.0a1b2c3d").touch()
+    (store.path / ".resnet18-2.0.mar.0a1b2c3d").touch()  # half a copy of a process that was killed
+    (store.path / "other-2.0.mar").touch()
     names = {version.archive for version in model_in(store).versions}
     store.remove(MODEL, "2.0")
     store.remove(MODEL, "3.0")
-    assert {file.name for file in store.path.iterdir()} == {RECORD, *names, ".resnet18-2.0.mar.0a1b2c3d"}
+    assert {file.name for file in store.path.iterdir()} == {RECORD, *names, "other-2.0.mar"}
     store.remove_unnamed()
     assert {file.name for file in store.path.iterdir()} == {RECORD, *names}
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from marserve.autoscale.rules import Assignment, Rules
 from marserve.errors import MarserveError
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
-from marserve.stack.services import WebService
+from marserve.stack.services import AutoscalerService, WebService
 from marserve.system.loopback import free_ports
 
 
@@ -32,6 +33,22 @@ def test_what_belongs_to_the_stack_is_not_the_callers_to_set(
     assert environment["MARSERVE_INFERENCE_URL"].startswith("http://127.0.0.1:")
     assert environment["MARSERVE_WEB_HOST"] == "127.0.0.1"
     assert environment["MARSERVE_RATE_LIMIT_PER_MINUTE"] == "60"
+
+
+def test_each_service_inherits_only_the_secrets_that_it_needs(
+    service: WebService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MARSERVE_API_KEYS", "canary-of-callers")
+    monkeypatch.setenv("MARSERVE_CACHE_URL", "redis://:canary@cache:6379/0")
+    monkeypatch.setenv("MARSERVE_CLASSIFY_API_KEY", "canary-of-a-caller")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+    held = {name for name, value in service.environment().items() if "canary" in value}
+    assert held == {"MARSERVE_API_KEYS", "MARSERVE_CACHE_URL"}
+    assignment = Assignment(["a"], Rules(1, 2), 1, 1, 2, "127.0.0.1", 3, "key_file.json", "change.lock")
+    autoscaler = AutoscalerService(RunDirectory(5000, tmp_path), assignment, "canary-of-callers")
+    held = {name for name, value in autoscaler.environment().items() if "canary" in value}
+    assert held == {"MARSERVE_AUTOSCALE_API_KEY"}
+    assert not [word for word in autoscaler.command() if "canary" in word]
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ async def test_a_picture_that_fails_its_group_fails_alone(
     tasks += start(service, *(b"more %d" % index for index in range(8)))
     replies = await asyncio.gather(*tasks)
     assert [reply.status for reply in replies] == [200, replies[1].status, *[200] * 10]
-    assert replies[1].status in {502, 503}
+    assert replies[1].status in {422, 502, 503}
     assert most <= 1, "nothing else is at a worker with it"
 
 

@@ -104,7 +104,12 @@ async def test_of_every_address_by_every_method(start_service: StartService) -> 
 
 
 #: What some kinds are made of, instead of a message.
-ARGUMENTS: dict[str, tuple[Any, ...]] = {"RateLimited": ("Too much.", 7), "PictureNotFetched": (), "WouldBeLate": (2,)}
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "RateLimited": ("Too much.", 7),
+    "PictureNotFetched": (),
+    "PictureQuarantined": (),
+    "WouldBeLate": (2,),
+}
 
 
 def kinds(family: type[RequestError]) -> list[type[RequestError]]:
@@ -122,7 +127,7 @@ async def test_of_every_kind_of_error(kind: type[RequestError]) -> None:
     answer = json.loads(await fetch(app, "/fail", {}))
     message = answer["message"]
     assert answer == {"code": kind.status, "type": kind.__name__, "message": message, "error": message}
-    assert kind.__name__ in {"PictureNotFetched", "WouldBeLate"} or message == "Too much."
+    assert kind.__name__ in {"PictureNotFetched", "PictureQuarantined", "WouldBeLate"} or message == "Too much."
 
 
 async def test_of_a_bug(monkeypatch: pytest.MonkeyPatch, service: Service) -> None:

@@ -32,14 +32,34 @@ async def test_any_other_request_id_is_replaced(service: Service, given: str) ->
 @pytest.mark.parametrize("path", ["/", "/docs", "/healthz", "/nothing", "/static/main.js", "/openapi.json"])
 async def test_every_answer_has_the_security_headers(service: Service, path: str) -> None:
     headers = (await service.get(path)).headers
-    policy = headers["Content-Security-Policy"]
-    assert "default-src 'none'" in policy
-    assert "script-src 'self';" in policy
-    assert "unsafe" not in policy
+    policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["frame-ancestors"] == "'none'"
+    allowed = {source for sources in policy.values() for source in sources.split()}
+    assert allowed <= {"'none'", "'self'", "blob:"} | ({"data:"} if path == "/docs" else set())
+    assert policy["script-src"] == policy["style-src"] == "'self'"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Referrer-Policy"] == "no-referrer"
     assert "server" not in headers
+
+
+@pytest.mark.parametrize(
+    ("headers", "host", "is_strict"),
+    [
+        ({}, "pictures.example.com", False),
+        ({"X-Forwarded-Proto": "https"}, "pictures.example.com", True),
+        ({"X-Forwarded-Proto": "https"}, "pictures.example.com:443", True),
+        # A year of HTTPS for every port of this host would take its other services away.
+        ({"X-Forwarded-Proto": "https"}, "gpu.example.com:5000", False),
+    ],
+)
+async def test_browsers_keep_to_https_where_it_is_what_the_host_answers_with(
+    start_service: StartService, headers: dict[str, str], host: str, is_strict: bool
+) -> None:
+    service = await start_service(trusted_proxies="127.0.0.1")
+    answer = await service.get("/", headers={"Host": host, **headers})
+    assert answer.headers.get("Strict-Transport-Security") == ("max-age=31536000" if is_strict else None)
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import pytest
 from PIL import Image
@@ -40,6 +41,21 @@ def test_pixels_are_counted_in_heic() -> None:
 @pytest.mark.parametrize("content", [b"", b"text", b"\xff\xd8\xff", encoded("PNG")[:20]])
 def test_what_has_no_readable_header_is_left_to_the_handler(content: bytes) -> None:
     check_pixels(content, 1)
+
+
+def far_behind(segments: int) -> bytes:
+    """A JPEG that tells of 65,000 x 65,000 pixels after so many comments."""
+    size = struct.pack(">BHHB9x", 8, 65_000, 65_000, 3)
+    return b"\xff\xd8" + b"\xff\xfe\0\x02" * segments + b"\xff\xc0\0\x11" + size
+
+
+def test_a_size_is_looked_for_no_further_than_photographs_have_it() -> None:
+    """Each step holds up whoever else is being answered, and a file of 16 MB has room for millions."""
+    with pytest.raises(ImageTooLarge):
+        check_pixels(far_behind(200), 10**9)
+    check_pixels(far_behind(2000), 10**9)
+    check_pixels(struct.pack(">I4s4sI", 16, b"ftyp", b"heic", 0) + struct.pack(">I4s", 8, b"free") * 100_000, 1)
+    check_pixels(b"P1#" + bytes(10**6), 1)
 
 
 @pytest.mark.anyio

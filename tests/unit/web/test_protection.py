@@ -191,6 +191,38 @@ def test_table_of_callers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(limit) == 100
 
 
+async def slowly(let_go: asyncio.Event, size: int = 7) -> AsyncIterator[bytes]:
+    yield b"p" * size
+    await let_go.wait()
+    yield b"icture"
+
+
+async def test_whoever_sends_slowly_takes_no_place(start_service: StartService, torchserve: FakeTorchServe) -> None:
+    service = await start_service(max_in_flight=1)
+    let_go = asyncio.Event()
+    senders = [asyncio.create_task(service.post("/predict", slowly(let_go, size))) for size in range(1, 5)]
+    await asyncio.sleep(0.2)
+    assert (await service.post("/predict", b"picture")).status == 200
+    assert (await service.post("/v2/models/resnet18/infer", b"{}")).status == 400
+    assert await service.metric("web_requests_in_flight") == 0
+
+    let_go.set()
+    assert {reply.status for reply in await asyncio.gather(*senders)} <= {200, 503}
+    assert await service.metric("web_requests_in_flight") == 0
+
+
+async def test_what_is_still_arriving_is_bounded(start_service: StartService) -> None:
+    service = await start_service(max_waiting_bytes=100_000)
+    let_go = asyncio.Event()
+    sender = asyncio.create_task(service.post("/predict", slowly(let_go, 80_000)))
+    await asyncio.sleep(0.2)
+    assert (await service.post("/predict", slowly(let_go, 30_000))).status == 503
+    assert (await service.post("/predict", b"picture")).status == 200
+    let_go.set()
+    assert (await sender).status == 200
+    assert (await service.post("/predict", slowly(let_go, 90_000))).status == 200
+
+
 @pytest.mark.parametrize(
     ("address", "caller"),
     [

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from marserve.web import server
+from marserve.web import protocol
 from tests.cases.addresses import WIRES
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import Service
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "HEADERS_DEADLINE_S", 0.3)
+    monkeypatch.setattr(protocol, "HEADERS_DEADLINE_S", 0.3)
 
 
 #: A request after which the connection is closed.
@@ -59,15 +59,15 @@ async def test_what_is_no_http_is_answered_in_the_one_shape(service: Service) ->
 async def test_small_answers_are_not_delayed_by_nagle(service: Service) -> None:
     """uvicorn's sockets for several workers lack TCP_NODELAY, at some 40 ms a request; ours must have it."""
     seen = []
-    original = server.PatientProtocol.connection_made
+    original = protocol.PatientProtocol.connection_made
 
-    def look(self: server.PatientProtocol, transport: asyncio.Transport) -> None:
+    def look(self: protocol.PatientProtocol, transport: asyncio.Transport) -> None:
         connection = transport.get_extra_info("socket")
         seen.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         original(self, transport)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server.PatientProtocol, "connection_made", look)
+        patch.setattr(protocol.PatientProtocol, "connection_made", look)
         await service.talk(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert seen
     assert all(seen)
@@ -105,9 +105,9 @@ async def test_an_answer_is_one_piece(service: Service, monkeypatch: pytest.Monk
     """Each piece is a system call, which wakes the caller."""
     pieces: list[bytes] = []
 
-    class Recorded(server._WholeAnswers):
-        def __init__(self, transport: asyncio.Transport) -> None:
-            super().__init__(transport)
+    class Recorded(protocol._WholeAnswers):
+        def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+            super().__init__(transport, close)
             self._transport = self  # type: ignore[assignment]
             self._socket = transport
 
@@ -119,7 +119,7 @@ async def test_an_answer_is_one_piece(service: Service, monkeypatch: pytest.Monk
             self.flush()
             self._socket.close()
 
-    monkeypatch.setattr(server, "_WholeAnswers", Recorded)
+    monkeypatch.setattr(protocol, "_WholeAnswers", Recorded)
     head = b" / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
     posted = b"POST /predict HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 7\r\nconnection: close\r\n\r\n"
     assert (await service.talk(b"GET" + head)).endswith(b"</html>\n")

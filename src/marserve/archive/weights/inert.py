@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import pickle  # nosec B403 # for the reader that runs nothing
 from typing import IO, Any, ClassVar
 
 #: Each name costs a class of about 1 kB; checkpoints of training programs have fewer than a hundred.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import pickle  # nosec B403 # for the names of its errors
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass

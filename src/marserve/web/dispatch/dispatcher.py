@@ -10,6 +10,7 @@ import math
 
 from marserve.web.dispatch.fair_queue import FairQueue
 from marserve.web.dispatch.jobs import Group, Job, OnDrop, Reason
+from marserve.web.dispatch.retries import Retries
 from marserve.web.dispatch.service_times import GroupTimes, ServiceTimes
 from marserve.web.dispatch.urgency import Urgency
 from marserve.web.dispatch.worker_capacity import WorkerCapacity
@@ -24,10 +25,6 @@ QUANTUM = 2.0
 MARGIN = 2.0
 #: Seconds beyond which nothing is learnt from an answer without the worker's own time: perhaps there was no worker.
 MAX_UNTOLD_S = 1.0
-#: Seconds to wait before each attempt where the one before met the end of a worker. Others may be alive, and while
-#: workers are scaled down or killed the next attempt can meet the next of them. No more than these: perhaps it is the
-#: picture that kills them.
-PAUSES_S = (0.0, 0.0, 0.2, 0.4)
 
 
 class Dispatcher:
@@ -44,8 +41,7 @@ class Dispatcher:
         self._max_group_bytes = max_group_bytes
         self._on_drop = on_drop
         self._interactive, self._bulk = FairQueue(), FairQueue()
-        #: Jobs under which a worker ended, and when each may be sent again.
-        self._suspects: list[tuple[float, Job]] = []
+        self._retries = Retries(on_drop)
         self._latest_caller: str | None = None
         self._shared_at = self._sent_at = self._finished_at = -math.inf
 
@@ -56,7 +52,7 @@ class Dispatcher:
     @property
     def waiting(self) -> int:
         """How many pictures wait."""
-        return self._interactive.length + self._bulk.length + len(self._suspects)
+        return self._interactive.length + self._bulk.length + self._retries.length
 
     def submit(self, job: Job, urgency: Urgency, now: float) -> None:
         """Have ``job`` wait for ``urgency``. Raises WouldBeLate where it is known that it would be."""
@@ -66,7 +62,10 @@ class Dispatcher:
             raise WouldBeLate(late_s, would_always_be=self.is_idle)
         job.waits_since = now
         job.waiters.append(urgency)
-        self._queue_of(urgency).push(job, urgency)
+        if job.deaths:
+            self._retries.suspect(job, now)
+        else:
+            self._queue_of(urgency).push(job, urgency)
 
     def join(self, job: Job, urgency: Urgency, now: float) -> None:
         """Have ``urgency`` wait for ``job`` as well, which goes as early as it does for any of those who wait."""
@@ -90,10 +89,15 @@ class Dispatcher:
 
     def take(self, now: float) -> Group | None:
         """What is to be sent now; it counts as on its way. None: nothing, or nothing before ``wake_at``."""
-        self.wake_at = math.inf
-        suspect = self._next_suspect(now)
+        for job in self._retries.release(now):
+            for urgency in sorted(job.waiters, key=lambda waiter: waiter.is_bulk):
+                queue = self._queue_of(urgency)
+                if job.queue in (None, queue):
+                    queue.push(job, urgency)
+        suspect = self._retries.next_suspect(now)
+        self.wake_at = self._retries.wake_at(now)
         if suspect is not None and not self.on_way:
-            self._suspects = [(at, job) for at, job in self._suspects if job is not suspect]
+            self._retries.remove(suspect)
             return self._send([suspect], now, is_suspect=True)
         if suspect is not None or any(group.is_suspect for group in self.on_way):
             return None  # until those that are on their way are answered: it meets nobody at a worker
@@ -127,8 +131,7 @@ class Dispatcher:
 
     def empty(self) -> list[Job]:
         """Have nothing wait any more: what did."""
-        waiting = [job for _, job in self._suspects]
-        self._suspects.clear()
+        waiting = self._retries.empty()
         for queue in (self._interactive, self._bulk):
             for job in queue.in_turn(math.inf):
                 queue.remove(job)
@@ -141,14 +144,19 @@ class Dispatcher:
         What is answered are the jobs that this happened to too often: they are given up.
         """
         self.abandon(group, now)
-        given_up = []
-        for job in group.jobs:
-            job.deaths += 1
-            if job.deaths == len(PAUSES_S):
-                given_up.append(job)
-            else:
-                self._suspects.append((now + PAUSES_S[job.deaths], job))
-        return given_up
+        return [job for job in group.jobs if not self._retries.after_death(job, now)]
+
+    def hold(self, group: Group, now: float, *, had_it: bool) -> list[Job]:
+        """TorchServe ended, under ``group`` where it ``had_it``: have its pictures sent again, once it is back.
+
+        What is answered are the jobs that are given up: this happened to them too often, or they came after the end.
+        """
+        self.abandon(group, now)
+        return [job for job in group.jobs if not self._retries.after_loss(job, now, had_it=had_it)]
+
+    def was_alone(self, group: Group) -> bool:
+        """Whether ``group``, still on its way, is one picture that has met no other at a worker."""
+        return len(group.jobs) == group.company == 1 and self._sent_at == group.sent_at
 
     def _queue_of(self, urgency: Urgency) -> FairQueue:
         return self._bulk if urgency.is_bulk else self._interactive
@@ -251,19 +259,6 @@ class Dispatcher:
             size_bytes += job.size_bytes
             give_up = min(give_up, job.give_up)
         return jobs
-
-    def _next_suspect(self, now: float) -> Job | None:
-        """The one that ended the fewest workers, of those whose pause is over."""
-        for at, job in list(self._suspects):
-            reason = job.reason_to_drop(now)
-            if reason is not None:
-                self._suspects.remove((at, job))
-                self._on_drop(job, reason, now - job.give_up)
-        due = [job for at, job in self._suspects if at <= now]
-        if not due:
-            self.wake_at = min((at for at, _ in self._suspects), default=math.inf)
-            return None
-        return min(due, key=lambda job: job.deaths)
 
     def _send(self, jobs: list[Job], now: float, *, is_suspect: bool = False) -> Group:
         units = sum(job.units for job in jobs)

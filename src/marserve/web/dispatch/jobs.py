@@ -28,11 +28,13 @@ class Job:
         "goes_alone",
         "is_sent",
         "left_at",
+        "losses",
         "queue",
         "size_bytes",
         "units",
         "waiters",
         "waits_since",
+        "was_lost",
     )
 
     def __init__(self, content: Any, size_bytes: int, *, goes_alone: bool = False) -> None:
@@ -51,6 +53,10 @@ class Job:
         self.is_sent = False
         #: Workers that ended while they worked on it.
         self.deaths = 0
+        #: How often TorchServe itself ended meanwhile.
+        self.losses = 0
+        #: Whether it has waited for TorchServe to come back.
+        self.was_lost = False
 
     @property
     def give_up(self) -> float:

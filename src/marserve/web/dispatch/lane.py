@@ -16,10 +16,11 @@ from marserve.web.dispatch.dispatcher import Dispatcher
 from marserve.web.dispatch.jobs import Group, Job
 from marserve.web.dispatch.urgency import PRIORITIES
 from marserve.web.dispatch.worker_capacity import WorkerCapacity
-from marserve.web.errors import InferenceFailed, InternalError, ModelUnavailable
+from marserve.web.errors import InferenceFailed, InternalError, ModelUnavailable, PictureQuarantined
 from marserve.web.models import KnownModel
+from marserve.web.quarantine import Suspicion
 from marserve.web.schemas import HandlerAnswer
-from marserve.web.upstream.inference import GARBAGE, ModelGone, PictureCall, WorkerDied
+from marserve.web.upstream.inference import GARBAGE, PROBE, ModelGone, PictureCall, TorchServeAway, WorkerDied
 
 if TYPE_CHECKING:
     from marserve.web.dispatch.queues import PictureQueues
@@ -30,6 +31,7 @@ LINGER_S = 1.0
 #: Seconds between the two nearest times that the event loop's timers tell apart.
 TIMER_S = 0.001
 
+AWAY = "The model server is being started or restarted: try again in a few seconds."
 WORKER_ENDED = "The model's worker ended while it worked on this picture: try again in a few seconds."
 
 #: Keeps the body of an answer for those who ask the same again.
@@ -136,14 +138,22 @@ class Lane:
         timeout_s = max(job.give_up for job in jobs) + LINGER_S - group.sent_at
         outcomes: Sequence[bytes | Exception]
         try:
+            is_well = group.is_suspect and await self._send_control(jobs[0], timeout_s)
             worker_s, outcomes = await self._queues.inference.send(
                 self.name, self.version, [job.content.call for job in jobs], as_group=as_group, timeout_s=timeout_s
             )
-        except WorkerDied as died:
+        except WorkerDied as death:
             for job in jobs:
-                job.content.end_one_try(died)
-            jobs = dispatcher.retry(group, time.monotonic())
-            outcomes = [ModelUnavailable(WORKER_ENDED)] * len(jobs)
+                job.content.end_one_try(death)
+            if dispatcher.was_alone(group) and not death.was_killed and await self._is_proven(jobs[0], is_well):
+                dispatcher.abandon(group, time.monotonic())
+                outcomes = [PictureQuarantined()]
+            else:
+                jobs = dispatcher.retry(group, time.monotonic())
+                outcomes = [ModelUnavailable(WORKER_ENDED)] * len(jobs)
+        except TorchServeAway as away:
+            jobs = dispatcher.hold(group, time.monotonic(), had_it=away.had_it)
+            outcomes = [ModelUnavailable(AWAY)] * len(jobs)
         except ModelGone as gone:
             dispatcher.abandon(group, time.monotonic())
             jobs = [*jobs, *dispatcher.empty()]
@@ -168,6 +178,44 @@ class Lane:
         told = (self._tell(group, job, outcome) for job, outcome in zip(jobs, outcomes, strict=True))
         await asyncio.gather(*told)
 
+    async def _send_control(self, job: Job, timeout_s: float) -> bool:
+        """Before a picture that is suspected to end workers is sent again, see whether another one is answered.
+
+        Where that ends a worker too, it is not the picture that does. Raises TorchServeAway.
+        """
+        suspicion = self._suspicion_of(job)
+        if suspicion is None:
+            return False
+        try:
+            await self._queues.inference.send(self.name, self.version, [PROBE], as_group=False, timeout_s=timeout_s)
+        except WorkerDied:
+            await self._queues.quarantine.acquit(suspicion)
+        except (ModelGone, RequestError):
+            pass  # the picture's own attempt shows what it is
+        else:
+            self.answered_at = time.monotonic()
+            return True
+        return False
+
+    async def _is_proven(self, job: Job, is_well: bool) -> bool:
+        """A worker ended under ``job`` alone: whether the picture has ended enough of them by itself.
+
+        ``is_well``: right before it another one was answered.
+        """
+        catalogue, call = self._queues.catalogue, job.content.call
+        before = catalogue.get(self.name, self.version)
+        await catalogue.refresh()
+        after = catalogue.get(self.name, self.version)
+        if before is None or after is None or not catalogue.is_current or call is PROBE:
+            return False
+        if {worker.id for worker in before.reported.workers} - {worker.id for worker in after.reported.workers}:
+            return False  # scaled away
+        return await self._queues.quarantine.blame(before, call.picture, call.request_id, is_well=is_well)
+
+    def _suspicion_of(self, job: Job) -> Suspicion | None:
+        model = self._queues.catalogue.get(self.name, self.version)
+        return None if model is None else self._queues.quarantine.find(model, job.content.call.picture)
+
     async def _tell(self, group: Group, job: Job, outcome: bytes | Exception) -> None:
         waiting: Waiting = job.content
         if job.has_been_left() or job.give_up <= time.monotonic():
@@ -180,6 +228,8 @@ class Lane:
         answer = self._read(waiting.call, outcome)
         if isinstance(answer, HandlerAnswer):
             self.answered_at = time.monotonic()
+            if job.deaths and (suspicion := self._suspicion_of(job)) is not None:
+                await self._queues.quarantine.acquit(suspicion)
             if waiting.keep is not None:
                 await waiting.keep(outcome)
         self._queues.settle(job, answer)

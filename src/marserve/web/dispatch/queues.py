@@ -11,16 +11,19 @@ from starlette.requests import ClientDisconnect
 
 from marserve.web.catalogue import Catalogue
 from marserve.web.dispatch.jobs import Job, Reason
-from marserve.web.dispatch.lane import Keep, Lane, Waiting
+from marserve.web.dispatch.lane import AWAY, Keep, Lane, Waiting
 from marserve.web.dispatch.urgency import Urgency
-from marserve.web.errors import DeadlineExceeded, Overloaded, WouldBeLate
+from marserve.web.errors import DeadlineExceeded, ModelUnavailable, Overloaded, PictureQuarantined, WouldBeLate
 from marserve.web.metrics import WebMetrics
 from marserve.web.models import KnownModel
+from marserve.web.quarantine import Quarantine
 from marserve.web.schemas import HandlerAnswer
-from marserve.web.upstream.inference import Inference, PictureCall, WorkerDied
+from marserve.web.upstream.inference import PROBE, Inference, PictureCall, WorkerDied
 
 #: Bytes of the pictures of a group, so that none waits long for the others to be copied.
 MAX_GROUP_BYTES = 4_000_000
+#: Seconds since the last answered picture after which a TorchServe that lists no models is sent none any more.
+SILENT_S = 8.0
 
 
 class PictureQueues:
@@ -31,6 +34,7 @@ class PictureQueues:
         catalogue: Catalogue,
         inference: Inference,
         metrics: WebMetrics,
+        quarantine: Quarantine,
         *,
         max_image_bytes: int,
         max_waiting_bytes: int,
@@ -38,6 +42,7 @@ class PictureQueues:
         self.catalogue = catalogue
         self.inference = inference
         self.metrics = metrics
+        self.quarantine = quarantine
         # TorchServe takes the largest picture, and so a group of as many bytes.
         self.max_group_bytes = min(MAX_GROUP_BYTES, max_image_bytes)
         self._max_waiting_bytes = max_waiting_bytes
@@ -79,11 +84,12 @@ class PictureQueues:
         It belongs to nobody: whoever waits may leave without harm to the others. Raises ModelGone or RequestError, and
         with ``one_try`` WorkerDied at once where others have the picture sent again.
         """
+        self._check_it_answers(model, call)
         now = time.monotonic()
         lane = self._lane(model)
         job = self._jobs.get(key)
         if job is None:
-            job = self._submit(lane, Waiting(key, call, keep), urgency, now)
+            job = self._submit(lane, model, Waiting(key, call, keep), urgency, now)
         else:
             lane.dispatcher.join(job, urgency, now)
         return await self._wait(lane, job, urgency, now, one_try=one_try)
@@ -97,7 +103,7 @@ class PictureQueues:
         now = time.monotonic()
         lane = self._lane(model)
         waiting = Waiting(f"measured {next(self._measured)}", call, None)
-        job = self._submit(lane, waiting, urgency, now, goes_alone=True)
+        job = self._submit(lane, model, waiting, urgency, now, goes_alone=True)
         answer = await self._wait(lane, job, urgency, now, one_try=True)
         return answer, waiting.took_s
 
@@ -121,12 +127,25 @@ class PictureQueues:
         finally:
             timer.cancel()
 
-    def _submit(self, lane: Lane, waiting: Waiting, urgency: Urgency, now: float, *, goes_alone: bool = False) -> Job:
+    def _check_it_answers(self, model: KnownModel, call: PictureCall) -> None:
+        """Raise ModelUnavailable where TorchServe has been silent for so long that it hangs; probes try it still."""
+        silent_s = time.monotonic() - self.answered_at(model.name, model.version)
+        if not self.catalogue.is_current and silent_s > SILENT_S and call is not PROBE:
+            raise ModelUnavailable("The model server does not answer: try again in a few seconds.")
+
+    def _submit(
+        self, lane: Lane, model: KnownModel, waiting: Waiting, urgency: Urgency, now: float, *, goes_alone: bool = False
+    ) -> Job:
+        suspicion = self.quarantine.find(model, waiting.call.picture)
+        if suspicion is not None and suspicion.is_proven:
+            self.metrics.rejected.labels("quarantine").inc()
+            raise PictureQuarantined()
         size_bytes = len(waiting.call.picture)
         if self._waiting_bytes + size_bytes > self._max_waiting_bytes:
             self.metrics.rejected.labels("overload").inc()
             raise Overloaded("The pictures in progress have too many bytes: try again in a moment.")
         job = Job(waiting, size_bytes, goes_alone=goes_alone or waiting.call.explain)
+        job.deaths = suspicion.deaths if suspicion else 0
         try:
             lane.dispatcher.submit(job, urgency, now)
         except WouldBeLate:
@@ -140,7 +159,9 @@ class PictureQueues:
         """The time of one who waits is over."""
         if future.done():
             return
-        if job.queue is None:
+        if job.was_lost:
+            future.set_exception(ModelUnavailable(AWAY))
+        elif job.queue is None:
             future.set_exception(DeadlineExceeded("The model did not answer in time: try again in a few seconds."))
         else:
             future.set_exception(WouldBeLate(0))
@@ -153,7 +174,10 @@ class PictureQueues:
         """``job`` will not be sent."""
         self.metrics.unsent.labels(*lane.labels, reason).inc()
         lane.wake()  # fewer wait now
-        self.settle(job, ClientDisconnect() if reason == "left" else WouldBeLate(late_s))
+        if reason == "left":
+            self.settle(job, ClientDisconnect())
+        else:
+            self.settle(job, ModelUnavailable(AWAY) if job.was_lost else WouldBeLate(late_s))
 
     def settle(self, job: Job, outcome: HandlerAnswer | Exception) -> None:
         self._forget(job)

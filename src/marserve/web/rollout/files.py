@@ -63,6 +63,8 @@ class Counts(BaseModel):
     live: int = 0
     #: That the candidate answered: callers' as a canary, copies as a shadow.
     answered: int = 0
+    #: Workers of the candidate that ended by themselves.
+    ended_workers: int = 0
     #: That the candidate did not answer though the stable version did, by why.
     failed: dict[str, int] = {}
     #: That both versions answered, and of these those whose most probable class differed.

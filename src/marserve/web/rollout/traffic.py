@@ -85,6 +85,8 @@ class LiveTraffic:
         self._comparing_bytes = 0
         self._numbers = itertools.count()
         self._complaint = ""
+        #: Processes of the candidate's workers.
+        self._pids: set[int] = set()
 
     def trial(self, served: KnownModel) -> Trial | None:
         """What is tried beside ``served``, which a request that names no version would be answered by."""
@@ -225,6 +227,7 @@ class LiveTraffic:
             while True:
                 before = self._order
                 self._follow(self._read(file))
+                self._count_ended_workers()
                 if before is not None or self._order is not None:
                     await self._report(file)
                 await asyncio.sleep(REFRESH_S)
@@ -260,6 +263,16 @@ class LiveTraffic:
         logger.info(
             "%s %s gets %.3g %% of live traffic, as %s", order.model, order.candidate, order.share * 100, order.mode
         )
+
+    def _count_ended_workers(self) -> None:
+        order = self._order
+        candidate = None if order is None else self._catalogue.get(order.model, order.candidate)
+        if candidate is None:
+            self._pids.clear()
+            return
+        pids = {worker.pid for worker in candidate.reported.workers if worker.pid}
+        self._counts.ended_workers += len(self._pids - pids)
+        self._pids = pids
 
     async def _report(self, file: Path) -> None:
         order = None if self._order is None else self._order.id

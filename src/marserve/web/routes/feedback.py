@@ -23,7 +23,6 @@ from marserve.web.errors import FeedbackOff, Overloaded, StorageFull, problems_o
 from marserve.web.feedback import Feedback, FeedbackFullError, Report, ReportedClass, picture_path
 from marserve.web.models import KnownModel
 from marserve.web.openapi import PICTURE_BODY, WITH_MODEL, WITH_PICTURE, failures, with_fields
-from marserve.web.readiness import PROBE_PICTURE
 from marserve.web.routes import (
     GET,
     READ,
@@ -37,6 +36,7 @@ from marserve.web.routes import (
 )
 from marserve.web.routes.pictures import chinese_names, receive_picture
 from marserve.web.schemas import ClassList, FeedbackFields, KeptReport, NamedClass, PredictedClass
+from marserve.web.upstream.inference import PROBE
 
 router = APIRouter(tags=["Feedback"])
 logger = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ async def _keep(folder: Feedback, report: Report, picture: bytes, counter: Any) 
 async def _list_classes(request: Request, served: KnownModel) -> Sequence[PredictedClass]:
     """All classes of ``served``: as its workers answer any picture, so that they are those of its archive."""
     listed = await services_of(request).classifier.classify(
-        PROBE_PICTURE,
+        PROBE.picture,
         top_k=MAX_TOP_K,
         model=served.name,
         version=served.version,

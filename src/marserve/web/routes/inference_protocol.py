@@ -157,6 +157,7 @@ async def infer(request: Request, model: ModelInPath, version: VersionInPath | N
             max_bytes=max_bytes,
             deadline_s=services.settings.upload_deadline_s,
             limit=f"The request has more than {max_bytes} bytes: send fewer pictures at once.",
+            arriving=services.admission.arriving,
         )
         inference = parse_inference_request(body, request.headers.get(HEADER_LENGTH))
         services.guard.charge(request.state.caller, len(inference.pictures) - 1)  # the first one is paid for

@@ -204,7 +204,9 @@ async def fetch(request: Request, url: Address = None) -> Response:
 async def receive_picture(request: Request, top_k: int, url: str | None, names: Collection[str] = ()) -> Sent:
     """As ``read_picture``, with the picture fetched where an address was sent. Raises RequestError."""
     services = services_of(request)
-    sent = await read_picture(request, services.settings, top_k, names=names, address=url)
+    sent = await read_picture(
+        request, services.settings, top_k, names=names, address=url, arriving=services.admission.arriving
+    )
     if sent.address is None:
         return sent
     if services.fetcher is None:

@@ -42,6 +42,7 @@ const KIND_BY_TYPE = new Map([
   ["InvalidImage", "damaged"],
   ["ImageTooLarge", "tooLarge"],
   ["UnsupportedImage", "unsupported"],
+  ["PictureQuarantined", "quarantined"],
   ["InferenceFailed", "failed"],
   ["NotExplainable", "notExplainable"],
   ["FeedbackOff", "reportsOff"],

@@ -767,6 +767,10 @@ export const TEXTS = {
     en: "This picture is damaged or incomplete. Open it in a picture viewer, save it again and try that copy.",
     zh: "图片已损坏或不完整。请用看图软件打开并另存，然后重试。",
   },
+  "error.quarantined": {
+    en: "The model cannot bear this picture: it ended twice under it. Open it in a picture viewer, save it as a new file and try that one.",
+    zh: "模型两次因这张图片而中断，已不再处理它。请用看图软件打开并另存为新文件，然后重试。",
+  },
   "error.tooLarge": {
     en: "This picture is too large for the service. Make it smaller and try that copy: 1,000 pixels a side are plenty.",
     zh: "图片太大。请缩小后再试：边长 1000 像素就足够了。",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -54,11 +55,15 @@ class UpstreamError(Exception):
 
 
 class TorchServeUnreachable(UpstreamError):  # noqa: N818
-    """Nothing listens there, or the connection broke, a second one included."""
+    """Nothing listens there."""
 
 
-class _ConnectionBroken(TorchServeUnreachable):
-    """A connection that had been made was of no use."""
+class TorchServeLost(TorchServeUnreachable):
+    """A connection broke that the request was sent on, and a second one broke as well or could not be made."""
+
+
+class NoDescriptorsLeft(UpstreamError):  # noqa: N818
+    """This process has too many files and connections open to make another one."""
 
 
 class TorchServeTimeout(UpstreamError):  # noqa: N818
@@ -221,8 +226,11 @@ class UpstreamConnection:
             sent["Authorization"] = f"Bearer {token}"
         try:
             return await self._exchange(method, path, body, sent)
-        except _ConnectionBroken:
-            return await self._exchange(method, path, body, sent)
+        except TorchServeLost as lost:
+            try:
+                return await self._exchange(method, path, body, sent)
+            except TorchServeUnreachable:
+                raise lost from None
 
     async def _exchange(
         self, method: str, path: str, body: Sequence[Buffer], headers: Mapping[str, str]
@@ -234,8 +242,10 @@ class UpstreamConnection:
             ) as response:
                 return UpstreamReply(response.status, await response.read())
         except aiohttp.ClientConnectorError as exc:
+            if exc.errno in (errno.EMFILE, errno.ENFILE):
+                raise NoDescriptorsLeft(str(exc)) from exc
             raise TorchServeUnreachable(str(exc)) from exc
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as exc:
-            raise _ConnectionBroken(str(exc) or type(exc).__name__) from exc
+            raise TorchServeLost(str(exc) or type(exc).__name__) from exc
         except aiohttp.ClientError as exc:
             raise TorchServeGarbage(str(exc)) from exc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import re
@@ -23,7 +24,9 @@ from marserve.web.errors import (
 )
 from marserve.web.metrics import WebMetrics
 from marserve.web.upstream.connection import (
+    NoDescriptorsLeft,
     TorchServeGarbage,
+    TorchServeLost,
     TorchServeTimeout,
     TorchServeUnreachable,
     UpstreamConnection,
@@ -48,6 +51,19 @@ class ModelGone(Exception):  # noqa: N818
 class WorkerDied(Exception):  # noqa: N818
     """The worker ended while it worked on this; it is restarted. Of several pictures: it failed on one of them."""
 
+    def __init__(self, message: str = "", *, was_killed: bool = False) -> None:
+        """``was_killed``: by SIGKILL, which comes from a person or from a system without memory, and not by itself."""
+        super().__init__(message)
+        self.was_killed = was_killed
+
+
+class TorchServeAway(Exception):  # noqa: N818
+    """TorchServe is not there; ``had_it``: it ended while it had this."""
+
+    def __init__(self, *, had_it: bool) -> None:
+        super().__init__()
+        self.had_it = had_it
+
 
 #: What a version may fail a picture with.
 FAILURES = (RequestError, ModelGone, WorkerDied)
@@ -62,6 +78,16 @@ class PictureCall(NamedTuple):
     explain: bool = False
     #: To be explained; None: the most probable one.
     class_id: int | None = None
+
+
+#: What is asked to see whether anything is answered: a grey square, real enough to be decoded and classified.
+PROBE = PictureCall(
+    base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mOsr69nwAaYGHCAwSkBAC3FAY1cxr/UAAAAAElFTkSuQmCC"
+    ),
+    1,
+    "readiness",
+)
 
 
 class GroupReply(NamedTuple):
@@ -81,7 +107,7 @@ class Inference:
     ) -> GroupReply:
         """What a worker says to ``calls``: several only where they go ``as_group``, which explanations do not.
 
-        Raises ModelGone, WorkerDied, or the RequestError that all callers are to see.
+        Raises ModelGone, WorkerDied, TorchServeAway, or the RequestError that all callers are to see.
         """
         first = calls[0]
         path = f"/{'explanations' if first.explain else 'predictions'}/{quote(name)}/{quote(version)}"
@@ -136,9 +162,10 @@ class Inference:
         except TorchServeUnreachable as exc:
             self._metrics.upstream_errors.labels("unreachable").inc()
             logger.debug("TorchServe cannot be reached: %s", exc)  # the catalogue says so once
-            raise ModelUnavailable(
-                "The model server is being started or restarted: try again in a few seconds."
-            ) from exc
+            raise TorchServeAway(had_it=isinstance(exc, TorchServeLost)) from exc
+        except NoDescriptorsLeft as exc:
+            self._metrics.upstream_errors.labels("descriptors").inc()
+            raise Overloaded("This service has too many connections open: try again in a moment.") from exc
         except TorchServeTimeout as exc:
             self._metrics.upstream_errors.labels("timeout").inc()
             raise DeadlineExceeded("The model did not answer in time: try again in a few seconds.") from exc
@@ -164,7 +191,7 @@ def error_of(reply: UpstreamReply) -> RequestError | ModelGone | WorkerDied:
     if reply.status == 404:
         return ModelGone()
     if message == WORKER_DIED:
-        return WorkerDied()
+        return WorkerDied(was_killed=reply.status == 507)
     if reply.status == 413:
         return ImageTooLarge("The picture has more bytes than TorchServe takes: send a smaller one.")
     if kind == "ServiceUnavailableException":  # its text speaks of missing workers for a full queue as well

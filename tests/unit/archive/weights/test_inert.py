@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import pickle
+import pickle  # nosec B403 # makes the attacks
 import random
 import struct
 import zipfile
@@ -76,7 +76,7 @@ def test_the_network_beside_a_program_is_taken_and_the_program_is_not_run(
     assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
     assert not evidence.exists()
     with suppress(Exception):
-        torch.load(file, weights_only=False)
+        torch.load(file, weights_only=False)  # nosec B614 # shows that the attack is one
     assert evidence.exists()
 
 

@@ -1,0 +1,207 @@
+"""Pictures under which workers end, told from workers that end under any picture."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from marserve.torchserve.models import ModelVersion
+from marserve.web.metrics import WebMetrics
+from marserve.web.models import ArchiveDescription, KnownModel
+from marserve.web.quarantine import MAX_FILE_BYTES, MAX_PICTURES, Quarantine
+from tests.unit.web.fake_torchserve import TRAINED, Behaviour, FakeTorchServe, java_error
+from tests.unit.web.service import Service, StartService, until
+
+pytestmark = pytest.mark.anyio
+
+KILLER = b"killer"
+
+
+def dies(status: int = 500) -> web.Response:
+    return java_error(status, "InternalServerException", "Worker died.")
+
+
+def killed_by(torchserve: FakeTorchServe, *, status: int = 500, each: Callable[[], None] = lambda: None) -> Behaviour:
+    """Workers that end under KILLER; ``each`` is called when one does."""
+
+    async def behave(request: web.Request, picture: bytes) -> web.StreamResponse:
+        if picture != KILLER:
+            return await torchserve.answer(request, picture)
+        each()
+        return dies(status)
+
+    return behave
+
+
+async def test_a_picture_that_ends_two_workers_is_refused_from_then_on(
+    service: Service, torchserve: FakeTorchServe, caplog: pytest.LogCaptureFixture
+) -> None:
+    torchserve.behaviour = killed_by(torchserve)
+    with caplog.at_level(logging.WARNING):
+        first = await service.post("/classify", KILLER)
+    assert (first.status, first.json["type"]) == (422, "PictureQuarantined")
+    assert "Retry-After" not in first.headers
+    assert torchserve.pictures == [KILLER] * 2
+    assert any("refused from now on" in record.getMessage() for record in caplog.records)
+    for path in ("/classify", "/predict", "/explain"):
+        again = await service.post(path, KILLER)
+        assert (again.status, again.json["type"], set(again.json)) == (422, "PictureQuarantined", set(first.json))
+    assert torchserve.pictures == [KILLER] * 2, "nothing more was sent"
+    assert (await service.post("/classify", b"good")).status == 200
+    assert await service.metric("web_quarantined_pictures") == 1
+    assert await service.metric('web_rejected_total{reason="quarantine"}') == 3
+
+
+async def test_a_restarted_service_knows_it_and_another_archive_gets_another_chance(
+    start_service: StartService, torchserve: FakeTorchServe, tmp_path: Path
+) -> None:
+    file = tmp_path / "quarantine.json"
+    torchserve.behaviour = killed_by(torchserve)
+    assert (await (await start_service(quarantine_file=file)).post("/classify", KILLER)).status == 422
+    restarted = await start_service(quarantine_file=file)
+    assert (await restarted.post("/classify", KILLER)).status == 422
+    assert torchserve.pictures == [KILLER] * 2
+    (kept,) = json.loads(file.read_bytes())["pictures"]
+    assert (kept["model"], kept["archive"], kept["deaths"]) == ("resnet18", TRAINED["inputs_sha256"], 2)
+
+    torchserve.archives["resnet18", "1.0"] = {**TRAINED, "inputs_sha256": "b" * 64}
+    torchserve.workers = [200]
+    torchserve.behaviour = torchserve.answer
+
+    async def is_answered() -> bool:
+        return (await restarted.post("/classify", KILLER)).status == 200
+
+    await until(is_answered)
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+async def test_workers_that_were_killed_from_outside_condemn_nothing(
+    service: Service, torchserve: FakeTorchServe, attempts: int
+) -> None:
+    """TorchServe says 507 where a worker ended by SIGKILL."""
+    torchserve.behaviour = killed_by(torchserve, status=507)
+    for _ in range(attempts):
+        assert (await service.post("/classify", KILLER)).status == 503
+    torchserve.behaviour = torchserve.answer
+    assert (await service.post("/classify", KILLER)).status == 200
+
+
+async def test_workers_that_end_under_everything_condemn_nothing(service: Service, torchserve: FakeTorchServe) -> None:
+    async def die(request: web.Request, picture: bytes) -> web.StreamResponse:
+        return dies()
+
+    for _ in range(3):
+        torchserve.behaviour = die
+        assert (await service.post("/classify", b"innocent")).status == 503
+        torchserve.behaviour = torchserve.answer
+        assert (await service.post("/classify", b"other")).status == 200
+    assert (await service.post("/classify", b"innocent")).status == 200
+
+
+async def test_workers_that_are_scaled_away_condemn_nothing(service: Service, torchserve: FakeTorchServe) -> None:
+    torchserve.workers = list(range(100, 110))
+
+    async def ten_are_listed() -> bool:
+        return await service.metric('web_model_workers{model="resnet18",state="listed",version="1.0"}') == 10
+
+    await until(ten_are_listed)
+    torchserve.behaviour = killed_by(torchserve, each=lambda: torchserve.workers.__delitem__(-1))
+    assert (await service.post("/classify", KILLER)).status == 503
+    torchserve.behaviour = torchserve.answer
+    assert (await service.post("/classify", KILLER)).status == 200
+
+
+async def test_a_death_that_an_answer_follows_is_forgotten(
+    start_service: StartService, torchserve: FakeTorchServe, tmp_path: Path
+) -> None:
+    file = tmp_path / "quarantine.json"
+    service = await start_service(quarantine_file=file)
+    for number in range(4):
+        deaths: list[None] = []
+
+        async def die_once(request: web.Request, picture: bytes, deaths: list[None] = deaths) -> web.StreamResponse:
+            if picture == KILLER and not deaths:
+                deaths.append(None)
+                return dies()
+            return await torchserve.answer(request, picture)
+
+        torchserve.behaviour = die_once
+        assert (await service.post(f"/classify?top_k={number + 1}", KILLER)).status == 200
+        assert json.loads(file.read_bytes()) == {"pictures": []}
+
+
+async def test_deaths_of_several_requests_count_together(
+    start_service: StartService, torchserve: FakeTorchServe
+) -> None:
+    """The first caller has no time for a second attempt."""
+    service = await start_service()
+
+    async def die_late(request: web.Request, picture: bytes) -> web.StreamResponse:
+        if picture != KILLER:
+            return await torchserve.answer(request, picture)
+        await asyncio.sleep(0.3)
+        return dies()
+
+    torchserve.behaviour = die_late
+    first = await service.post("/classify", KILLER, headers={"X-Request-Timeout-Ms": "250"})
+    assert first.status in {503, 504}
+    await asyncio.sleep(0.2)  # until the worker has ended
+    assert (await service.post("/classify", KILLER)).status == 422
+    assert torchserve.pictures == [KILLER] * 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no JSON",
+        b"[]",
+        b'{"pictures": [1]}',
+        b'{"pictures": [{"model": "m", "archive": "a", "sha256": 1, "size_bytes": 1, "deaths": 2}]}',
+        b'{"pictures": [{"model": "m", "archive": "a", "sha256": "s", "size_bytes": 1, "deaths": 2, "more": 1}]}',
+        b"[" * 100_000,
+        b" " * (MAX_FILE_BYTES + 1),
+        b"\xff\xfe",
+    ],
+)
+def test_a_damaged_file_says_nothing(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "quarantine.json"
+    file.write_bytes(content)
+    metrics = WebMetrics()
+    Quarantine(file, metrics)
+    assert metrics.registry.get_sample_value("web_quarantined_pictures") == 0
+
+
+MODEL = KnownModel(ModelVersion("m", "1.0", "m.mar", ()), ArchiveDescription(inputs_sha256="a"), is_confirmed=True)
+
+
+async def blame(quarantine: Quarantine, picture: bytes, model: KnownModel = MODEL) -> bool:
+    return await quarantine.blame(model, picture, "x", is_well=True)
+
+
+async def test_what_is_remembered_is_bounded(tmp_path: Path) -> None:
+    quarantine = Quarantine(None, WebMetrics())
+    await blame(quarantine, b"first of all")
+    for number in range(MAX_PICTURES):
+        await blame(quarantine, b"%d" % number)
+    assert quarantine.find(MODEL, b"first of all") is None
+    assert quarantine.find(MODEL, b"0") is not None
+
+
+async def test_a_disk_that_takes_nothing_costs_only_the_memory_beyond_the_process(tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path / "none" / "quarantine.json", WebMetrics())
+    assert [await blame(quarantine, KILLER), await blame(quarantine, KILLER)] == [False, True]
+
+
+async def test_an_archive_without_a_digest_is_known_by_its_name() -> None:
+    quarantine = Quarantine(None, WebMetrics())
+    foreign = replace(MODEL, description=ArchiveDescription())
+    assert [await blame(quarantine, KILLER, foreign), await blame(quarantine, KILLER, foreign)] == [False, True]
+    assert quarantine.find(MODEL, KILLER) is None
