@@ -76,7 +76,7 @@ class Limits:
     max_latency_ratio: float
     #: Share of the pictures that it may fail and the stable version answers.
     max_error_rate: float
-    #: Its workers that may end by themselves: a worker takes seconds to come back, and its whole group is sent again.
+    #: Its workers that may end by themselves: each takes seconds to come back, and one may be anybody's fault.
     max_ended_workers: int
 
 
@@ -135,6 +135,7 @@ class Judge:
     disagreed: int = 0
     dropped: int = 0
     ended_workers: int = 0
+    without_worker: int = 0
     ratios: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -160,6 +161,7 @@ class Judge:
         self._errors.observe(failed, answered)
         self.live += counts.live - before.live
         self.dropped += counts.dropped - before.dropped
+        self.without_worker += sum(counts.failed.values()) - sum(before.failed.values()) - failed
         self.ended_workers += counts.ended_workers - before.ended_workers
         self.compared, self.disagreed = self.compared + compared, self.disagreed + disagreed
         self.answered, self.failed = self.answered + answered, self.failed + failed
@@ -197,7 +199,8 @@ class Judge:
     def _found_workers(self) -> Finding:
         limit = self.limits.max_ended_workers
         state: State = "failed" if self.ended_workers > limit else "passed"
-        return Finding("workers ended", state, f"{self.ended_workers}; limit {limit}", self.ended_workers, None, limit)
+        text = f"{self.ended_workers}, under or without which {self.without_worker:,} pictures were not answered"
+        return Finding("workers ended", state, f"{text}; limit {limit}", self.ended_workers, None, limit)
 
 
 def _test_of_share(limit: float) -> SequentialTest:

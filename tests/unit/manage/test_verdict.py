@@ -71,6 +71,13 @@ def test_a_version_that_fails_1_picture_in_500_is_caught() -> None:
     assert decide(0.0005, 0.002, lambda: False) == ("passed", 3060)
 
 
+def test_a_version_that_ends_a_worker_on_1_picture_in_500_does_not_live_until_its_failures_have_passed() -> None:
+    pictures, share = 3060, 1 / 500
+    none, one = (1 - share) ** pictures, pictures * share * (1 - share) ** (pictures - 1)
+    assert none + one < 0.02, "with the one that may be anybody's fault"
+    assert none < 0.003, "with --max-ended-workers 0"
+
+
 def test_one_that_becomes_bad_after_it_has_passed_is_caught_as_soon() -> None:
     test = SequentialTest(0.005, 0.02)
     test.observe(0, 100_000)
@@ -108,9 +115,10 @@ def test_what_was_seen_adds_up_over_a_restart_of_the_web_service() -> None:
     judge = Judge(LIMITS)
     judge.observe(seen(live=10, answered=5, compared=4, disagreed=1, failed={"slow": 1}, pairs=[(10, 20)]))
     judge.observe(seen(live=20, answered=9, compared=8, disagreed=1, failed={"slow": 1}, pairs=[(10, 20), (10, 10)]))
-    judge.observe(seen("b", live=3, answered=2, compared=1, failed={"slow": 1, "refused": 1}, ended_workers=1))
+    failed = {"slow": 1, "refused": 1, "worker_died": 4, "no_worker": 5}
+    judge.observe(seen("b", live=3, answered=2, compared=1, failed=failed, ended_workers=1))
     assert (judge.live, judge.answered, judge.failed, judge.compared, judge.disagreed) == (23, 11, 3, 9, 1)
-    assert (judge.ratios, judge.ended_workers) == ([2.0, 1.0], 1)
+    assert (judge.ratios, judge.ended_workers, judge.without_worker) == ([2.0, 1.0], 1, 9)
 
 
 @pytest.mark.parametrize(

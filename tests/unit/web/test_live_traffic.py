@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from marserve.web.rollout import traffic
 from marserve.web.rollout.files import LIFETIME_S, Counts, Order, Seen, seen_beside
 from marserve.web.rollout.traffic import MAX_COMPARED, Turns
 from tests.unit.web.fake_torchserve import TRAINED, FakeTorchServe, java_error
@@ -100,7 +101,10 @@ class Trial:
 
 
 @pytest.fixture
-async def trial(start_service: StartService, torchserve: FakeTorchServe, tmp_path: Path) -> AsyncIterator[Trial]:
+async def trial(
+    start_service: StartService, torchserve: FakeTorchServe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Trial]:
+    monkeypatch.setattr(traffic, "REFRESH_S", 0.05)
     torchserve.archives["resnet18", "2.0"] = {**TRAINED, "inputs_sha256": "b" * 64}
     file = tmp_path / "rollout.json"
     trial = Trial(await start_service(rollout_file=file), torchserve, file)
@@ -196,11 +200,28 @@ async def test_what_a_canary_does_not_answer_the_stable_version_does(
     trial.candidate_is(behaviour)
     replies = await asyncio.gather(*(trial.send(path, headers={"X-Request-Timeout-Ms": "2000"}) for _ in range(4)))
     assert versions(list(replies)) == {"1.0": 4}
-    counts = await trial.counts(lambda seen: seen.failures == 4)
+    counts = await trial.counts(lambda seen: sum(seen.failed.values()) == 4)
     assert reason in counts.failed
     assert counts.answered == 0
     labels = f'model="resnet18",reason="{reason}",version="2.0"'
     assert await trial.service.metric(f"web_rollout_failures_total{{{labels}}}") >= 1
+
+
+async def test_workers_that_end_are_counted_by_themselves(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = trial.torchserve._entry
+    await trial.begin(mode="shadow", share=0.1)
+    for pid in (201, 202):
+        worker = {"id": "9", "pid": pid, "status": "READY"}
+        monkeypatch.setattr(
+            trial.torchserve,
+            "_entry",
+            lambda name, version, full, worker=worker: {
+                **entry(name, version, full),
+                **({"workers": [worker]} if version == "2.0" else {}),
+            },
+        )
+        await asyncio.sleep(2)
+    assert (await trial.counts(lambda seen: seen.ended_workers == 2)).failures == 0
 
 
 async def test_where_a_worker_ends_no_other_of_the_canary_is_tried(trial: Trial) -> None:
@@ -282,7 +303,7 @@ async def test_nobody_waits_for_a_shadow(trial: Trial, behaviour: Behaviour) -> 
     assert time.monotonic() - began < 5
     assert trial.asked("2.0") <= 20
     if behaviour is not hung:
-        assert (await trial.counts(lambda seen: seen.failures > 0)).disagreed == 0
+        assert (await trial.counts(lambda seen: sum(seen.failed.values()) > 0)).disagreed == 0
 
 
 async def test_copies_are_dropped_where_workers_are_busy(trial: Trial) -> None:
@@ -338,7 +359,7 @@ async def test_one_request_of_many_pictures_is_answered_by_one_version(
     if behaviour is None:
         assert (said.count("2.0"), counts.answered) == (2, 6)
     else:
-        assert (set(said), counts.failures) == ({"1.0"}, 6)
+        assert (set(said), counts.failed) == ({"1.0"}, {"worker_died": 6})
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,9 @@ LIFETIME_S = 5.0
 
 Mode = Literal["shadow", "canary"]
 
+#: Why a candidate fails pictures whatever they are: the worker ended under a group of them, or there is none just now.
+WITHOUT_WORKER = ("worker_died", "no_worker")
+
 
 class Order(BaseModel):
     """Which share of the live pictures of ``model`` a candidate gets."""
@@ -77,7 +80,8 @@ class Counts(BaseModel):
 
     @property
     def failures(self) -> int:
-        return sum(self.failed.values())
+        """Without those that no worker could answer: workers that end are counted by themselves."""
+        return sum(count for reason, count in self.failed.items() if reason not in WITHOUT_WORKER)
 
 
 class Seen(BaseModel):

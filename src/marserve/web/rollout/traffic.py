@@ -35,8 +35,8 @@ PATIENCE = 0.5
 MAX_COMPARED, MAX_COMPARED_BYTES = 4, 32_000_000
 #: Seconds for one version to answer a picture that is compared.
 COMPARE_S = 5.0
-#: Of all live pictures, the share that is compared at most: a few hundred decide, and each is computed once more.
-MOST_COMPARED = 0.1
+#: Of a canary's pictures, those a second that are compared at most: a few hundred decide.
+COMPARED_PER_S = 20
 #: Of the compared pictures, one in so many is sent to each version alone, to measure how long it takes; and so many
 #: are enough.
 PAIR_EVERY, MOST_PAIRS = 3, 1000
@@ -80,7 +80,8 @@ class LiveTraffic:
         self._order: Order | None = None
         self._counts = Counts()
         self._counted: str | None = None
-        self._turns, self._compared_turns = Turns(), Turns()
+        self._turns = Turns()
+        self._compared_at = 0.0
         self._comparing: set[asyncio.Task[None]] = set()
         self._comparing_bytes = 0
         self._numbers = itertools.count()
@@ -103,16 +104,22 @@ class LiveTraffic:
             if not self._turns.take(trial.order.share, len(pictures)):
                 return await ask(trial.stable, False)
             answers = await self._canary(trial, len(pictures), urgency, ask)
-            share = min(1.0, MOST_COMPARED / trial.order.share)
         else:
             answers = await ask(trial.stable, False)
-            share = trial.order.share
-        compared = trial.candidate if trial.order.mode == "canary" else trial.stable
         for picture, answer in zip(pictures, answers, strict=True):
-            # What was known says nothing new, and what the candidate failed is counted.
-            if answer.cache == "miss" and answer.model is compared and self._compared_turns.take(share):
+            # What was known says nothing new.
+            if answer.cache == "miss" and self._is_to_be_compared(trial, answer.model):
                 self._start_comparing(trial, picture, answer)
         return answers
+
+    def _is_to_be_compared(self, trial: Trial, answered: KnownModel) -> bool:
+        if trial.order.mode == "shadow":
+            return self._turns.take(trial.order.share)
+        now = time.monotonic()
+        if answered is not trial.candidate or now < self._compared_at + 1 / COMPARED_PER_S:
+            return False
+        self._compared_at = now
+        return True
 
     async def _canary(self, trial: Trial, pictures: int, urgency: Urgency, ask: Ask) -> Sequence[Classified]:
         """The candidate's answers, or the stable version's where they fail or would come too late."""
@@ -251,7 +258,7 @@ class LiveTraffic:
         was, self._order = self._order, order
         if order is not None and order.id != self._counted:
             self._counted, self._counts = order.id, Counts()
-            self._turns, self._compared_turns = Turns(), Turns()
+            self._turns = Turns()
         told = None if order is None else order.model_copy(update={"expires": 0.0})
         if told == (None if was is None else was.model_copy(update={"expires": 0.0})):
             return
@@ -298,7 +305,7 @@ def _reason(failure: BaseException | None) -> str:
     """Of a metric's label: few values."""
     if failure is None:
         return "slow"
-    if isinstance(failure, WorkerDied):
+    if isinstance(failure, WorkerDied) and failure.__cause__ is None:  # else it is the answer that failed a group
         return "worker_died"
     if isinstance(failure, RequestError) and failure.status < 500:
         return "refused"
