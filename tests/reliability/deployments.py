@@ -272,8 +272,8 @@ def summary(moments: Sequence[Moment], caller: Caller) -> Row:
     return Row(
         f"`kill -9` of all processes at {len(moments)} random moments of {commands['deploy']} deployments and "
         f"{commands['rollback']} rollbacks, {done} of them after the command had ended, and `serve` again: "
-        f"{became['before']} × the version before, {became['new']} × the new one, each as it said; {told} × told that a "
-        "change was interrupted",
+        f"{became['before']} × the version before, {became['new']} × the new one, each as it said; {told} × it told of "
+        "an interrupted change",
         f"{seen}; the longest {caller.longest_s:.1f} s (of the last run)",
         statistics.median(ready),
         "; ".join(faults) or "nothing",

@@ -29,7 +29,8 @@ from marserve.stack.model_store import DeploymentStore
 from marserve.stack.options import Options
 from marserve.stack.ports import Ports, PortsTakenError
 from marserve.stack.preflight import check_start
-from marserve.stack.run_directory import RunDirectory
+from marserve.stack.run_directory import RunDirectory, State
+from marserve.system.processes import running
 from marserve.terminal import QUIET
 from marserve.variables import given_variables
 
@@ -146,7 +147,10 @@ def confirm_replacement(options: Options, run_directory: RunDirectory) -> None:
     """
     from marserve.manage.change import confirm_on_terminal
 
-    if options.discard_deployed or run_directory.state.exists() or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if options.discard_deployed or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    state = State.read(run_directory.state)
+    if state is not None and any(map(running, state.processes)):  # what is there is gone on with
         return
     record = DeploymentStore(run_directory).read()
     if record is not None and (replaced := replaced_by(options, record)) is not None:

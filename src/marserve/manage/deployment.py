@@ -220,6 +220,11 @@ def roll_back(change: Change, model: str, pictures: Sequence[Path]) -> RolledBac
     entry = record.models.get(model) if record is not None else None
     before = entry.before if entry is not None else None
     target = next((listed for listed in versions if before is not None and listed.version == before.version), None)
+    if before is not None and target is None:
+        raise MarserveError(
+            f"{model} {before.version} is on record, but TorchServe could not load it: see {command('logs --errors')}, "
+            "or deploy its archive again under another version."
+        )
     if before is None or target is None or target.is_default:
         raise MarserveError(
             f"There is no version of {model} to go back to: deploy keeps one, unless --remove-old is given. "

@@ -71,6 +71,8 @@ class RunDirectory:
         for directory in (self.workflow_store, temp):
             if directory.is_absolute():  # a state without one must not mean the directory that this runs in
                 remove_tree(directory)
+        if self.model_store.exists():
+            self.model_store.chmod(0o700)  # so that whoever wants to delete the whole directory can
 
 
 def _short_temp() -> Path:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import socket
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from marserve.cli import main as main_module
 from marserve.cli.main import read
-from marserve.cli.serve import run, stack_options
+from marserve.cli.serve import confirm_replacement, run, stack_options
 from marserve.errors import MarserveError
+from marserve.manage import change
 from marserve.stack import archives, lifecycle, preflight
 from marserve.stack.archives import Archive
+from marserve.stack.deployments import DeployedVersion, Deployments, switched
+from marserve.stack.model_store import DeploymentStore
 from marserve.stack.options import Options
 from marserve.stack.ports import Ports, PortsTakenError
 from marserve.stack.run_directory import RunDirectory, State
 from marserve.supervision import serving
 from marserve.system import machine
 from marserve.system.loopback import free_ports
-from marserve.system.processes import ProcessRecord
+from marserve.system.processes import ProcessRecord, record
 from marserve.variables import given_variables
 from tests.support import CAT, REPOSITORY
 
@@ -267,3 +271,43 @@ def test_a_check_of_a_fresh_clone_installs_nothing(
         monkeypatch.setenv(f"MARSERVE_{port.name.upper()}", str(number))
     assert main_module.main(["serve", "--check"]) == 0
     assert "Packages: would be installed into .venv" in capsys.readouterr().out
+
+
+@pytest.fixture
+def deployed(tmp_path: Path) -> RunDirectory:
+    """Nothing runs; version 2.0 was deployed over what serve --weights untrained had begun with."""
+    directory = RunDirectory(5123, tmp_path)
+    first, second = (DeployedVersion(version, f"{version}.mar", "", "") for version in ("1.0", "2.0"))
+    model = switched(replace(second, by_deploy=True), first, 2)
+    DeploymentStore(directory).write(Deployments({"weights": "untrained"}, {"resnet18": model}))
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asks"),
+    [
+        (["--precision", "f32"], True),
+        (["--weights", "untrained", "--labels", str(CAT)], True),
+        (["--precision", "f32", "--discard-deployed"], False),
+        (["--weights", "untrained", "--workers", "3"], False),
+        (["--host", "0.0.0.0"], False),  # noqa: S104
+        ([], False),
+    ],
+)
+def test_a_person_is_asked_before_what_was_deployed_is_replaced(
+    deployed: RunDirectory, monkeypatch: pytest.MonkeyPatch, arguments: list[str], asks: bool
+) -> None:
+    questions: list[str] = []
+    monkeypatch.setattr(change, "confirm_on_terminal", questions.append)
+    options = stack_options(read("serve", arguments))
+    confirm_replacement(options, deployed)
+    assert questions == []  # nobody is there to be asked
+    for stream in ("stdin", "stderr"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True, raising=False)
+    confirm_replacement(options, deployed)
+    assert len(questions) == asks
+    assert not asks or "Replacing what was deployed, resnet18 2.0" in questions[0]
+    state = State(Ports(), "tmp", ProcessRecord("serve", 1, 0.0), processes=[record("web", os.getpid())])
+    state.write(deployed.state)  # nothing is replaced while it runs
+    confirm_replacement(options, deployed)
+    assert len(questions) == asks

@@ -154,6 +154,15 @@ def test_a_change_that_fails_at_any_of_its_steps_leaves_everything_as_it_was(
         assert stack.snapshot == before, f"{call}, number {number}"
 
 
+def test_a_version_before_that_torchserve_does_not_have_is_named(tmp_path: Path) -> None:
+    stack = a_deployed_stack(tmp_path / "run")
+    del stack.torchserve.versions["1.0"]
+    before = stack.snapshot
+    with pytest.raises(MarserveError, match=r"1\.0 is on record, but TorchServe could not load it"):
+        roll_back_command(stack, [])
+    assert stack.snapshot == before
+
+
 def test_workers_that_are_dead_stay_listed_where_new_ones_cannot_be_started(tmp_path: Path) -> None:
     stack = a_stack(tmp_path / "run")  # no process of its workers is there
     recover_command(stack, [])

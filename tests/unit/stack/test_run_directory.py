@@ -30,12 +30,13 @@ def test_a_start_keeps_what_is_deployed_and_the_last_logs_and_nothing_else(tmp_p
 def test_clearing_leaves_only_logs_and_what_is_deployed(tmp_path: Path) -> None:
     directory = RunDirectory(5000, tmp_path)
     temp = directory.prepare()
-    directory.model_store.mkdir()
+    directory.model_store.mkdir(mode=0o500)
     for file in (directory.key_file, directory.config, directory.state):
         file.touch()
     directory.clear(temp)
     directory.clear(temp)
     assert sorted(entry.name for entry in directory.path.iterdir()) == ["logs", "model_store"]
+    assert directory.model_store.stat().st_mode & 0o777 == 0o700, "nobody could delete it"
 
 
 def test_clearing_spares_the_working_directory_where_no_other_was_private(
