@@ -24,9 +24,9 @@ import psutil
 import requests
 
 from marserve.stack.deployments import Deployments
-from marserve.stack.lifecycle import using_temp
 from marserve.stack.model_store import DeploymentStore
 from marserve.stack.run_directory import State
+from marserve.stack.torchserve_answers import using_temp
 from marserve.system.processes import running
 from marserve.terminal import say
 from tests.e2e.operating import Edit, edited
