@@ -77,6 +77,8 @@ def answers(stack: Stack) -> str:
         requests.get(f"{stack.web}/{path}", headers=key, timeout=ANSWER_S)
         for path in ("metrics", "models", "v2", "v2/models/resnet18", "healthz", "readyz", "openapi.json", "nowhere")
     ]
+    # Where a key does not belong, and a person may put it all the same.
+    sent.append(requests.get(f"{stack.web}/models", params={"api_key": API_KEY}, headers=key, timeout=ANSWER_S))
     ran = [
         stack.run("marserve", *command.split(), **SECRETS)
         for command in ("scale resnet18 --workers 2", "status", "logs", "doctor", "scale resnet18 --workers 1")
