@@ -39,13 +39,19 @@ NAMES = (
     "ROLLOUT_FILE",
     "MAX_WAITING_BYTES",
     "QUARANTINE_FILE",
+    "TLS_CERTIFICATE",
+    "TLS_KEY",
+    "TLS_PUBLISHED",
     "HOME",
     "CONFIG",
 )
 #: A relative path in these means the directory that the command is started in, or that of the file.
 PATHS = tuple(
     PREFIX + name
-    for name in ("HOME", "CONFIG", "API_KEYS_FILE", "KEY_FILE", "FEEDBACK_DIR", "ROLLOUT_FILE", "QUARANTINE_FILE")
+    for name in (
+        *("HOME", "CONFIG", "API_KEYS_FILE", "KEY_FILE", "FEEDBACK_DIR", "ROLLOUT_FILE", "QUARANTINE_FILE"),
+        *("TLS_CERTIFICATE", "TLS_KEY", "TLS_PUBLISHED"),
+    )
 )
 #: Those that are secrets as a whole. Others, such as an address, may hold a password.
 SECRETS = tuple(PREFIX + name for name in ("API_KEYS", "CLASSIFY_API_KEY", "AUTOSCALE_API_KEY"))

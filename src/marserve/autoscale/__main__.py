@@ -27,8 +27,10 @@ def main(argument: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
 
-    def read_metrics(host: str, port: int, headers: dict[str, str]) -> str:
-        reply = request("GET", port, "/metrics", host=host, headers=headers, timeout_s=DEADLINE_S)
+    def read_metrics(host: str, port: int, headers: dict[str, str], certificate: Path | None = None) -> str:
+        reply = request(
+            "GET", port, "/metrics", host=host, headers=headers, timeout_s=DEADLINE_S, certificate=certificate
+        )
         if reply is None or reply.status != 200:
             why = "do not answer" if reply is None else f"are answered with status {reply.status}"
             raise MarserveError(f"the metrics on port {port} {why}")
@@ -36,7 +38,8 @@ def main(argument: str) -> int:
 
     key = os.environ.get(API_KEY_VARIABLE)
     read_torchserve = partial(read_metrics, LOOPBACK, given.metrics_port, {})
-    read_web = partial(read_metrics, given.web_host, given.web_port, {"X-API-Key": key} if key else {})
+    certificate = None if given.web_certificate is None else Path(given.web_certificate)
+    read_web = partial(read_metrics, given.web_host, given.web_port, {"X-API-Key": key} if key else {}, certificate)
 
     url = f"http://{LOOPBACK}:{given.management_port}"
     with ManagementClient(url, key_file=Path(given.key_file), deadline_s=DEADLINE_S) as management:

@@ -62,6 +62,8 @@ class Assignment:
     #: TorchServe's tokens, and the lock that is held while the stack is being changed.
     key_file: str
     change_lock: str
+    #: The web service's certificate; None where it speaks HTTP.
+    web_certificate: str | None = None
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))

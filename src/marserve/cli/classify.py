@@ -16,6 +16,7 @@ from pathlib import Path
 from marserve.arguments import UsageError, add_quiet, real, whole
 from marserve.paths import command, expanded
 from marserve.stack.ports import Ports
+from marserve.stack.run_directory import RunDirectory, State
 from marserve.system.files import failure_of
 from marserve.system.loopback import is_free
 from marserve.terminal import complain
@@ -61,6 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a file that lists pictures and folders, or - for standard input",
     )  # fmt: skip
     parser.add_argument("--url", help="the web service (default: this machine's, on MARSERVE_WEB_PORT, else 5000)")
+    parser.add_argument(
+        "--ca", metavar="FILE", type=Path,
+        help="authorities' certificates to trust, in PEM (default: those of REQUESTS_CA_BUNDLE, or the usual ones)",
+    )  # fmt: skip
     parser.add_argument("--model", metavar="NAME", help="a model that the service has (default: its default one)")
     parser.add_argument(
         "--format", choices=["table", "jsonl", "csv"],
@@ -142,12 +147,17 @@ def run(options: argparse.Namespace) -> int:
     names = [STDIN if name == "-" else name for name in options.pictures]
     listed = [] if options.files_from is None else _listed(options.files_from)
     port = Ports.from_environment().web_port
+    run_directory = RunDirectory(port)
+    state = State.read(run_directory.state) if options.url is None else None
+    certificate = None if state is None else run_directory.certificate_of(state)
     if options.url is None and is_free(port) and not options.quiet:
         complain(f"Nothing answers on web port {port}; waiting. Start it with {command('serve')}")
     try:
         found = find_pictures(names, heic=True, listed=listed)
         client = InferenceClient.for_web(
-            _with_scheme(options.url) or f"http://127.0.0.1:{port}",
+            _with_scheme(options.url) or f"{'http' if certificate is None else 'https'}://127.0.0.1:{port}",
+            ca=options.ca,
+            certificate=certificate,
             model=options.model,
             lang=None if options.lang == "en" else options.lang,
             api_key=options.api_key or os.environ.get(API_KEY_VARIABLE),

@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -16,6 +18,7 @@ from requests.adapters import HTTPAdapter
 from marserve.client.credentials import Credentials
 from marserve.client.errors import ClientError, ServerFailed, ServerOverloaded, TimedOut, Unreachable, error_of
 from marserve.redaction import redacted
+from marserve.system.loopback import trusting
 
 #: Seconds for a connection to be made; a lost packet is sent again after 1 and 3 s.
 CONNECT_S = 4.0
@@ -51,10 +54,14 @@ class Connection:
         connections: int,
         backoff: Backoff | None = None,
         sends_deadlines: bool = False,
+        ca: Path | None = None,
+        certificate: Path | None = None,
     ) -> None:
         """``connections`` are kept open at most; more threads than that open new ones for each request.
 
-        ``sends_deadlines``: each request says how long the caller still waits.
+        ``sends_deadlines``: each request says how long the caller still waits. ``ca`` is a file with certificates of
+        authorities to trust; None: those of REQUESTS_CA_BUNDLE, or the usual ones. ``certificate`` is that of the
+        server itself, which alone is trusted, whatever names it holds: for one on this machine. Raises ValueError.
         """
         if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
             raise ValueError(f"{redacted(url)!r} is no address of a server: give one such as http://127.0.0.1:5000")
@@ -65,11 +72,14 @@ class Connection:
         self._backoff = backoff or Backoff()
         self._sends_deadlines = sends_deadlines
         self._closed = threading.Event()
-        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections)
+        trusted = certificate or ca
+        if trusted is not None and not trusted.is_file():
+            raise ValueError(f"{trusted} is no file: name one with certificates in PEM")
+        self._adapter = _Adapter(certificate, pool_connections=1, pool_maxsize=connections)
         # A Session would search for proxies and certificates in the environment on every request, and keep cookies and
         # redirects that these servers do not use: half of the time that a request costs here.
         with requests.Session() as session:
-            settings = session.merge_environment_settings(url, {}, None, None, None)
+            settings = session.merge_environment_settings(url, {}, None, str(trusted) if trusted else None, None)
         # A proxy reaches its own machine, not this one.
         proxies = {} if _is_this_machine(str(urlsplit(url).hostname)) else settings["proxies"]
         self._proxies, self._verify, self._cert = proxies, settings["verify"] or False, settings["cert"]
@@ -143,6 +153,11 @@ class Connection:
                 proxies=self._proxies,
             )
             response.content  # noqa: B018 - read to its end here, where failures are translated
+        except requests.exceptions.SSLError as exc:
+            raise ClientError(
+                f"{self._shown} shows no certificate that is trusted here: name the file of its authority (--ca, ca=). "
+                f"({exc.args[0].reason if exc.args and hasattr(exc.args[0], 'reason') else exc})"
+            ) from exc
         except requests.exceptions.ReadTimeout as exc:
             raise TimedOut(f"{self._shown} did not answer within the deadline.") from exc
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as exc:
@@ -152,6 +167,20 @@ class Connection:
         except requests.RequestException as exc:
             raise ClientError(f"The request to {self._shown} cannot be sent: {redacted(str(exc))}") from exc
         return response
+
+
+class _Adapter(HTTPAdapter):
+    """Trusts ``certificate`` alone, where there is one, and does not ask for its name."""
+
+    def __init__(self, certificate: Path | None, **options: Any) -> None:
+        self._certificate = certificate
+        super().__init__(**options)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        if self._certificate is not None:
+            context = trusting(self._certificate.read_text(encoding="ascii"))
+            options |= {"ssl_context": context, "assert_hostname": False}
+        super().init_poolmanager(*args, **options)
 
 
 def _is_this_machine(host: str) -> bool:

@@ -151,13 +151,19 @@ class InferenceClient:
         connections: int = PARALLEL,
         backoff: Backoff | None = None,
         bulk: bool = False,
+        ca: Path | None = None,
+        certificate: Path | None = None,
     ) -> InferenceClient:
         """For the web service at ``url`` and its default model, or ``model``; ``lang`` ``zh`` is for Chinese labels.
 
         ``version`` is the one that is to answer, whatever becomes the default or is tried out meanwhile. ``bulk``:
         nobody waits for a single answer, so the service lets other callers' pictures go first.
+        ``ca`` is a file with the certificates of authorities to trust, ``certificate`` one with the service's own.
         """
-        connection = Connection(url, ApiKey(api_key), connections=connections, backoff=backoff, sends_deadlines=True)
+        connection = Connection(
+            url, ApiKey(api_key), connections=connections, backoff=backoff, sends_deadlines=True,
+            ca=ca, certificate=certificate,
+        )  # fmt: skip
         return cls(connection, WebEndpoint(model, version, lang=lang, is_bulk=bulk), deadline_s=deadline_s)
 
     @classmethod

@@ -71,7 +71,8 @@ class RunningStack:
 
     def request_web(self, path: str) -> LocalReply | None:
         """The web service's reply; None where it does not answer."""
-        return request("GET", self.state.ports.web_port, path, host=reachable_address(self.state.host))
+        host, certificate = reachable_address(self.state.host), self.run_directory.certificate_of(self.state)
+        return request("GET", self.state.ports.web_port, path, host=host, certificate=certificate)
 
     def wait_until_ready(self, model: str, version: str) -> None:
         """Return when the web service has had an answer of ``version``, so that making it the default leaves no gap.

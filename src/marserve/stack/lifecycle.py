@@ -186,6 +186,7 @@ def _autoscalers(options: Options, state: State, run_directory: RunDirectory, ap
         web_port=state.ports.web_port,
         key_file=str(run_directory.key_file),
         change_lock=str(run_directory.change_lock),
+        web_certificate=None if (file := run_directory.certificate_of(state)) is None else str(file),
     )
     say(f"Autoscaling between {assignment.rules.minimum} and {assignment.rules.maximum} workers per model.")
     return [AutoscalerService(run_directory, assignment, next(iter(api_keys), None))]
@@ -225,7 +226,9 @@ def addresses(state: State, run_directory: RunDirectory) -> list[str]:
     """Where the stack answers, line by line; the curl line works as it stands in the directory where this runs."""
     ports = state.ports
     host = reachable_address(state.host)
-    web = f"http://{f'[{host}]' if ':' in host else host}:{ports.web_port}"
+    certificate = run_directory.certificate_of(state)
+    scheme, trust = ("http", "") if certificate is None else ("https", f"--cacert {shlex.quote(str(certificate))} ")
+    web = f"{scheme}://{f'[{host}]' if ':' in host else host}:{ports.web_port}"
     listens = "" if state.host == LOOPBACK else f"  (listens on {state.host})"
     inference = f"http://{LOOPBACK}:{ports.inference_port}/predictions"
     models = [
@@ -244,7 +247,7 @@ def addresses(state: State, run_directory: RunDirectory) -> list[str]:
         f"  {'management:':<20}http://{LOOPBACK}:{ports.management_port}",
         f"  {'metrics:':<20}{web}/metrics, http://{LOOPBACK}:{ports.metrics_port}/metrics",
         f"  {'logs:':<20}{run_directory.logs}",
-        f"Try it:   curl -F file=@{shown} {web}/predict",
+        f"Try it:   curl {trust}-F file=@{shown} {web}/predict",
         f"Watch it: {command('status --watch')}",
         f"Stop it:  {command('stop')}",
     ]

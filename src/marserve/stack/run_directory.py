@@ -16,6 +16,7 @@ from marserve.stack.ports import Ports
 from marserve.system.files import replace_text
 from marserve.system.loopback import LOOPBACK
 from marserve.system.processes import ProcessRecord
+from marserve.variables import variable
 
 #: A Unix socket's path is at most 103 bytes long on macOS and 107 on Linux; TorchServe's are ``TEMP/.ts.sock.9000``,
 #: with a number that grows with every worker started.
@@ -43,8 +44,14 @@ class RunDirectory:
         self.rollout = self.path / "rollout.json"
         #: Pictures under which workers ended; it outlives the stack.
         self.quarantine = self.path / "quarantine.json"
+        #: The certificate that the web service shows, where it speaks TLS: from here no other one is trusted.
+        self.certificate = self.path / "certificate.pem"
         #: TorchServe writes it into its working directory, readable by its user alone.
         self.key_file = self.path / "key_file.json"
+
+    def certificate_of(self, state: State) -> Path | None:
+        """Of the web service of ``state``; None where it speaks HTTP."""
+        return self.certificate if variable("tls_certificate") in state.choices else None
 
     def prepare(self) -> Path:
         """Make the directories of a new start, keep the last start's logs, and answer a private directory for TEMP."""
@@ -66,7 +73,7 @@ class RunDirectory:
 
     def clear(self, temp: Path) -> None:
         """Remove what only a running stack needs; what is deployed stays, and the logs, to be read after it ended."""
-        for file in (self.key_file, self.config, self.supervision, self.state):
+        for file in (self.key_file, self.config, self.supervision, self.state, self.certificate):
             file.unlink(missing_ok=True)
         for directory in (self.workflow_store, temp):
             if directory.is_absolute():  # a state without one must not mean the directory that this runs in

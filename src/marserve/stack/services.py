@@ -16,7 +16,7 @@ from marserve.errors import MarserveError
 from marserve.redaction import without_secrets
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
-from marserve.system.loopback import LOOPBACK, reachable_address, request
+from marserve.system.loopback import LOOPBACK, LocalReply, reachable_address, request
 from marserve.system.processes import start_service
 from marserve.system.waiting import wait_until
 from marserve.variables import variable
@@ -144,20 +144,25 @@ class WebService(Service):
             "MARSERVE_KEY_FILE": str(self._run_directory.key_file),
             "MARSERVE_ROLLOUT_FILE": str(self._run_directory.rollout),
             "MARSERVE_QUARANTINE_FILE": str(self._run_directory.quarantine),
+            "MARSERVE_TLS_PUBLISHED": str(self._run_directory.certificate),
             "MARSERVE_DEFAULT_MODEL": self._default_model,
         }
         return super().environment() | settings | own
 
+    def request(self, path: str, *, timeout_s: float = 10.0) -> LocalReply | None:
+        """Its reply; None where it does not answer in time."""
+        host, certificate = reachable_address(self._host), None
+        if os.environ.get(variable("tls_certificate")):
+            certificate = self._run_directory.certificate
+        return request("GET", self._ports.web_port, path, host=host, timeout_s=timeout_s, certificate=certificate)
+
     def is_ready(self) -> bool:
-        reply = request("GET", self._ports.web_port, "/readyz", host=reachable_address(self._host))
+        reply = self.request("/readyz")
         return reply is not None and reply.status == 200
 
     def is_back(self) -> bool:
         """Ready it is only once TorchServe is."""
-        reply = request(
-            "GET", self._ports.web_port, "/healthz", host=reachable_address(self._host), timeout_s=LIVENESS_S
-        )
-        return reply is not None
+        return self.request("/healthz", timeout_s=LIVENESS_S) is not None
 
     def checks(self) -> Sequence[Check]:
         return (Check("its liveness address did not answer", self.is_back, interval_s=2.0, limit_s=8.0),)

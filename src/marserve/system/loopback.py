@@ -1,5 +1,5 @@
 """The loopback address: its ports, and the synchronous HTTP client for servers there: no proxy, a deadline, None where
-nobody answers.
+nobody answers. A server that speaks TLS is known by its certificate itself, which ``serve`` has in a file.
 
 What leaves this machine, or is to be retried, goes through ``marserve.client``.
 """
@@ -9,11 +9,15 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import socket
+import ssl
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
+#: OpenSSL's flag of that name, which Python does not: on this machine a certificate that has expired is still the one.
+X509_V_FLAG_NO_CHECK_TIME = 0x200000
 
 
 def is_free(port: int) -> bool:
@@ -50,6 +54,15 @@ def reachable_address(host: str) -> str:
     return LOOPBACK if address.version == 4 else "::1"
 
 
+def trusting(certificate: str) -> ssl.SSLContext:
+    """For connections to whoever has the key of exactly this ``certificate``, in PEM, whatever names it holds."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN | X509_V_FLAG_NO_CHECK_TIME
+    context.load_verify_locations(cadata=certificate)
+    return context
+
+
 @dataclass(frozen=True)
 class LocalReply:
     status: int
@@ -66,14 +79,25 @@ def request(
     headers: Mapping[str, str] | None = None,
     timeout_s: float = 10.0,
     host: str = LOOPBACK,
+    certificate: Path | None = None,
 ) -> LocalReply | None:
-    """Send one request, with ``token`` if there is one; None where nobody answers properly in time."""
+    """Send one request, with ``token`` if there is one; None where nobody answers properly in time.
+
+    ``certificate`` is the file of a server that speaks TLS; nothing is sent to anybody else.
+    """
     sent = dict(headers or {})
     if token is not None:
         sent["Authorization"] = f"Bearer {token}"
     if body is not None:
         sent.setdefault("Content-Type", "application/octet-stream")
-    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+    try:
+        if certificate is None:
+            connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+        else:
+            context = trusting(certificate.read_text(encoding="ascii"))
+            connection = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
+    except (OSError, ValueError):  # not written yet
+        return None
     try:
         connection.request(method, path, body, sent)
         response = connection.getresponse()

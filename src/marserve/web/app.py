@@ -19,6 +19,7 @@ from marserve import __version__
 from marserve.handler.resnet18.errors import InvalidRequest
 from marserve.web.cache import create_cache
 from marserve.web.catalogue import Catalogue
+from marserve.web.certificate import Certificate
 from marserve.web.classifier import Classifier
 from marserve.web.dispatch.queues import PictureQueues
 from marserve.web.errors import error_response, handle_errors
@@ -85,7 +86,10 @@ def create_app(settings: WebSettings) -> Application:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _run_services(settings, metrics, app.state.stopping) as services:
+        async with AsyncExitStack() as stack:
+            if app.state.certificate is not None:
+                await stack.enter_async_context(_running(app.state.certificate.keep_current()))
+            services = await stack.enter_async_context(_run_services(settings, metrics, app.state.stopping))
             app.state.services = services
             yield
 
@@ -101,6 +105,13 @@ def create_app(settings: WebSettings) -> Application:
     #: For the pages, which need no other service.
     app.state.name = settings.name
     app.state.asks_for_keys = bool(settings.api_keys)
+    app.state.metrics = metrics
+    #: None: HTTP.
+    app.state.certificate = None
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        certificate = Certificate(settings.tls_certificate, settings.tls_key, settings.tls_published)
+        metrics.certificate_expires.set_function(lambda: certificate.expires_at)
+        app.state.certificate = certificate
     #: Set, from a signal handler, when the process is about to end.
     app.state.stopping = Event()
     for routes in (pictures, feedback, health, inference_protocol, pages):

@@ -30,6 +30,7 @@ class WebMetrics:
             "web_request_duration_seconds", "From a request's headers to its answer's end.", ["route"]
         )
         self.in_flight = gauge("web_requests_in_flight", "Requests with pictures in progress.")
+        self.connections = gauge("web_connections", "Connections of callers, idle ones included.")
         self.rejected = counter(
             "web_rejected", "Requests refused before any work: overload, rate, key or quarantine.", ["reason"]
         )
@@ -94,6 +95,9 @@ class WebMetrics:
         )
         self.feedback = counter(
             "web_feedback", "Reports of wrong answers: kept, or refused for want of room.", ["outcome"]
+        )
+        self.certificate_expires = gauge(
+            "web_certificate_expires_timestamp_seconds", "When the certificate expires that is shown; 0 without TLS."
         )
         self.ready = gauge("web_ready", "1 while /readyz says ready.")
         self.model_ready = gauge(

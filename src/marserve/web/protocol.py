@@ -6,13 +6,14 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from marserve.handler.resnet18.errors import InvalidRequest, RequestError
-from marserve.web.errors import HeadTooLarge, error_content
+from marserve.web.connections import Places
+from marserve.web.errors import HeadTooLarge, Overloaded, WebError, error_content
 
 #: Seconds that an idle connection is kept: longer than load balancers keep theirs (60), which would otherwise send
 #: requests into connections that are just being closed.
@@ -29,6 +30,7 @@ REST_DEADLINE_S = 30.0
 LINGER_S = 2.0
 #: Seconds in which whoever is sent an answer must take some of it.
 WRITE_DEADLINE_S = 30.0
+TOO_MANY = "Every connection that there may be has a request at work: try again in a moment."
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -54,12 +56,23 @@ class PatientProtocol(HttpToolsProtocol):
     _refusal: RequestError | None = None
     _answers: _WholeAnswers
 
+    def __init__(self, *, places: Places, **of_uvicorn: Any) -> None:
+        super().__init__(**of_uvicorn)
+        self._places = places
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._answers = _WholeAnswers(transport, self._close)
         self._await_arrival(HEADERS_DEADLINE_S)
+        if not self._places.enter(self):
+            self._refuse(Overloaded(TOO_MANY))
+
+    def give_way(self) -> None:
+        """End, being idle: whoever comes is served instead."""
+        self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._places.leave(self)
         self._stop_waiting()
         self._stop_watching()
         super().connection_lost(exc)
@@ -102,6 +115,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._stop_waiting()
+        self._places.begin(self)
         self._head_bytes = 0
         if not self.parser.should_upgrade():
             _check_head(self.url, self.headers, self.parser.get_http_version())
@@ -127,6 +141,7 @@ class PatientProtocol(HttpToolsProtocol):
             return
         if self.cycle.response_complete:
             self.cycle.more_body = False
+            self._places.rest(self)
             self._stop_waiting()
             self._await_arrival(KEEP_ALIVE_S)
         super().on_message_complete()
@@ -145,6 +160,8 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if not was_last or self.transport.is_closing():
             return
+        if not self.cycle.more_body:
+            self._places.rest(self)
         if self._refusal is not None:
             self._send_refusal()
         elif self.cycle.more_body:
@@ -164,9 +181,11 @@ class PatientProtocol(HttpToolsProtocol):
     def _send_refusal(self) -> None:
         refusal = cast("RequestError", self._refusal)
         phrase, body = HTTPStatus(refusal.status).phrase.encode(), json.dumps(error_content(refusal)).encode()
+        own = refusal.headers() if isinstance(refusal, WebError) else {}
+        headers = "".join(f"{name.lower()}: {value}\r\n" for name, value in own.items()).encode()
         self.transport.write(
-            b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\nconnection: close\r\n"
-            b"content-length: %d\r\n\r\n%b" % (refusal.status, phrase, len(body), body)
+            b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\nconnection: close\r\n%b"
+            b"content-length: %d\r\n\r\n%b" % (refusal.status, phrase, headers, len(body), body)
         )
         if self.transport.can_write_eof():
             # Closed at once, the connection would be reset under whoever still sends, and the answer lost.

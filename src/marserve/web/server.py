@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import FrameType
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
 
 from marserve.web.app import create_app
+from marserve.web.certificate import Certificate
+from marserve.web.connections import MAX_CONNECTIONS, Places, most_connections, raise_descriptor_limit
 from marserve.web.protocol import KEEP_ALIVE_S, PatientProtocol
 from marserve.web.settings import WebSettings
 
+logger = logging.getLogger(__name__)
+
 #: Seconds beyond all deadlines for answers to be written.
 WRITE_S = 5
+#: Seconds for the handshake of a connection with TLS, and for its end.
+HANDSHAKE_DEADLINE_S = 10.0
+#: What uvicorn ends with where it cannot listen.
+CANNOT_LISTEN = 3
 #: Seconds, at most, between accepting no more connections and closing those that are kept: a request may be on its way,
 #: and on a machine under load it takes its time. It ends sooner where every client has been answered and closed.
 LINGER_S = 2.0
@@ -48,6 +60,31 @@ class GracefulServer(uvicorn.Server):
             return
         self._close_at = time.monotonic() + self._drain_s
         self._on_stop()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
+        """As uvicorn's, which has no bound for handshakes."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(CANNOT_LISTEN)
+        config = self.config
+        bound_s = HANDSHAKE_DEADLINE_S if config.ssl else None
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                self._create_protocol,
+                config.host,
+                config.port,
+                ssl=config.ssl,
+                backlog=config.backlog,
+                ssl_handshake_timeout=bound_s,
+                ssl_shutdown_timeout=bound_s,
+            )
+        except OSError as exc:
+            logger.error("%s", exc)
+            await self.lifespan.shutdown()
+            sys.exit(CANNOT_LISTEN)
+        self.servers = [server]
+        self._log_started_message(server.sockets)
+        self.started = True
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second: whether to stop accepting connections now."""
@@ -77,11 +114,17 @@ class GracefulServer(uvicorn.Server):
         for connection in accepted:
             await loop.connect_accepted_socket(self._create_protocol, connection, ssl=self.config.ssl)
 
-    def _create_protocol(self) -> PatientProtocol:
-        return PatientProtocol(self.config, self.server_state, self.lifespan.state)
+    def _create_protocol(self) -> asyncio.Protocol:
+        create = self.config.http_protocol_class
+        return create(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[call-arg]
 
 
-def create_config(app: FastAPI, settings: WebSettings) -> uvicorn.Config:
+def create_config(app: FastAPI, settings: WebSettings, *, connections: int = MAX_CONNECTIONS) -> uvicorn.Config:
+    """``connections`` is how many there may be at once."""
+    places = Places(connections)
+    if hasattr(app.state, "metrics"):
+        app.state.metrics.connections.set_function(lambda: places.taken)
+    certificate: Certificate | None = getattr(app.state, "certificate", None)
     return uvicorn.Config(
         app,
         # An address, never a socket of our own: the one that uvicorn makes for several workers has no protocol number,
@@ -90,7 +133,8 @@ def create_config(app: FastAPI, settings: WebSettings) -> uvicorn.Config:
         host=settings.web_host,
         port=settings.web_port,
         loop="uvloop",
-        http=PatientProtocol,
+        http=cast("type[asyncio.Protocol]", partial(PatientProtocol, places=places)),
+        ssl_context_factory=None if certificate is None else lambda _config, _default: certificate.context,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -104,4 +148,6 @@ def create_config(app: FastAPI, settings: WebSettings) -> uvicorn.Config:
 
 def serve(settings: WebSettings) -> None:
     app = create_app(settings)
-    GracefulServer(create_config(app, settings), drain_s=settings.drain_s, on_stop=app.state.stopping.set).run()
+    connections = most_connections(raise_descriptor_limit(), settings.max_in_flight)
+    config = create_config(app, settings, connections=connections)
+    GracefulServer(config, drain_s=settings.drain_s, on_stop=app.state.stopping.set).run()

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from marserve.errors import MarserveError
 from marserve.redaction import redacted
 from marserve.variables import origin, variable
+from marserve.web.certificate import CertificateError, load
 
 #: A shorter API key could be guessed.
 MIN_API_KEY_LENGTH = 16
@@ -144,6 +145,13 @@ class WebSettings(BaseModel):
     api_keys: Annotated[tuple[ApiKey, ...], BeforeValidator(_split)] = ()
     #: File with more keys, one a line; lines that start with # are comments.
     api_keys_file: Path | None = None
+    #: File with the certificate, and those between it and its authority, in PEM: the service speaks HTTPS alone, and
+    #: reads it again when it changes. Not set: HTTP.
+    tls_certificate: Path | None = None
+    #: File with the certificate's key, in PEM and without a password.
+    tls_key: Path | None = None
+    #: Where the certificate is written that is shown now, for whoever asks on this machine.
+    tls_published: Path | None = None
     #: Pictures a minute for each API key, or each address where there are none; so many may come at once. 0: no limit.
     rate_limit_per_minute: OrZero = 0
     #: Comma-separated addresses or networks of proxies whose X-Forwarded-For, -Proto, -Host and -Prefix are believed,
@@ -189,6 +197,9 @@ class WebSettings(BaseModel):
     def from_environment(cls, environment: Mapping[str, str]) -> WebSettings:
         """Read the settings, and the keys of MARSERVE_API_KEYS_FILE into ``api_keys``. Raises WebSettingsError."""
         given = {name: environment[variable(name)] for name in cls.model_fields if environment.get(variable(name))}
+        for one, other in (("tls_certificate", "tls_key"), ("tls_key", "tls_certificate")):
+            if one in given and other not in given:
+                raise WebSettingsError(f"{origin(variable(one))} needs {variable(other)} beside it: set both, or none.")
         try:
             settings = cls.model_validate(given)
             if settings.api_keys_file is not None:
@@ -197,6 +208,11 @@ class WebSettings(BaseModel):
         except ValidationError as exc:
             # Not chained: what pydantic shows may hold a key.
             raise WebSettingsError(_explain(exc, given)) from None
+        if settings.tls_certificate is not None and settings.tls_key is not None:
+            try:
+                load(settings.tls_certificate, settings.tls_key)
+            except CertificateError as exc:
+                raise WebSettingsError(f"{variable('tls_certificate')} and {variable('tls_key')}: {exc}.") from exc
         return settings
 
 

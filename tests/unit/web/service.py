@@ -13,6 +13,7 @@ import aiohttp
 import uvicorn
 from starlette.types import ASGIApp
 
+from marserve.system.loopback import trusting
 from marserve.web.app import create_app
 from marserve.web.server import create_config
 from marserve.web.settings import WebSettings
@@ -129,8 +130,12 @@ async def running_service(torchserve: FakeTorchServe, settings: Mapping[str, obj
         assert not task.done()
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
-        service = Service(f"http://127.0.0.1:{port}", session)
+    connector, scheme = None, "http"
+    if chosen.tls_certificate is not None:
+        connector = aiohttp.TCPConnector(ssl=trusting(chosen.tls_certificate.read_text()))
+        scheme = "https"
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30), connector=connector) as session:
+        service = Service(f"{scheme}://127.0.0.1:{port}", session)
 
         async def is_ready() -> bool:
             models = await service.get("/models", headers={"X-API-Key": _key(chosen)})
