@@ -68,7 +68,7 @@ def main() -> int:
             reached = Reached(measure(clone, options.tests), clone)
         preload()
         with ProcessPoolExecutor(options.jobs, get_context("fork"), begin_lane, (temporary,)) as lanes:
-            judges = [(mutant, reached.by(mutant)[: options.most]) for mutant in sample]
+            judges = [(mutant, reached.by(mutant, options.most)) for mutant in sample]
             path = sample[0].path
             first = sorted({tests[0] for _, tests in judges if tests})
             control = lanes.submit(judge, path, (REPOSITORY / path).read_text(encoding="utf-8"), first).result()

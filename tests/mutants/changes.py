@@ -66,6 +66,9 @@ def _nodes(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
             continue
         if isinstance(child, cst.If) and _source(child.test) == "TYPE_CHECKING":
             continue
+        # The name of a type that limits nothing: Reader = Callable[...], Picture = Image | Pixels.
+        if isinstance(child, cst.Assign) and re.match(r"_?[A-Z]\w*[a-z]\w* = [^(]*$", _source(child)):
+            continue
         yield child
         yield from _nodes(child)
 

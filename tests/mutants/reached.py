@@ -11,6 +11,9 @@ import coverage
 
 from tests.mutants.changes import Mutant
 
+#: Tests that read what stands in the code, such as the defaults of settings, and run none of it.
+READERS = ("tests/unit/test_readme.py", "tests/unit/monitoring/test_metrics_table.py")
+
 
 class Reached:
     """Which tests run which lines."""
@@ -34,15 +37,19 @@ class Reached:
             self._sources[path] = (clone / path).read_text(encoding="utf-8").splitlines()
             self._breadth.update(test for found in tests.values() for test in found)
 
-    def by(self, mutant: Mutant) -> list[str]:
-        """Tests that run the lines of ``mutant``, those first that run least else."""
+    def by(self, mutant: Mutant, most: int) -> list[str]:
+        """Tests that run the lines of ``mutant``, at most so many: those that run least else, which come first."""
         tests = self._tests.get(mutant.path, {})
         # Coverage counts all lines of a simple statement to its first.
         first = max((line for line in tests if line <= mutant.first_line), default=0)
         found = {test for line in range(first, mutant.last_line + 1) for test in tests.get(line, [])}
-        if not found and first:
-            found = self._of_what_uses(_assigned_at(self._sources[mutant.path], mutant.first_line))
-        return sorted(found, key=lambda test: (self._breadth[test], test))
+        runs_at_import = not found and first > 0
+        if runs_at_import:
+            for name in _assigned_at(self._sources[mutant.path], mutant.first_line):
+                found |= self._of_what_uses(name)
+            found = found or {test for line in tests.values() for test in line}
+        chosen = sorted(found, key=lambda test: (self._breadth[test], test))[:most]
+        return [*chosen, *READERS] if runs_at_import else chosen
 
     def _of_what_uses(self, name: str) -> set[str]:
         """Tests that run a line with ``name``, of a constant or a class."""
@@ -56,11 +63,11 @@ class Reached:
         }
 
 
-def _assigned_at(source: Sequence[str], line: int) -> str:
-    """The name that a line outside all functions gives something to; that of its class where it is a field."""
+def _assigned_at(source: Sequence[str], line: int) -> set[str]:
+    """The names that a line outside all functions gives something to: a field's, a constant's, a class's."""
+    names = set(re.findall(r"^\s+(\w+)\s*(?::[^=]*)?=", source[line - 1]))
     start = next(number for number in range(line, 0, -1) if re.match(r"[A-Za-z_@]", source[number - 1]))
-    if found := re.match(r"(?:class\s+|def\s+|async def\s+)?(\w+)", source[start - 1]):
-        return found[1]
-    return next(
-        (found[1] for text in source[start:] if (found := re.match(r"(?:class|def|async def)\s+(\w+)", text))), ""
-    )
+    for text in source[start - 1 :]:  # decorators stand before a name
+        if found := re.match(r"(?:class\s+|def\s+|async def\s+)?(\w+)", text):
+            return names | {found[1]}
+    return names
