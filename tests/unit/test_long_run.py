@@ -1,0 +1,68 @@
+"""When a long run is said to creep."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.reliability.crowd import Answer
+from tests.reliability.drift import LongRun, Sample
+from tests.reliability.long_run import ROWS
+
+MIB = 1 << 20
+
+
+def hour(
+    *, bytes_a_minute: float = 0, files_a_minute: float = 0, threads_a_minute: float = 0, slower: float = 1
+) -> LongRun:
+    """One of a worker with 200 MiB, an answer in 100 ms a second, and what creeps."""
+    run = LongRun(60, began=1000, ended=4600, rate=1)
+    for second in range(3600):
+        minute = second / 60
+        figures = 200 * MIB + bytes_a_minute * minute, 50 + files_a_minute * minute, 20 + threads_a_minute * minute
+        run.samples.append(Sample(1000 + second, "worker", 1, *map(int, figures)))
+        took = 0.1 * (slower if minute >= 50 else 1)
+        run.answers.append(Answer("right", 1000 + second, 1000 + second + took, "200"))
+    return run
+
+
+def broken(run: LongRun) -> set[str]:
+    return {name for name, row in ROWS.items() if not row(run).holds}
+
+
+def test_what_stays_holds() -> None:
+    assert broken(hour()) == set()
+    assert broken(hour(bytes_a_minute=0.1 * MIB, slower=1.1)) == set()
+
+
+@pytest.mark.parametrize(
+    ("run", "row"),
+    [
+        (hour(bytes_a_minute=0.3 * MIB), "memory"),
+        (hour(files_a_minute=0.5), "files"),
+        (hour(threads_a_minute=0.2), "threads"),
+        (hour(slower=1.3), "latency"),
+    ],
+)
+def test_what_creeps_is_seen(run: LongRun, row: str) -> None:
+    assert broken(run) == {row}
+
+
+@pytest.mark.parametrize(("outcome", "count"), [("wrong", 1), ("hung", 1), ("odd", 1), ("gone", 1), ("overload", 40)])
+def test_answers_that_are_not_right_are_seen(outcome: str, count: int) -> None:
+    run = hour()
+    run.answers += [Answer(outcome, 2000, 2001, "what was told")] * count  # type: ignore[arg-type]
+    assert broken(run) == {"answers"}
+    assert f"{count} × what was told" in ROWS["answers"](run).callers_saw
+
+
+def test_a_change_that_failed_is_told() -> None:
+    run = hour()
+    run.failed.append("deploy: the disk is full")
+    assert broken(run) == {"answers"}
+    assert "the disk is full" in ROWS["answers"](run).callers_saw
+
+
+def test_a_run_that_ends_early_says_so_and_what_was_not_seen_does_not_hold() -> None:
+    run = LongRun(60, began=1000, ended=1001)
+    assert broken(run) == set(ROWS)
+    assert all("stopped early (of 60)" in row(run).name for row in ROWS.values())
