@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,18 +17,17 @@ import psutil
 import redis
 
 from marserve.stack.run_directory import remove_tree
-from marserve.system.loopback import LOOPBACK, free_ports, request
+from marserve.system.loopback import LOOPBACK, free_ports, is_free, request
 from marserve.torchserve.key_file import read_keys
 from tests.e2e.serving import wait_for
-from tests.reliability.stage import Stage
+from tests.reliability.stage import Stage, usual
 from tests.reliability.table import CannotRunHereError, Row
-from tests.reliability.under_load import UnderLoad
+from tests.reliability.under_load import UnderLoad, under_load
 from tests.requirements import is_there
 
 #: Seconds for which something is away, wrong or slow.
 WRONG_S = 10.0
 RECOVERY_S = 60.0
-FAKETIME = "libfaketime"
 
 
 def _killed_java(tested: UnderLoad) -> None:
@@ -56,7 +57,8 @@ def store_unreadable(stage: Stage) -> Row:
 
 
 def archive_damaged(stage: Stage) -> Row:
-    with stage.own("--model-api") as tested:
+    stage.clear()  # nobody is to use it afterwards
+    with usual() as tested:
         archives = [path for path in tested.stack.run_directory.model_store.glob("*.mar") if path.is_file()]
 
         def strike() -> None:
@@ -103,101 +105,141 @@ def key_file_garbage(stage: Stage) -> Row:
     )
 
 
+@dataclass
+class CacheServer:
+    """The Redis of a stack whose callers mostly send again what they sent before."""
+
+    tested: UnderLoad
+    command: list[str]
+    port: int
+    process: psutil.Popen
+
+    def start(self) -> None:
+        if self.process.poll() is not None:
+            self.process = psutil.Popen(self.command, stdout=subprocess.DEVNULL)
+            wait_for(lambda: is_open(self.port))
+
+    @property
+    def client(self) -> redis.Redis:
+        return redis.Redis(port=self.port)
+
+
 @contextmanager
-def _redis(port: int) -> Iterator[Callable[[], psutil.Popen]]:
-    """Starts a Redis on ``port`` whenever it is called; what it started is ended in the end."""
+def with_redis() -> Iterator[CacheServer]:
     if not is_there("redis-server"):
         raise CannotRunHereError("there is no redis-server")
-    started: list[psutil.Popen] = []
-    with tempfile.TemporaryDirectory() as folder:
-
-        def start() -> psutil.Popen:
-            command = ["redis-server", "--port", str(port), "--bind", LOOPBACK, "--save", "", "--dir", folder]
-            started.append(psutil.Popen(command, stdout=subprocess.DEVNULL))
-            wait_for(lambda: redis.Redis(port=port).ping())
-            return started[-1]
-
-        try:
-            yield start
-        finally:
-            for process in started:
-                if process.is_running():
-                    process.kill()
-                process.wait()
-
-
-def _with_redis(stage: Stage, name: str, strike: Callable[[psutil.Popen, redis.Redis], object]) -> Row:
-    """A stack whose callers mostly send again what they sent before."""
     (port,) = free_ports(1)
-    with _redis(port) as start:
-        server = start()
-        with stage.own(variables={"MARSERVE_CACHE_URL": f"redis://{LOOPBACK}:{port}/0"}, repeating=12) as tested:
-            return tested.inflict(name, lambda: strike(server, redis.Redis(port=port)), lasts=True, within_s=RECOVERY_S)
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["redis-server", "--port", str(port), "--bind", LOOPBACK, "--save", "", "--dir", folder]
+        server = psutil.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            wait_for(lambda: is_open(port))
+            variables = {"MARSERVE_CACHE_URL": f"redis://{LOOPBACK}:{port}/0"}
+            with under_load(variables=variables, repeating=12) as tested:
+                cache = CacheServer(tested, command, port, server)
+                try:
+                    yield cache
+                finally:
+                    server = cache.process
+        finally:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                server.kill()
+            server.wait()
+
+
+def is_open(port: int) -> bool:
+    return not is_free(port)
 
 
 def redis_stopped(stage: Stage) -> Row:
-    def stop(server: psutil.Popen, _: redis.Redis) -> None:
-        server.suspend()
-        time.sleep(WRONG_S)
-        server.resume()
+    cache = stage.on(with_redis)
+    cache.start()
 
-    return _with_redis(stage, f"SIGSTOP to the Redis of the cache; {WRONG_S:.0f} s", stop)
+    def strike() -> None:
+        cache.process.suspend()
+        time.sleep(WRONG_S)
+        cache.process.resume()
+
+    name = f"SIGSTOP to the Redis of the cache; {WRONG_S:.0f} s"
+    return cache.tested.inflict(name, strike, lasts=True, within_s=RECOVERY_S)
 
 
 def redis_gone(stage: Stage) -> Row:
-    def kill(server: psutil.Popen, _: redis.Redis) -> None:
-        server.kill()
+    cache = stage.on(with_redis)
+    cache.start()
+
+    def strike() -> None:
+        cache.process.kill()
+        cache.process.wait()
         time.sleep(WRONG_S)
 
-    return _with_redis(stage, "SIGKILL to the Redis of the cache, for good", kill)
+    return cache.tested.inflict("SIGKILL to the Redis of the cache, for good", strike, lasts=True, within_s=RECOVERY_S)
 
 
 def redis_garbage(stage: Stage) -> Row:
-    def fill(_: psutil.Popen, client: redis.Redis) -> str:
-        written = 0
-        end = time.monotonic() + WRONG_S
+    cache = stage.on(with_redis)
+    cache.start()
+
+    def strike() -> str:
+        client, written = cache.client, 0
         bodies = [client.get(key) or b"" for key in client.scan_iter(count=1000)]
+        end = time.monotonic() + WRONG_S
         while time.monotonic() < end:
             for number, key in enumerate(client.scan_iter(count=1000)):
                 garbage = (os.urandom(500), b"{}", b"", bodies[0][:100], bodies[number % len(bodies)], b"null")
                 client.set(key, garbage[number % len(garbage)])
                 written += 1
-        return f"{written} entries were overwritten"
+        return f"{written:,} entries were overwritten"
 
-    return _with_redis(
-        stage,
+    name = (
         "every entry of the Redis of the cache is overwritten, again and again: with noise, halves, and answers to "
-        f"other pictures; {WRONG_S:.0f} s",
-        fill,
+        f"other pictures; {WRONG_S:.0f} s"
     )
+    return cache.tested.inflict(name, strike, lasts=True, within_s=RECOVERY_S)
 
 
-def _with_clock(stage: Stage, name: str, by: timedelta) -> Row:
-    """A stack whose wall clock is ahead or behind at once, as after a correction; the time since boot goes on."""
+@dataclass
+class FakeClock:
+    """The wall clock of all processes of a stack; the time since boot goes on."""
+
+    tested: UnderLoad
+    file: Path
+
+    def set(self, by: timedelta) -> None:
+        self.file.write_text(f"{by.total_seconds():+.0f}", encoding="ascii")
+
+
+@contextmanager
+def with_clock() -> Iterator[FakeClock]:
     library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
     if library is None:
         raise CannotRunHereError("there is no libfaketime (Debian: apt-get install libfaketime)")
     with tempfile.TemporaryDirectory() as folder:
-        offset = Path(folder) / "offset"
-        offset.write_text("+0", encoding="ascii")
+        file = Path(folder) / "offset"
+        file.write_text("+0", encoding="ascii")
         variables = {
             "LD_PRELOAD": str(library),
-            "FAKETIME_TIMESTAMP_FILE": str(offset),
+            "FAKETIME_TIMESTAMP_FILE": str(file),
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
-        with stage.own("--model-api", variables=variables) as tested:
+        with under_load("--model-api", variables=variables) as tested:
+            yield FakeClock(tested, file)
 
-            def strike() -> None:
-                offset.write_text(f"{by.total_seconds():+.0f}", encoding="ascii")
-                time.sleep(WRONG_S)
 
-            return tested.inflict(name, strike, lasts=True, within_s=RECOVERY_S)
+def _clock_set(stage: Stage, name: str, by: timedelta) -> Row:
+    clock = stage.on(with_clock)
+
+    def strike() -> None:
+        clock.set(by)
+        time.sleep(WRONG_S)
+
+    return clock.tested.inflict(name, strike, within_s=RECOVERY_S)
 
 
 def clock_ahead(stage: Stage) -> Row:
-    return _with_clock(stage, "the clock jumps ahead by 2 hours: TorchServe's tokens are over", timedelta(hours=2))
+    return _clock_set(stage, "the clock is set 2 hours ahead: TorchServe's tokens are over", timedelta(hours=2))
 
 
 def clock_back(stage: Stage) -> Row:
-    return _with_clock(stage, "the clock jumps back by a day", timedelta(days=-1))
+    return _clock_set(stage, "the clock is set back by a day", timedelta(days=-1))

@@ -1,42 +1,43 @@
-"""Where the rows of an experiment play: a stack that several share, or one of a row's own."""
+"""Where the rows of an experiment play: on stacks that several of them share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, TypeVar
 
-from tests.e2e.serving import Stack
-from tests.reliability.crowd import REPEATING
 from tests.reliability.under_load import UnderLoad, under_load
+
+T = TypeVar("T")
 
 
 class Stage:
     """One stack at a time: two would take each other's cores."""
 
     def __init__(self) -> None:
-        self._shared: UnderLoad | None = None
+        self._kept: dict[Callable[..., object], Any] = {}
         self._open = ExitStack()
 
+    def on(self, make: Callable[[], AbstractContextManager[T]]) -> T:
+        """What ``make`` makes: the same for all rows in turn that ask for it, until one asks for something else."""
+        if make not in self._kept:
+            self.clear()
+            self._kept[make] = self._open.enter_context(make())
+        kept: T = self._kept[make]
+        return kept
+
     def shared(self) -> UnderLoad:
-        """The stack that rows share which leave it as it was."""
-        if self._shared is None:
-            self._shared = self._open.enter_context(under_load("--model-api"))
-        return self._shared
+        """The usual stack, for rows that leave it as it was."""
+        return self.on(usual)
 
-    def own(
-        self,
-        *arguments: str,
-        stack: Stack | None = None,
-        repeating: int = REPEATING,
-        variables: Mapping[str, str] | None = None,
-    ) -> AbstractContextManager[UnderLoad]:
-        """A stack that is started otherwise, or that nobody is to use afterwards."""
-        self.close()
-        return under_load(*arguments, stack=stack, repeating=repeating, variables=variables)
-
-    def close(self) -> None:
-        self._shared = None
+    def clear(self) -> None:
+        """End what there is."""
+        self._kept.clear()
         self._open.close()
+
+
+def usual() -> AbstractContextManager[UnderLoad]:
+    return under_load("--model-api")
 
 
 @contextmanager
@@ -45,4 +46,4 @@ def opened() -> Iterator[Stage]:
     try:
         yield stage
     finally:
-        stage.close()
+        stage.clear()

@@ -23,11 +23,11 @@ import requests
 
 from marserve.system.waiting import wait_until
 from tests.e2e.operating import edited
-from tests.e2e.serving import stack_on_free_ports
+from tests.e2e.serving import Stack, stack_on_free_ports
 from tests.reliability.dying import is_over, large_picture
 from tests.reliability.stage import Stage
 from tests.reliability.table import CannotRunHereError, Row
-from tests.reliability.under_load import MODEL, UnderLoad, archive
+from tests.reliability.under_load import MODEL, UnderLoad, archive, under_load
 from tests.support import CAT
 
 #: Seconds for which something is missing.
@@ -45,7 +45,9 @@ IDLE_S, SLOW_S = 15.0, 45.0
 def java_heap_exhausted(stage: Stage) -> Row:
     """Requests that wait are in Java's heap; its own configuration has room for as many as may wait."""
     # What this variable says comes after the command line.
-    with stage.own("--model-api", variables={"_JAVA_OPTIONS": "-Xmx64m"}) as tested:
+    stage.clear()  # nobody is to use it afterwards
+    options = {"_JAVA_OPTIONS": "-Xmx64m -XX:MaxDirectMemorySize=2g"}
+    with under_load("--model-api", variables=options) as tested:
         java = tested.stack.process("TorchServe")
         return tested.inflict(
             "Java's heap, here of 64 MB, is filled by large pictures that are sent past the web service",
@@ -69,27 +71,29 @@ def _fill_heap(tested: UnderLoad, java: psutil.Process) -> None:
     wait_until(lambda: is_over(java), RECOVERY_S)
 
 
+class StackOnOwnDisk(Stack):
+    """A stack whose run directory is a file system by itself."""
+
+    def end(self) -> None:
+        self.run("stop")
+        subprocess.run(["umount", "--lazy", str(self.run_directory.path)], check=True)  # noqa: S607
+        super().end()
+
+
 @contextmanager
-def own_disk(megabytes: int = DISK_MB) -> Iterator[Callable[[Path], None]]:
-    """A file system in memory for a folder, which this process and its children alone see, and which goes with them."""
+def with_disk() -> Iterator[UnderLoad]:
+    """A stack with a file system of its own, in memory, which this process and its children alone see."""
     libc = ctypes.CDLL(None, use_errno=True)
     if os.geteuid() != 0 or libc.unshare(CLONE_NEWNS) != 0:
         raise CannotRunHereError("a file system of its own takes root, and CAP_SYS_ADMIN in a container")
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)  # noqa: S607
-    mounted: list[Path] = []
-
-    def mount(folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", str(folder)]
-        subprocess.run(command, check=True)
-        mounted.append(folder)
-
-    try:
-        yield mount
-    finally:
-        for folder in mounted:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)  # noqa: S607
-            folder.rmdir()
+    stack = StackOnOwnDisk(**vars(stack_on_free_ports()))
+    folder = stack.run_directory.path
+    folder.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "none", str(folder)]
+    subprocess.run(command, check=True)
+    with under_load("--model-api", stack=stack) as tested:
+        yield tested
 
 
 @contextmanager
@@ -213,16 +217,13 @@ async def _slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> s
 
 def _with_a_full_disk(stage: Stage, name: str, during: Callable[[UnderLoad], object]) -> Row:
     """``during`` happens while nothing of the stack's can be written, be it a log, a temporary file or an archive."""
-    with own_disk() as mount:
-        stack = stack_on_free_ports()
-        mount(stack.run_directory.path)
-        with stage.own("--model-api", stack=stack) as tested:
+    tested = stage.on(with_disk)
 
-            def strike() -> object:
-                with full(stack.run_directory.path):
-                    return during(tested)
+    def strike() -> object:
+        with full(tested.stack.run_directory.path):
+            return during(tested)
 
-            return tested.inflict(name, strike, lasts=True, within_s=RECOVERY_S)
+    return tested.inflict(name, strike, lasts=True, within_s=RECOVERY_S)
 
 
 def disk_full_logs(stage: Stage) -> Row:

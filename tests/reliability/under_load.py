@@ -236,7 +236,10 @@ def archive() -> Path:
 
 @contextmanager
 def under_load(
-    *arguments: str, stack: Stack | None = None, repeating: int = REPEATING, variables: Mapping[str, str] | None = None
+    *arguments: str,
+    stack: Stack | None = None,
+    repeating: int = REPEATING,
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[UnderLoad]:
     """A stack of one model with a crowd; ``arguments`` and ``variables`` are its start's."""
     # There is to be an autoscaler; it has nothing to choose.
