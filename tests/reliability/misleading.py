@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import struct
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -199,32 +202,30 @@ def redis_garbage(stage: Stage) -> Row:
 
 
 @dataclass
-class FakeClock:
-    """The wall clock of all processes of a stack; the time since boot goes on."""
+class WallClock:
+    """That of all processes of a stack; the time since boot goes on (``wall_clock.c``)."""
 
     tested: UnderLoad
     file: Path
 
     def set(self, by: timedelta) -> None:
-        self.file.write_text(f"{by.total_seconds():+.0f}", encoding="ascii")
+        with self.file.open("r+b") as file:
+            file.write(struct.pack("<q", round(by.total_seconds())))
 
 
 @contextmanager
-def with_clock() -> Iterator[FakeClock]:
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
-    if library is None:
-        raise CannotRunHereError("there is no libfaketime (Debian: apt-get install libfaketime)")
+def with_clock() -> Iterator[WallClock]:
+    compiler = shutil.which("cc")
+    if compiler is None or not sys.platform.startswith("linux"):
+        raise CannotRunHereError("a clock of its own takes Linux and a C compiler (Debian: apt-get install gcc)")
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "offset"
-        file.write_text("+0", encoding="ascii")
-        variables = {
-            "LD_PRELOAD": str(library),
-            "FAKETIME_TIMESTAMP_FILE": str(file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+        library, file = Path(folder) / "wall_clock.so", Path(folder) / "offset"
+        source = Path(__file__).with_name("wall_clock.c")
+        subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=True)
+        file.write_bytes(bytes(8))
+        variables = {"LD_PRELOAD": str(library), "WALL_CLOCK_FILE": str(file)}
         with under_load("--model-api", variables=variables) as tested:
-            yield FakeClock(tested, file)
+            yield WallClock(tested, file)
 
 
 def _clock_set(stage: Stage, name: str, by: timedelta) -> Row:
