@@ -167,7 +167,7 @@ class Crowd:
                 told, again = str(reply.status), reply.headers.get("Retry-After")
                 from_cache = reply.headers.get("X-Cache") == "hit"
                 outcome = judged(known, reply.status, again, content)
-                told += f" {content}" if outcome in ("wrong", "odd") else ""
+                told += {"wrong": " with a wrong answer", "odd": f" {content}"}.get(outcome, "")
                 if reply.status != requests.codes.ok:
                     pause_s = min(float(again or 0.1), LONGEST_PAUSE_S)
                 elif from_cache:

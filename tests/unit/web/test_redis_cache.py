@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import StartService
@@ -87,6 +88,27 @@ async def test_results_expire_in_redis(start_service: StartService, redis: Redis
     assert (await service.post("/classify", b"picture")).headers["X-Cache"] == "miss"
     time.sleep(1.2)
     assert (await service.post("/classify", b"picture")).headers["X-Cache"] == "miss"
+
+
+@pytest.mark.needs("redis-server")
+@pytest.mark.parametrize("damage", ["halved", "noise", "of another picture"])
+async def test_what_is_damaged_in_redis_answers_nobody(
+    start_service: StartService, redis: RedisServer, damage: str
+) -> None:
+    service = await start_service(cache_url=redis.url)
+    right = (await service.post("/classify", b"picture")).json["predictions"]
+    await service.post("/classify?top_k=1", b"another picture")
+    client = Redis(port=redis.port)
+    values = {key: client.get(key) or b"" for key in client.scan_iter()}
+    assert len(values) == 2
+    for key, value in values.items():
+        other = next(content for content in values.values() if content != value)
+        client.set(
+            key, {"halved": value[: len(value) // 2], "noise": b"\xff" * 100, "of another picture": other}[damage]
+        )
+    client.close()
+    reply = await service.post("/classify", b"picture")
+    assert (reply.status, reply.headers["X-Cache"], reply.json["predictions"]) == (200, "miss", right)
 
 
 @pytest.mark.needs("redis-server")
