@@ -157,7 +157,7 @@ def read_config(path: Path, commands: Collection[str] = ()) -> ConfigFile:
         raise ConfigFileError(f"MARSERVE_CONFIG: {path} does not exist.") from exc
     except OSError as exc:
         raise ConfigFileError(f"{path} cannot be read: {exc.strerror}.") from exc
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise ConfigFileError(f"{path}: {exc}.") from exc
     tables = {key: value for key, value in content.items() if isinstance(value, dict)}
     for name in tables:

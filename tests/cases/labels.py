@@ -297,6 +297,8 @@ JSON = (
 )  # fmt: skip
 
 YAML = (
+    refused("aliases that double forty times", "a.yaml", "a0: &a0 x\n" + "".join(
+        f"a{i + 1}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(40)), "aliases"),
     taken("Ultralytics' data.yaml", "data.yaml", "path: ../pets\ntrain: images\nnc: 2\nnames:\n  0: cat\n  1: dog\n",
           "cat", "dog", form="YAML, names"),
     taken("names in a row", "data.yaml", "nc: 3\nnames: ['cat', 'dog', 'bird']  # all\n", *ANIMALS),

@@ -5,13 +5,12 @@ A new version is checked beside the old one first.
 
 from __future__ import annotations
 
-import json
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from marserve.archive.contents import ArchiveError, read_json
 from marserve.client.inference import InferenceClient
 from marserve.errors import MarserveError, StopRequestedError
 from marserve.manage.change import Change, one_of
@@ -35,14 +34,15 @@ def archive_version(path: Path) -> str:
     """By its manifest. Raises MarserveError where ``path`` is no archive, or has a version that no address can hold."""
     if not path.exists():
         raise MarserveError(f"{path} does not exist.")
+    build = command("build --version 2.0 --output DIR")
     try:
-        with zipfile.ZipFile(path) as mar:
-            version = json.loads(mar.read(MANIFEST))["model"]["modelVersion"]
-    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as exc:
+        version = read_json(path, MANIFEST)["model"]["modelVersion"]
+    except ArchiveError as exc:
         raise MarserveError(
-            f"{path} is no TorchServe archive that names its version ({exc}): build one with "
-            + command("build --version 2.0 --output DIR")
+            f"{path} is no TorchServe archive that names its version: it {exc}. Build one: {build}"
         ) from exc
+    except (KeyError, TypeError) as exc:
+        raise MarserveError(f"{path} is no TorchServe archive that names its version. Build one: {build}") from exc
     if not _SAFE.fullmatch(str(version)):
         raise MarserveError(f"{path} has version {version!r}: build it with one such as 2.0.")
     return str(version)

@@ -6,12 +6,12 @@ import contextlib
 import json
 import subprocess
 import sys
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from marserve.archive.contents import ArchiveError, read_json, read_text
 from marserve.arguments import UNTRAINED
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.description import DESCRIPTION_FILE
@@ -143,9 +143,10 @@ def _read_archives(files: Sequence[Path]) -> list[Archive]:
 
 def _read_archive(file: Path) -> Archive:
     try:
-        with zipfile.ZipFile(file) as mar:
-            return _described(file, json.loads(mar.read(DESCRIPTION_FILE)))
-    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as exc:
+        return _described(file, read_json(file, DESCRIPTION_FILE))
+    except ArchiveError as exc:
+        raise MarserveError(f"{file} is no archive of {command('build')}: it {exc}.") from exc
+    except (KeyError, TypeError) as exc:
         raise MarserveError(f"{file} is no archive of {command('build')}.") from exc
 
 
@@ -155,9 +156,9 @@ def configured_threads(archives: Sequence[Archive]) -> int | None:
 
     found = []
     for archive in archives:
-        with contextlib.suppress(KeyError, TypeError, yaml.YAMLError), zipfile.ZipFile(archive.path) as mar:
-            # What is wrong in there is the worker's to say.
-            found.append(yaml.safe_load(mar.read("model-config.yaml"))["handler"]["threads"])
+        # What is wrong in there is the worker's to say.
+        with contextlib.suppress(ArchiveError, KeyError, TypeError, ValueError, RecursionError, yaml.YAMLError):
+            found.append(yaml.safe_load(read_text(archive.path, "model-config.yaml"))["handler"]["threads"])
     return max((threads for threads in found if isinstance(threads, int) and threads > 0), default=None)
 
 

@@ -59,7 +59,7 @@ class DeploymentStore:
             return None
         except OSError as exc:
             raise MarserveError(f"What is deployed cannot be read: {failure_of(exc)}") from exc
-        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
             raise MarserveError(
                 f"{file} is damaged, so that nobody knows what is deployed ({exc}). Put it back, or start from the "
                 f"options: {command('serve --discard-deployed')}"

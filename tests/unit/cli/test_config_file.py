@@ -49,6 +49,7 @@ def test_every_setting_may_stand_in_the_file() -> None:
         ("[serve]\ndetach = 1", "[serve]: detach is true or false"),
         ("[serve]\nprecision = 'int9'", "[serve]: precision: there is no 'int9'; did you mean int8?"),
         ("[serve]\nlabels = 'names.txt'", "/names.txt does not exist"),
+        pytest.param(f"name = {'[' * 5000}", "recursion", id="nested without end"),
         ("web_port = x", "(at line 1, column 12)"),
     ],
 )

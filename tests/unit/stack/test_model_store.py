@@ -125,7 +125,9 @@ def test_what_the_record_does_not_name_is_removed(store: DeploymentStore, tmp_pa
     assert {file.name for file in store.path.iterdir()} == {RECORD, *names}
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"format": 99}', '{"format": 1}', '{"format": 1, "models": {"a": 1}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[" * 100_000, '{"format": 99}', '{"format": 1}', '{"format": 1, "models": {"a": 1}}']
+)
 def test_a_damaged_record_is_no_empty_one(store: DeploymentStore, text: str) -> None:
     store.path.chmod(0o700)
     (store.path / RECORD).write_text(text)

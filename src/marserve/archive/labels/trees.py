@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,8 @@ KEYS = (
     re.compile(r"names?|class(es|names?)|labels?(names?)?|categories|vocab"),
     re.compile(r"\w+(to|2)(id|idx|index|int|i)s?|classind(ex|ices)"),
 )
+#: Of a YAML file with what its aliases stand for, which two lines double each time.
+MOST_NODES = 1_000_000
 EXAMPLE = '["cat", "dog"] or {"0": "cat", "1": "dog"}'
 
 
@@ -53,17 +56,19 @@ def from_yaml(text: str) -> Found:
         if isinstance(exc, yaml.MarkedYAMLError) and exc.problem_mark is not None:
             reason = f"{exc.problem} in line {exc.problem_mark.line + 1}"
         raise UnsureError(f"it is not valid YAML: {shown(reason)}.") from exc
-    return _from_tree(_texts(node), "YAML")
+    return _from_tree(_texts(node, itertools.count(1)), "YAML")
 
 
-def _texts(node: yaml.Node | None) -> Any:
-    """The tree of ``node``; a YAML reader would take ``no`` for false."""
+def _texts(node: yaml.Node | None, counter: Iterator[int]) -> Any:
+    """The tree of ``node``; a YAML reader would take ``no`` for false. ``counter`` counts its nodes."""
+    if next(counter) > MOST_NODES:
+        raise UnsureError("its aliases make more of it than any file of class names has.")
     if node is not None and node.tag not in yaml.SafeLoader.yaml_constructors:
         raise UnsureError(f"it has a value of the kind {node.tag}; give texts.")
     if isinstance(node, yaml.MappingNode):
-        return _mapping((_texts(key), _texts(value)) for key, value in node.value)
+        return _mapping((_texts(key, counter), _texts(value, counter)) for key, value in node.value)
     if isinstance(node, yaml.SequenceNode):
-        return [_texts(item) for item in node.value]
+        return [_texts(item, counter) for item in node.value]
     return node.value if node is not None else None
 
 

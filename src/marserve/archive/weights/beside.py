@@ -26,7 +26,7 @@ def read_beside(weights: Path, name: str) -> dict[str, Any]:
     """The JSON object in the file called ``name`` beside ``weights``; empty where there is none."""
     try:
         content = json.loads(weights.with_name(name).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

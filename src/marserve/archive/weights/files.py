@@ -142,7 +142,7 @@ def shards_of(index: Path) -> list[Path]:
     try:
         names = set(json.loads(index.read_bytes())["weight_map"].values())
         return [index.with_name(Path(name).name) for name in sorted(names)]
-    except (ValueError, LookupError, TypeError, AttributeError) as exc:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as exc:
         raise WeightsError.of_file(index, "is no index of safetensors files") from exc
 
 
