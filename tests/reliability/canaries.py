@@ -1,0 +1,281 @@
+"""New versions under live traffic: bad ones go back by themselves, good ones become the default, callers lose nothing.
+
+16 clients send pictures that nobody has sent before, half as many as the one worker can do, while ``deploy`` tries a
+version on them. Every answer is checked by its content, against what the version that gave it says to that picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import subprocess
+import tempfile
+import threading
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from marserve.terminal import say
+from tests.e2e.operating import Edit, edited
+from tests.e2e.serving import ANSWER_S, Stack, stack_on_free_ports
+from tests.reliability.crowd import CLIENTS, PICTURES, Known
+from tests.reliability.table import Row
+from tests.reliability.under_load import MODEL, archive
+from tests.support import REPOSITORY
+
+#: Of what the worker can do, the share that the clients send: live traffic has gaps.
+LOAD = 0.5
+#: One picture in so many, by its content, is answered differently, and one ends its worker.
+DIFFERS_IN, DEADLY_IN = 50, 500
+#: Seconds for one deployment, its start, trial and end.
+DEPLOYMENT_S = 900.0
+#: Shares, and how long each lasts at least.
+CANARY = ("--canary", "50%,100%", "--step-pictures", "50", "--step-seconds", "3")
+
+
+def _in_handler(code: str) -> Edit:
+    """Adds methods to the class that the archive's entry point ends with."""
+
+    def edit(files: dict[str, bytes]) -> None:
+        files["resnet18_handler.py"] += code.encode()
+        description = json.loads(files["description.json"])
+        description["inputs_sha256"] = f"{zlib.crc32(code.encode()):064x}"  # another archive
+        files["description.json"] = json.dumps(description).encode()
+
+    return edit
+
+
+_CHECKSUMS = """
+    def _checksums(self, jobs):
+        import zlib
+
+        items = [item for job in jobs for item in (job if isinstance(job, list) else [job])]
+        return [zlib.crc32(picture) for item in items if hasattr(item, "pictures") for picture in item.pictures]
+"""
+slower_by_half = _in_handler("""
+    def handle(self, data, context):
+        import time
+
+        began = time.perf_counter()
+        bodies = super().handle(data, context)
+        time.sleep((time.perf_counter() - began) / 2)
+        return bodies
+""")
+differs = _in_handler(f"""{_CHECKSUMS}
+    def preprocess(self, data, context):
+        jobs, pictures = super().preprocess(data, context)
+        self._odd = [checksum % {DIFFERS_IN} == 0 for checksum in self._checksums(jobs)]
+        return jobs, pictures
+
+    def inference(self, pictures, explain):
+        outcomes = super().inference(pictures, explain)
+        for index, is_odd in enumerate(self._odd):
+            if is_odd and hasattr(outcomes[index], "probabilities"):
+                shares = outcomes[index].probabilities.copy()
+                second, first = shares.argsort()[-2:]
+                shares[[first, second]] = shares[[second, first]]
+                outcomes[index] = outcomes[index]._replace(probabilities=shares)
+        return outcomes
+""")
+deadly = _in_handler(f"""{_CHECKSUMS}
+    def preprocess(self, data, context):
+        jobs, pictures = super().preprocess(data, context)
+        if any(checksum % {DEADLY_IN} == 0 for checksum in self._checksums(jobs)):
+            __import__("os")._exit(1)
+        return jobs, pictures
+""")
+good = _in_handler("")
+
+
+@dataclass
+class Callers:
+    """``CLIENTS`` connections, which send at their own times, in a thread."""
+
+    web: str
+    #: Pictures a second, all together; 0: each sends the next when it has its answer.
+    rate: float = 0.0
+    #: Answers by version, and those that were wrong or none.
+    versions: Counter[str] = field(default_factory=Counter)
+    bad: list[str] = field(default_factory=list)
+    longest_s: float = 0.0
+    #: Whether the new version answers some pictures with another class first, as ``differs`` does.
+    may_differ: bool = False
+
+    def __post_init__(self) -> None:
+        self._known = [Known.learned(f"{self.web}/classify", path.read_bytes()) for path in PICTURES]
+        self._numbers = itertools.count()
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        ended = threading.Event()
+        thread = threading.Thread(target=lambda: asyncio.run(self._send_all(ended)), name="callers")
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    async def _send_all(self, ended: threading.Event) -> None:
+        timeout = aiohttp.ClientTimeout(total=ANSWER_S)
+        async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
+            await asyncio.gather(*(self._keep_sending(session, client, ended) for client in range(CLIENTS)))
+
+    async def _keep_sending(self, session: aiohttp.ClientSession, client: int, ended: threading.Event) -> None:
+        interval_s = CLIENTS / self.rate if self.rate else 0.0
+        due = time.monotonic() + client / CLIENTS * interval_s
+        while not ended.is_set():
+            await asyncio.sleep(due - time.monotonic())
+            due = max(due + interval_s, time.monotonic() - interval_s)
+            known = self._known[(number := next(self._numbers)) % len(self._known)]
+            picture = known.picture + str(number).encode()  # bytes after a JPEG's end mean nothing
+            began = time.monotonic()
+            try:
+                async with session.post(f"{self.web}/classify", data=picture) as reply:
+                    self._note(known, picture, reply, await reply.json(content_type=None))
+            except (aiohttp.ClientError, OSError, ValueError) as exc:
+                self.bad.append(repr(exc))
+            self.longest_s = max(self.longest_s, time.monotonic() - began)
+
+    def _note(self, known: Known, picture: bytes, reply: aiohttp.ClientResponse, content: Any) -> None:
+        version = reply.headers.get("X-Model-Version", "none")
+        self.versions[version] += 1
+        is_odd = self.may_differ and version != "1.0" and zlib.crc32(picture) % DIFFERS_IN == 0
+        right = known if not is_odd else Known(known.picture, known.model, _swapped(known.predictions))
+        if reply.status != 200 or content.get("version") != version or not right.is_answered_by(content):
+            self.bad.append(f"{reply.status} of {version}: {content}")
+
+
+def _swapped(predictions: Any) -> Any:
+    """The first two classes in each other's place."""
+    (first, one, high), (second, two, low), *rest = predictions
+    return [(second, two, high), (first, one, low), *rest]
+
+
+@dataclass(frozen=True)
+class Trials:
+    """A stack that takes new versions, and the callers that it bears."""
+
+    stack: Stack
+    directory: Path
+    callers: Callers
+
+    def deploy(self, version: str, edit: Edit, *options: str) -> tuple[int, Any, float]:
+        """Exit status, verdict and seconds of a deployment under load."""
+        made = edited(archive(), self.directory, version, edit)
+        self.callers.versions.clear()
+        self.callers.bad.clear()
+        self.callers.longest_s = 0.0
+        command = [str(REPOSITORY / "scripts" / "marserve"), "deploy", MODEL, "--archive", str(made), "--yes", "--json"]
+        began = time.monotonic()
+        with self.callers.at_work():
+            run = subprocess.run(
+                [*command, *options], env=self.stack.environment, capture_output=True, text=True,
+                timeout=DEPLOYMENT_S, check=False,
+            )  # fmt: skip
+        say(run.stderr)
+        assert run.stdout, run.stderr
+        return run.returncode, json.loads(run.stdout)["verdict"], time.monotonic() - began
+
+    def versions(self) -> list[tuple[str, bool]]:
+        """Each version that is served, and whether it is the default."""
+        status = json.loads(self.stack.run("marserve", "status", "--json", "--interval", "0.1").stdout)
+        return [(one["version"], one["is_default"]) for one in status["versions"] if one["model"] == MODEL]
+
+
+@contextmanager
+def stage(_: argparse.Namespace) -> Iterator[Trials]:
+    stack = stack_on_free_ports()
+    try:
+        say("  starting the stack ...")
+        stack.started("--archive", str(archive()), "--workers", "1", "--model-api")
+        with tempfile.TemporaryDirectory() as directory:
+            callers = Callers(stack.web)
+            with callers.at_work():
+                time.sleep(2)
+                before = callers.versions.total()
+                time.sleep(4)
+                most = (callers.versions.total() - before) / 4
+            callers.rate = most * LOAD
+            say(f"  one worker answers {most:.0f} pictures/s; the clients send {callers.rate:.0f}")
+            yield Trials(stack, Path(directory), callers)
+    finally:
+        stack.end()
+
+
+_versions = itertools.count(2)
+
+
+def goes_back(name: str, edit: Edit, finding: str, *options: str, differs: bool = False) -> Callable[[Trials], Row]:
+    """The row of a version that must go back for ``finding``."""
+
+    def row(trials: Trials) -> Row:
+        before = trials.versions()
+        trials.callers.may_differ = differs
+        status, verdict, seconds = trials.deploy(f"{next(_versions)}.0", edit, *(options or CANARY))
+        complaints = []
+        if (status, verdict["decision"]) != (1, "back") or finding not in verdict["reason"]:
+            complaints.append(f"exit status {status}, {verdict['decision']}: {verdict['reason']}")
+        if trials.versions() != before:
+            complaints.append(f"left {trials.versions()} instead of {before}")
+        return _row(name, trials.callers, verdict, complaints, seconds)
+
+    return row
+
+
+def goes_forward(trials: Trials) -> Row:
+    version = f"{next(_versions)}.0"
+    trials.callers.may_differ = False
+    status, verdict, seconds = trials.deploy(
+        version, good, "--shadow", "50%", *CANARY, "--max-error-rate", "0.5%", "--remove-old"
+    )
+    complaints = []
+    if (status, verdict["decision"], trials.versions()) != (0, "forward", [(version, True)]):
+        complaints.append(f"exit status {status}, {verdict['decision']}: {verdict['reason']}, {trials.versions()}")
+    name = "as good as the one before: a shadow, then a canary; failures beyond 0.5 % ruled out"
+    return _row(name, trials.callers, verdict, complaints, seconds)
+
+
+def _row(name: str, callers: Callers, verdict: Any, complaints: list[str], seconds: float) -> Row:
+    counts = callers.versions
+    by_new = counts.total() - counts["1.0"]
+    findings = "; ".join(f"{one['name']} {one['state']}: {one['text']}" for one in verdict["findings"])
+    seen = (
+        f"{counts.total():,} answers, {by_new:,} of them by the new version, longest {callers.longest_s:.1f} s. "
+        f"Verdict after {verdict['seconds']:.0f} s and {verdict['answered']:,} pictures: {findings}"
+    )
+    complaints += callers.bad[:3]
+    return Row(
+        name,
+        seen + (f". **{'; '.join(complaints)}**" if complaints else ""),
+        seconds,
+        f"{len(callers.bad)} answers" if callers.bad else "nothing",
+        holds=not complaints,
+    )
+
+
+ROWS: Mapping[str, Callable[[Trials], Row]] = {
+    "slower-by-half": goes_back("a version that takes half as long again, as a canary", slower_by_half, "time"),
+    "differs": goes_back(
+        f"a version that answers 1 picture in {DIFFERS_IN} differently, as a canary",
+        differs,
+        "other answers",
+        differs=True,
+    ),
+    "differs-shadow": goes_back(
+        "the same as a shadow: callers see none of it", differs, "other answers", "--shadow", "100%"
+    ),
+    "deadly": goes_back(
+        f"a version that ends its worker on 1 picture in {DEADLY_IN}, as a canary", deadly, "workers ended"
+    ),
+    "good": goes_forward,
+}
