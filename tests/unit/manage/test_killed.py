@@ -172,6 +172,44 @@ def test_a_start_after_a_kill_of_everything_serves_one_of_the_two_whole(
     assert switches == len(versions) - 1, "once the new one is served, every later kill leaves it so"
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+@pytest.mark.parametrize("replaces", [False, True])
+def test_a_start_that_is_killed_leaves_what_was_deployed_or_what_takes_its_place(
+    replaces: bool, damaged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another archive takes its place where other options are given, or the version before where it is damaged."""
+
+    def build(_options: Options, *, check: bool = False) -> list[Archive]:
+        assert not check
+        return [Archive(MODEL, other, "1.0", "weights", trained=True)]
+
+    def make(directory: Path) -> FakeStack:
+        stack = a_deployed_stack(directory)
+        if damaged:
+            (directory.parent / "built-2.0.mar").unlink()
+            (archive,) = stack.store.path.glob("resnet18-2.0-*")
+            archive.chmod(0o600)
+            archive.write_bytes(b"damaged")
+        return stack
+
+    def start(stack: FakeStack, _said: list[str]) -> None:
+        archives_to_start(Options(weights=Path("/other.pth")) if replaces else Options(), stack.store)
+
+    other = tmp_path / "other.mar"
+    other.write_text("other weights")
+    monkeypatch.setattr(archives, "archives_to_serve", build)
+    outcomes: list[tuple[str, bytes]] = []
+    for stack in every_kill(make, start, tmp_path):
+        record = stack.store.check(lambda _: None)  # as the next start of TorchServe, which takes what is on record
+        current = record.models[MODEL].current
+        assert stack.store.damage(current) is None
+        outcome = (current.version, (stack.store.path / current.archive).read_bytes())
+        if not outcomes or outcomes[-1] != outcome:
+            outcomes.append(outcome)
+    was = ("1.0", b"version 1.0") if damaged else ("2.0", b"version 2.0")
+    assert outcomes == [was, ("1.0", b"other weights")] if replaces else outcomes == [was]
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_the_next_command_settles_what_a_killed_one_left(name: str, tmp_path: Path) -> None:
     make, command, versions = changes(tmp_path)[name]
