@@ -10,7 +10,8 @@ to the same number starts nothing. Only a smaller number takes it off the list, 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,11 +56,22 @@ def scale(change: Change, model: str, version: str | None, workers: int, *, forc
     if dead:
         change.report(f"  {dead} of its {len(running)} workers are dead and still count: see {command('recover')}.")
     change.report(f"Scaling {listed} from {len(listed.workers)} to {workers} ...")
-    change.begin(PendingChange("scaling", model, listed.version, len(listed.workers)))
+    with _even_on_a_full_disk(change):
+        change.begin(PendingChange("scaling", model, listed.version, len(listed.workers)))
     # Down: what those workers were at work on is answered with an error, and the web service sends it again.
     set_workers(change, listed, workers)
-    change.commit(model, lambda entry: _scaled(entry, listed.version, workers))
+    with _even_on_a_full_disk(change):
+        change.commit(model, lambda entry: _scaled(entry, listed.version, workers))
     return Scaled(listed.model, listed.version, len(listed.workers), workers)
+
+
+@contextmanager
+def _even_on_a_full_disk(change: Change) -> Iterator[None]:
+    """Have workers come back, or go, where the record of it cannot be written: the numbers do not last then."""
+    try:
+        yield
+    except MarserveError as exc:
+        change.report(f"  This will not last beyond the next start: {exc}")
 
 
 def _scaled(entry: DeployedModel | None, version: str, workers: int) -> DeployedModel | None:
@@ -159,7 +171,8 @@ def replace_dead_workers(change: Change, version: ModelVersion, workers: Sequenc
             f"work included: for the seconds of their start {version} answers 503. Go on?"
         )
     change.report(f"  Scaling to {kept}, then to {len(workers)} ...")
-    change.begin(PendingChange("recovery", version.model, version.version, len(workers)))
+    with _even_on_a_full_disk(change):
+        change.begin(PendingChange("recovery", version.model, version.version, len(workers)))
     left = set_workers(change, version, kept)
     # Where a new one fails as well it stays on the list: TorchServe goes on trying for a while.
     start_workers(change, left, len(workers))

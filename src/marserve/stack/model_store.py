@@ -6,6 +6,7 @@ not name is nobody's. Whatever is written is on the disk before anything relies 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
@@ -18,7 +19,7 @@ from pathlib import Path
 from marserve.errors import MarserveError
 from marserve.paths import command
 from marserve.stack.deployments import DeployedModel, DeployedVersion, Deployments, now
-from marserve.stack.run_directory import RunDirectory
+from marserve.stack.run_directory import RunDirectory, remove_tree
 from marserve.system.files import failure_of, locked, replace_text, replacing
 from marserve.terminal import Report
 
@@ -28,6 +29,8 @@ NAME_DIGITS = 12
 #: Seconds to wait for another process that is writing, or copying an archive.
 LOCK_S = 120.0
 CHUNK_BYTES = 1 << 20
+#: What ``replacing`` calls a file that it has not finished.
+_UNFINISHED = f".*.{'[0-9a-f]' * 8}"
 
 
 class LostArchiveError(MarserveError):
@@ -105,23 +108,30 @@ class DeploymentStore:
             raise MarserveError(f"The archive of version {version} is not in the store: {failure_of(exc)}") from exc
 
     def damage(self, version: DeployedVersion) -> str | None:
-        """What is wrong with an archive in the store; None where it is the one that was put there."""
+        """What is wrong with an archive in the store; None where it is the one that was put there.
+
+        Raises MarserveError where that cannot be found out, for a reason that may pass.
+        """
         try:
             found = sha256_of(self.path / version.archive)
         except FileNotFoundError:
             return "is missing"
         except OSError as exc:
-            return f"cannot be read ({exc.strerror})"
+            if exc.errno != errno.EIO:
+                raise MarserveError(failure_of(exc)) from exc
+            return "cannot be read from the disk"
         return None if found == version.sha256 else "is damaged: its content is another one"
 
     def restore(self, version: DeployedVersion) -> bool:
-        """Whether the archive could be copied again from where it came."""
+        """Copy the archive again from where it came; false where it is no longer there. Raises MarserveError."""
         try:
+            is_there = sha256_of(Path(version.source)) == version.sha256
+        except OSError:
+            return False
+        if is_there:
             with self._writable():
                 self._copy(Path(version.source), version)
-        except (OSError, MarserveError):
-            return False
-        return True
+        return is_there
 
     def remove(self, model: str, version: str) -> None:
         """Remove the archives of ``version`` that the record does not name. Raises MarserveError."""
@@ -184,24 +194,28 @@ class DeploymentStore:
         }
         with self._writable():
             for file in list(self.path.iterdir()):
-                if file.name not in named and concerns(file):
+                if file.name in named or not concerns(file):
+                    continue
+                if file.is_dir() and not file.is_symlink():
+                    remove_tree(file)
+                else:
                     file.unlink(missing_ok=True)
 
     @contextmanager
     def _writable(self) -> Iterator[None]:
         """Raises MarserveError where the store cannot be written to."""
-        with locked(self._lock, timeout_s=LOCK_S):
-            try:
+        try:
+            with locked(self._lock, timeout_s=LOCK_S):
                 self.path.mkdir(exist_ok=True)
                 self.path.chmod(0o700)
                 try:
-                    for unfinished in self.path.glob(".*"):  # of a process that was killed: nobody else writes now
+                    for unfinished in self.path.glob(_UNFINISHED):  # by a process that was killed: nobody else writes
                         unfinished.unlink(missing_ok=True)
                     yield
                 finally:
                     self.path.chmod(0o500)
-            except OSError as exc:
-                raise MarserveError(failure_of(exc)) from exc
+        except OSError as exc:
+            raise MarserveError(failure_of(exc)) from exc
 
 
 def sha256_of(file: Path) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,6 +154,36 @@ def test_a_change_that_fails_at_any_of_its_steps_leaves_everything_as_it_was(
         with pytest.raises(type(error)):
             command(stack, [])
         assert stack.snapshot == before, f"{call}, number {number}"
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    def fail(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        yield
+
+
+def test_workers_are_scaled_and_brought_back_on_a_full_disk_and_that_does_not_last(tmp_path: Path) -> None:
+    for command, workers in ((scale_command, 4), (recover_command, 2)):
+        stack = a_stack(tmp_path / "run")
+        before = stack.store.read()
+        said: list[str] = []
+        with full_disk():
+            command(stack, said)
+        assert len(stack.torchserve.versions["1.0"].workers) == workers
+        assert any("This will not last" in line and "The disk is full" in line for line in said)
+        assert stack.store.read() == before
+
+
+def test_a_rollback_that_would_not_last_changes_nothing(tmp_path: Path) -> None:
+    stack = a_deployed_stack(tmp_path / "run")
+    before = stack.snapshot
+    with full_disk(), pytest.raises(MarserveError, match="The disk is full"):
+        roll_back_command(stack, [])
+    assert stack.snapshot == before
 
 
 def test_a_version_before_that_torchserve_does_not_have_is_named(tmp_path: Path) -> None:

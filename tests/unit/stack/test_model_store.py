@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -102,6 +104,54 @@ def test_a_damaged_version_before_is_forgotten(store: DeploymentStore, tmp_path:
     assert "no version of resnet18 any more that rollback could bring back" in said[1]
 
 
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EACCES])
+def test_what_may_pass_takes_no_version_out_of_use(
+    store: DeploymentStore, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    before = store.read()
+    second = store.path / model_in(store).current.archive
+    refuse(monkeypatch, second, number)
+    with pytest.raises(MarserveError, match=second.name):
+        store.check(print)
+    monkeypatch.undo()
+    assert store.read() == before
+
+
+def test_what_the_disk_has_lost_is_damaged(
+    store: DeploymentStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "2.0").unlink()
+    refuse(monkeypatch, store.path / model_in(store).current.archive, errno.EIO)
+    assert checked(store)[0] == ["1.0"]
+
+
+def test_a_copy_that_does_not_fit_takes_no_version_out_of_use(
+    store: DeploymentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = store.read()
+    damage(store, "2.0")
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(MarserveError, match="The disk is full"):
+        store.check(print)
+    assert store.read() == before
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, file: Path, number: int) -> None:
+    """Have ``file`` refuse to be opened."""
+    real = Path.open
+
+    def opened(self: Path, *arguments: Any, **named: Any) -> Any:
+        if self == file:
+            raise OSError(number, os.strerror(number), str(file))
+        return real(self, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", opened)
+
+
 def test_where_both_are_lost_nothing_is_served_and_the_record_stays(store: DeploymentStore, tmp_path: Path) -> None:
     for version in ("1.0", "2.0"):
         (tmp_path / version).unlink()
@@ -117,10 +167,12 @@ def test_what_the_record_does_not_name_is_removed(store: DeploymentStore, tmp_pa
     store.path.chmod(0o700)
     (store.path / ".resnet18-2.0.mar.0a1b2c3d").touch()  # half a copy of a process that was killed
     (store.path / "other-2.0.mar").touch()
+    (store.path / "unpacked").mkdir()
+    (store.path / "unpacked" / "file").touch()
     names = {version.archive for version in model_in(store).versions}
     store.remove(MODEL, "2.0")
     store.remove(MODEL, "3.0")
-    assert {file.name for file in store.path.iterdir()} == {RECORD, *names, "other-2.0.mar"}
+    assert {file.name for file in store.path.iterdir()} == {RECORD, *names, "other-2.0.mar", "unpacked"}
     store.remove_unnamed()
     assert {file.name for file in store.path.iterdir()} == {RECORD, *names}
 
