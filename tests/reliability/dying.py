@@ -24,6 +24,8 @@ from tests.reliability.under_load import UnderLoad, supervisor_of
 WORKER_S, JAVA_S, WEB_S = 30.0, 60.0, 30.0
 #: Seconds that systemd waits before it starts a service again (``RestartSec`` of deploy/systemd).
 RESTART_S = 1.0
+#: What goes with the web service.
+CACHE = "the results in its memory"
 #: Bytes that a process may still take when its memory is limited.
 LITTLE = 10_000_000
 #: Large pictures, each of which takes more.
@@ -48,6 +50,7 @@ def _struck(
     within_s: float,
     *,
     may_be_refused: bool = False,
+    lost: str = "",
 ) -> Row:
     """A signal to ``process``, which another one must come for."""
     return tested.inflict(
@@ -56,6 +59,7 @@ def _struck(
         recovered=lambda: is_over(process),
         within_s=within_s,
         may_be_refused=may_be_refused,
+        lost=lost,
         then=lambda: _end(process),
     )
 
@@ -169,13 +173,13 @@ def java_stopped(stage: Stage) -> Row:
 def web_killed(stage: Stage) -> Row:
     tested = stage.shared()
     web = tested.stack.process("the web service")
-    return _struck(tested, web, "SIGKILL to the web service", signal.SIGKILL, WEB_S, may_be_refused=True)
+    return _struck(tested, web, "SIGKILL to the web service", signal.SIGKILL, WEB_S, may_be_refused=True, lost=CACHE)
 
 
 def web_stopped(stage: Stage) -> Row:
     tested = stage.shared()
     web = tested.stack.process("the web service")
-    return _struck(tested, web, "SIGSTOP to the web service", signal.SIGSTOP, WEB_S, may_be_refused=True)
+    return _struck(tested, web, "SIGSTOP to the web service", signal.SIGSTOP, WEB_S, may_be_refused=True, lost=CACHE)
 
 
 def autoscaler_killed(stage: Stage) -> Row:
@@ -215,6 +219,7 @@ def everything_killed(stage: Stage) -> Row:
         strike,
         lambda: supervisor_of(tested.stack) != before,
         may_be_refused=True,
+        lost=CACHE,
     )
 
 
@@ -225,6 +230,7 @@ def _with_restart(
     recovered: Callable[[], object],
     *,
     may_be_refused: bool = False,
+    lost: str = "",
 ) -> Row:
     """What becomes of it where systemd, which does not run everywhere, would start ``serve`` again."""
 
@@ -233,4 +239,4 @@ def _with_restart(
         time.sleep(RESTART_S)
         tested.serve_again()
 
-    return tested.inflict(name, struck, recovered=recovered, within_s=JAVA_S, may_be_refused=may_be_refused)
+    return tested.inflict(name, struck, recovered=recovered, within_s=JAVA_S, may_be_refused=may_be_refused, lost=lost)

@@ -176,7 +176,9 @@ def redis_gone(stage: Stage) -> Row:
         cache.process.wait()
         time.sleep(WRONG_S)
 
-    return cache.tested.inflict("SIGKILL to the Redis of the cache, for good", strike, lasts=True, within_s=RECOVERY_S)
+    return cache.tested.inflict(
+        "SIGKILL to the Redis of the cache, for good", strike, lasts=True, within_s=RECOVERY_S, lost="the cache"
+    )
 
 
 def redis_garbage(stage: Stage) -> Row:

@@ -64,7 +64,7 @@ class UnderLoad:
         *,
         recovered: Callable[[], object] = lambda: True,
         within_s: float,
-        lost: str = "nothing",
+        lost: str = "",
         may_be_refused: bool = False,
         lasts: bool = False,
         then: Callable[[], object] = lambda: None,
@@ -74,7 +74,7 @@ class UnderLoad:
         ``recovered`` says whether what was struck is back, too. ``within_s`` is how long that may take, from the end of
         ``strike`` where that ``lasts``, and how long is waited. Where the web service itself was struck, callers
         ``may_be_refused`` while nobody listens. ``then`` is done in the end, whatever came out. What ``strike`` answers
-        belongs to what was seen.
+        belongs to what was seen, and ``lost`` is what did not survive besides requests.
         """
         self.wait_until_calm(60)
         struck_at = time.monotonic()
@@ -92,7 +92,9 @@ class UnderLoad:
             complaints.append(self._leaks())
         said = "; ".join(complaint for complaint in complaints if complaint)
         seen = summed_up(answers) + (f"; {told}" if told else "") + (f". **{said}**" if said else "")
-        return Row(name, seen, healthy_after_s, lost, holds=not said)
+        refused = sum(answer.outcome in ("overload", "gone") for answer in answers)
+        again = [f"{refused} of {len(answers)} requests had to be sent again"] if refused else []
+        return Row(name, seen, healthy_after_s, ", ".join([*again, *filter(None, [lost])]) or "nothing", holds=not said)
 
     def serve_again(self) -> None:
         """As systemd does, which gives it a session of its own and is there until it ends."""
