@@ -228,11 +228,3 @@ def test_a_report_that_the_disk_fails_is_taken_back(
     assert [line["note"] for line in lines(tmp_path)] == [""]
     store.add(report(note="kept"), PICTURE)
     assert [line["note"] for line in lines(tmp_path)] == ["", "kept"]
-
-
-def test_a_folder_that_may_not_be_written_is_refused_at_the_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("marserve.web.settings.os.access", lambda *_: False)
-    with pytest.raises(ValueError, match="nothing may be written there"):
-        WebSettings.model_validate({"feedback_dir": tmp_path})
