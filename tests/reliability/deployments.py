@@ -37,7 +37,7 @@ from tests.support import CAT, REPOSITORY
 
 #: Seconds that moments are chosen among at first, and how these change with each command that had ended before its
 #: moment, or had not: three in four are to be in the middle of it.
-LASTS_S = {"deploy": 10.0, "rollback": 5.0}
+LASTS_S = {"deploy": 7.0, "rollback": 3.2}
 SHORTER, LONGER = 0.85, 1.055
 #: Seconds between two pictures of the caller, who sends them all the time.
 PAUSE_S = 0.05
