@@ -27,10 +27,10 @@ from marserve.stack.deployments import Deployments
 from marserve.stack.model_store import DeploymentStore
 from marserve.stack.run_directory import State
 from marserve.stack.torchserve_answers import using_temp
-from marserve.system.processes import running
+from marserve.system.processes import is_alive, running
 from marserve.terminal import say
 from tests.e2e.operating import Edit, edited
-from tests.e2e.serving import ANSWER_S, Stack, stack_on_free_ports
+from tests.e2e.serving import ANSWER_S, Stack, stack_on_free_ports, wait_for
 from tests.reliability.table import Row
 from tests.reliability.under_load import MODEL, archive
 from tests.support import CAT, REPOSITORY
@@ -41,6 +41,9 @@ LASTS_S = {"deploy": 7.0, "rollback": 3.2}
 SHORTER, LONGER = 0.85, 1.055
 #: Seconds between two pictures of the caller, who sends them all the time.
 PAUSE_S = 0.05
+#: Seconds in which whoever stays with a stack is to have settled what a killed command left: it looks every few
+#: seconds, and waits until a version that goes is idle.
+SETTLED_S = 60.0
 #: What stands before the labels of a version.
 MARK = "of version "
 
@@ -100,18 +103,25 @@ class Caller:
 
 
 @dataclass(frozen=True)
-class Moment:
-    """One kill and what came of it."""
+class Attempt:
+    """A deployment or a rollback that is killed."""
 
+    pid: int
     command: str
-    #: Seconds after the command began.
+    #: Seconds after it began.
     after_s: float
-    command_had_ended: bool
+    had_ended: bool
     before: str
     wanted: str
-    #: What the next start served, and whether it said that something had been interrupted.
+
+
+@dataclass(frozen=True)
+class Moment(Attempt):
+    """What came of it."""
+
     served: str
-    said_interrupted: bool
+    #: Whether it was said, or stood on record, that something had been interrupted.
+    told: bool
     ready_s: float
     #: What is not as it should be; empty where the moment holds.
     faults: Sequence[str] = ()
@@ -137,8 +147,9 @@ class Tried:
         assert found is not None
         return found
 
-    def kill_once(self) -> Moment:
-        """Begin a deployment or a rollback, kill everything at a moment of it, and start again."""
+    @contextmanager
+    def interrupted(self) -> Iterator[Attempt]:
+        """A deployment or a rollback at a random moment, to be killed in the block."""
         model = self.record.models[MODEL]
         before = model.current.version
         # A rollback needs something to go back to; else every second is one.
@@ -159,43 +170,61 @@ class Tried:
             time.sleep(after_s)
             had_ended = process.poll() is not None
             self.lasts_s[command] *= SHORTER if had_ended else LONGER
-            kill_everything(self.stack, process.pid)
+            yield Attempt(process.pid, command, after_s, had_ended, before, wanted)
+
+    def kill_everything(self) -> Moment:
+        """At a moment of a deployment or a rollback, and start again."""
+        with self.interrupted() as attempt:
+            kill_everything(self.stack, attempt.pid)
         at = time.monotonic()
         started = self.stack.run("serve", "--detach", *self.arguments)
-        ready_s = time.monotonic() - at
-        moment = self._judged(Moment(command, after_s, had_ended, before, wanted, "nothing", False, ready_s), started)
-        self.caller.allowed = frozenset((moment.served,))
-        return moment
+        return self._judged(attempt, time.monotonic() - at, started)
 
-    def _judged(self, moment: Moment, started: subprocess.CompletedProcess[str]) -> Moment:
-        if started.returncode:
-            return Moment(**{**asdict(moment), "faults": [f"it did not start: {started.stderr.strip()[-300:]}"]})
-        predictions = self.stack.predict(MODEL).json()["predictions"]
-        served = version_of(predictions[0]["label"])
+    def kill_command(self) -> Moment:
+        """The command alone, at a moment of it, while the stack lives on; whoever stays with that settles it."""
+        with self.interrupted() as attempt:
+            kill([psutil.Process(attempt.pid)] if psutil.pid_exists(attempt.pid) else [])
+        at = time.monotonic()
+        was_pending = self.record.pending is not None
+        wait_for(lambda: self.record.pending is None, SETTLED_S)
+        settled_s = time.monotonic() - at
+        wait_for(lambda: version_of(self._through_web()) == self.record.models[MODEL].current.version)
+        return self._judged(attempt, settled_s, was_pending=was_pending)
+
+    def _judged(
+        self,
+        attempt: Attempt,
+        ready_s: float,
+        started: subprocess.CompletedProcess[str] | None = None,
+        *,
+        was_pending: bool = False,
+    ) -> Moment:
+        if started is not None and started.returncode:
+            fault = f"it did not start: {started.stderr.strip()[-300:]}"
+            return Moment(**asdict(attempt), served="nothing", told=False, ready_s=ready_s, faults=[fault])
         record = self.record
         store = DeploymentStore(self.stack.run_directory)
         model = record.models[MODEL]
-        damaged = [one.version for one in model.versions if store.damage(one) is not None]
-        named = {version.archive for version in model.versions}
-        there = {file.name for file in store.path.iterdir()} - {"deployments.json"}
+        served = version_of(self.stack.predict(MODEL).json()["predictions"][0]["label"])
         through_web = version_of(self._through_web())
+        damaged = [one.version for one in model.versions if store.damage(one) is not None]
+        there = {file.name for file in store.path.iterdir()} - {"deployments.json"}
         faults = {
-            "it served a third version": served not in (moment.before, moment.wanted),
+            "it served a third version": served not in (attempt.before, attempt.wanted),
             "its record names another": model.current.version != served,
-            "it said another": f"Starting TorchServe for {MODEL} {served}:" not in started.stdout,
             f"the web service answered with {through_web}": through_web != served,
-            "something was left half done": record.pending is not None or there != named,
+            "something was left half done": record.pending is not None,
+            "archives are there that nobody needs": there != {version.archive for version in model.versions},
             f"damaged: {damaged}": bool(damaged),
-            f"it complained: {started.stderr.strip()[-300:]}": "!" in started.stderr,
         }
-        return Moment(
-            **{
-                **asdict(moment),
-                "served": served,
-                "said_interrupted": "was interrupted" in started.stdout,
-                "faults": [fault for fault, found in faults.items() if found],
-            }
-        )
+        told = was_pending
+        if started is not None:
+            told = "was interrupted" in started.stdout
+            faults["it said another"] = f"Starting TorchServe for {MODEL} {served}:" not in started.stdout
+            faults[f"it complained: {started.stderr.strip()[-300:]}"] = "!" in started.stderr
+        self.caller.allowed = frozenset((served,))
+        found = [fault for fault, is_one in faults.items() if is_one]
+        return Moment(**asdict(attempt), served=served, told=told, ready_s=ready_s, faults=found)
 
     def _through_web(self) -> str:
         reply = requests.post(f"{self.stack.web}/predict", files={"file": CAT.read_bytes()}, timeout=ANSWER_S)
@@ -209,18 +238,23 @@ def kill_everything(stack: Stack, command: int) -> None:
     recorded = [] if state is None else [state.serve, *state.processes]
     while True:
         found = [process for process in map(running, recorded) if process is not None]
-        with suppress(psutil.NoSuchProcess):
-            found.append(psutil.Process(command))
-        for process in list(found):
-            with suppress(psutil.NoSuchProcess):
-                found += process.children(recursive=True)
+        found += [psutil.Process(command)] if psutil.pid_exists(command) else []
         found += using_temp(state.temp) if state is not None else []
-        living = [process for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
-        if not living:
+        if not kill(found):
             return
-        for process in living:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+
+
+def kill(processes: Sequence[psutil.Process]) -> bool:
+    """SIGKILL to each and its children; whether there were any."""
+    family = list(processes)
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            family += process.children(recursive=True)
+    living = [process for process in family if is_alive(process)]
+    for process in living:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    return bool(living)
 
 
 @contextmanager
@@ -242,38 +276,45 @@ def tried(seed: int) -> Iterator[Tried]:
 
 
 def killed(options: argparse.Namespace) -> Row:
+    return _row(options, "of all processes", "`serve` again", Tried.kill_everything)
+
+
+def command_killed(options: argparse.Namespace) -> Row:
+    return _row(options, "of the command alone", "the stack, which lives on, settles it by itself", Tried.kill_command)
+
+
+def _row(options: argparse.Namespace, whom: str, what_then: str, kill_once: Callable[[Tried], Moment]) -> Row:
     earlier: list[Moment] = []
     if options.add_to is not None and options.add_to.exists():
         lines = options.add_to.read_text(encoding="utf-8").splitlines()
         earlier = [Moment(**json.loads(line)) for line in lines]
-    seed = options.seed + len(earlier)
     moments: list[Moment] = []
-    with tried(seed) as stage:
+    with tried(options.seed + len(earlier)) as stage:
         for _ in range(options.moments):
-            moment = stage.kill_once()
+            moment = kill_once(stage)
             moments.append(moment)
             say(f"  {moment}")
             if options.add_to is not None:
                 with options.add_to.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(asdict(moment)) + "\n")
-        return summary([*earlier, *moments], stage.caller)
+        return summary([*earlier, *moments], stage.caller, whom, what_then)
 
 
-def summary(moments: Sequence[Moment], caller: Caller) -> Row:
+def summary(moments: Sequence[Moment], caller: Caller, whom: str = "", what_then: str = "") -> Row:
     """The row for all ``moments``; ``caller`` has seen those of this run."""
-    became = Counter("new" if moment.served == moment.wanted else "before" for moment in moments)
+    new = sum(moment.served == moment.wanted for moment in moments)
     commands = Counter(moment.command for moment in moments)
-    done = sum(moment.command_had_ended for moment in moments)
-    told = sum(moment.said_interrupted for moment in moments)
+    ended = sum(moment.had_ended for moment in moments)
+    told = sum(moment.told for moment in moments)
     wrong = [outcome for outcome in caller.outcomes if outcome.startswith("wrong")]
     faults = [fault for moment in moments for fault in moment.faults]
     ready = [moment.ready_s for moment in moments]
     seen = ", ".join(f"{count} {outcome}" for outcome, count in caller.outcomes.most_common())
     return Row(
-        f"`kill -9` of all processes at {len(moments)} random moments of {commands['deploy']} deployments and "
-        f"{commands['rollback']} rollbacks, {done} of them after the command had ended, and `serve` again: "
-        f"{became['before']} × the version before, {became['new']} × the new one, each as it said; {told} × it told of "
-        "an interrupted change",
+        f"`kill -9` {whom} at {len(moments)} random moments of {commands['deploy']} deployments and "
+        f"{commands['rollback']} rollbacks, {ended} of them after the command had ended, and {what_then}: "
+        f"{len(moments) - new} times the version before, {new} times the new one, as was said; {told} times a change "
+        "was found interrupted",
         f"{seen}; the longest {caller.longest_s:.1f} s (of the last run)",
         statistics.median(ready),
         "; ".join(faults) or "nothing",
@@ -294,4 +335,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-ROWS: Mapping[str, Callable[[argparse.Namespace], Row]] = {"killed": killed}
+ROWS: Mapping[str, Callable[[argparse.Namespace], Row]] = {"killed": killed, "command-killed": command_killed}
