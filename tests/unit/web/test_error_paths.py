@@ -129,7 +129,7 @@ async def test_a_bug_after_an_answer_has_begun_breaks_the_connection() -> None:
         raise ZeroDivisionError
 
     observed = RequestObservation(half, WebMetrics(), Event())
-    scope = {"type": "http", "method": "GET", "path": "/", "raw_path": b"/", "query_string": b"",
+    scope = {"type": "http", "method": "GET", "path": "/", "raw_path": b"/", "scheme": "http", "query_string": b"",
              "headers": [], "client": ("127.0.0.1", 1)}  # fmt: skip
     with pytest.raises(ZeroDivisionError):
         await observed(scope, receive, send)
