@@ -1,0 +1,116 @@
+"""The bounded form of ``python -m tests.reliability hostile``: some thousand inputs, and a made-up model."""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import sys
+import tempfile
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+
+import pytest
+
+from tests.reliability.hostile import SEED, chance_of, fuzzing, wire
+from tests.reliability.hostile.fuzzing import Fuzzed
+from tests.reliability.hostile.inputs import GENERATORS, hostile
+from tests.reliability.hostile.readers import READERS
+from tests.reliability.hostile.wire import Attack
+from tests.unit.web.fake_torchserve import FakeTorchServe
+from tests.unit.web.service import Service, running_service
+
+#: Some seconds for each row.
+BOUNDED = {
+    "pictures": 500,
+    "forms": 200,
+    "json": 400,
+    "protocol": 400,
+    "groups": 300,
+    "archives": 30,
+    "weights": 40,
+    "labels": 80,
+    "configuration": 150,
+}
+CONNECTIONS = 300
+#: All that TorchServe may ever see of a request.
+OUR_HEADERS = {"host", "content-type", "content-length", "x-request-id", "x-top-k", "x-class-id", "authorization"}
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Each refusal of a library has a warning."""
+    logging.disable(logging.CRITICAL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("row", GENERATORS)
+@pytest.mark.usefixtures("quiet")
+def test_hostile_input_is_read_or_refused_in_words(row: str) -> None:
+    outcomes = {READERS[row](hostile(row, SEED, number)) for number in range(BOUNDED[row])}
+    assert "refused" in outcomes
+
+
+def test_an_input_with_a_number_is_always_the_same() -> None:
+    for row in GENERATORS:
+        assert repr(hostile(row, 1, 7)) == repr(hostile(row, 1, 7))
+        assert [hostile(row, 1, number) for number in range(5)] != [hostile(row, 2, number) for number in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        ("import os; os.abort()", "ended the process that read it"),
+        ("import time; time.sleep(60)", "no end within"),
+        ("print('{}')", None),
+    ],
+)
+def test_a_reader_that_ends_or_hangs_is_noticed(code: str, what: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzzing, "HUNG_S", 0.5 if what and "end within" in what else 30)
+    with tempfile.TemporaryFile() as file:
+        file.write(bytes(8))
+        file.flush()
+        with mmap.mmap(file.fileno(), 8) as at:
+            found = fuzzing._read([sys.executable, "-c", code], "", at, Fuzzed())
+    assert found is None if what is None else what in (found or "")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def torchserve(anyio_backend: str) -> AsyncIterator[FakeTorchServe]:
+    fake = FakeTorchServe()
+    await fake.start()
+    yield fake
+    await fake.stop()
+
+
+@pytest.fixture
+async def service(torchserve: FakeTorchServe) -> AsyncIterator[Service]:
+    async with running_service(torchserve, {"max_image_bytes": 1_000_000}) as service:
+        yield service
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("row", ["framing", "nonsense"])
+@pytest.mark.usefixtures("quiet")
+async def test_whatever_strangers_send_is_answered_and_never_passed_on(
+    service: Service, torchserve: FakeTorchServe, row: str
+) -> None:
+    attack = Attack(int(service.url.rpartition(":")[2]))
+    chances = [chance_of(row, SEED, number) for number in range(CONNECTIONS)]
+    sent = [wire.framed(chance) if row == "framing" else [wire.nonsense(chance)] for chance in chances]
+
+    await attack.all(partial(attack.send, *pieces, is_open=row == "framing") for pieces in sent)
+
+    assert attack.complaints == []
+    assert attack.outcomes["200"]
+    assert (await service.post("/predict", b"a good picture")).status == 200
+    assert set(torchserve.paths) <= {"/predictions/resnet18/1.0", "/explanations/resnet18/1.0"}
+    assert {name.lower() for headers in torchserve.headers for name in headers} <= OUR_HEADERS
