@@ -29,6 +29,7 @@ from marserve.torchserve.metrics import Rates, rates, read_samples
 from marserve.torchserve.models import ModelVersion
 from marserve.torchserve.worker_process import WorkerReport, inspect_workers
 from marserve.web.models import Weights, weights_of
+from marserve.web.quarantine import read_suspicions
 
 _COLUMNS = ("MODEL", "VERSION", "WEIGHTS", "WORKER", "PID", "STATE", "MEMORY", "QUEUE", "WAIT", "REQUESTS")
 UNKNOWN = "-"
@@ -57,6 +58,8 @@ class VersionStatus:
     rates: Rates
     #: Pictures that wait in the web service; 0 where its metrics cannot be read.
     waiting: int = 0
+    #: Pictures that the web service refuses, since workers ended under them.
+    quarantined: int = 0
 
     @property
     def problems(self) -> list[str]:
@@ -105,7 +108,15 @@ class Status:
     def notes(self) -> list[str]:
         """What somebody should know, and may want so."""
         untrained = [f"{one.model} {one.version}" for one in self.versions if one.weights == "untrained"]
-        return [f"{name} is untrained: its labels mean nothing." for name in untrained]
+        refused = [one for one in self.versions if one.quarantined]
+        return [
+            *(f"{name} is untrained: its labels mean nothing." for name in untrained),
+            *(
+                f"{one.model} {one.version}: workers ended under {one.quarantined} "
+                f"picture{'s' if one.quarantined > 1 else ''}, refused from now on; quarantine.json names them."
+                for one in refused
+            ),
+        ]
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "problems": self.problems}
@@ -171,17 +182,20 @@ def _record(stack: RunningStack) -> tuple[Deployments, str | None]:
 def _version_status(
     stack: RunningStack, listed: ModelVersion, before: StackMetrics, after: StackMetrics
 ) -> VersionStatus:
+    weights, digest = _described(stack.run_directory.model_store / Path(listed.archive).name)
+    proven = [one for one in read_suspicions(stack.run_directory.quarantine) if one.is_proven]
     return VersionStatus(
         model=listed.model,
         version=listed.version,
         is_default=listed.is_default,
         archive=listed.archive,
-        weights=_weights(stack.run_directory.model_store / Path(listed.archive).name),
+        weights=weights,
         workers=inspect_workers(listed, stack.run_directory.logs),
         queued=listed.queued,
         queue_capacity=listed.queue_capacity,
         rates=version_rates(before, after, listed.model, listed.version, is_default=listed.is_default),
         waiting=web_waiting(after.web, listed.model, listed.version),
+        quarantined=sum((one.model, one.archive) == (listed.model, digest or listed.archive) for one in proven),
     )
 
 
@@ -206,14 +220,18 @@ def _web_reasons(stack: RunningStack) -> list[str]:
     return [str(reason) for reason in reasons]
 
 
-def _weights(archive: Path) -> Weights:
-    """What the description in ``archive`` says; reading it there takes no place in the model's queue."""
+def _described(archive: Path) -> tuple[Weights, str | None]:
+    """What the description in ``archive`` says of its weights, and its digest; reading it there takes no place in the
+    model's queue.
+    """
     try:
         with zipfile.ZipFile(archive) as mar:
             description = json.loads(mar.read(DESCRIPTION_FILE))
-        return weights_of(description["architecture"], description["weights"]["trained"])
+        return weights_of(description["architecture"], description["weights"]["trained"]), description.get(
+            "inputs_sha256"
+        )
     except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError):
-        return "unknown"
+        return "unknown", None
 
 
 def render_status(status: Status) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+import anyio
 from cachetools import TTLCache
 
 from marserve.web.metrics import WebMetrics
@@ -22,10 +24,16 @@ OVERHEAD_BYTES = 400
 PREFIX = "torchserve-web:2:"
 #: Bytes before each body in Redis that show that it is whole, and the answer to this very request.
 SEAL_BYTES = 16
-#: Seconds for one answer of Redis; a recomputed result takes not much longer.
+#: Bytes of an entry: a thousand classes are some 100,000.
+MAX_ENTRY_BYTES = 1_000_000
+#: Seconds for one answer of Redis, connecting included; a recomputed result takes not much longer.
 TIMEOUT_S = 0.25
 #: Seconds without Redis after it failed, so that a dead one costs TIMEOUT_S once and not for every picture.
 PAUSE_S = 5.0
+#: Seconds of an answer that is slow, though it comes: Redis beside this service takes less than a thousandth.
+SLOW_S = 0.05
+#: Slow answers in a row after which Redis counts as failed.
+MAX_SLOW = 5
 
 
 class ResultCache(Protocol):
@@ -98,43 +106,89 @@ class MemoryCache:
 
 
 class RedisCache:
-    """Redis bounds the size itself (``maxmemory`` with an ``allkeys-lru`` policy) and expires the entries."""
+    """Redis bounds the size itself (``maxmemory`` with an ``allkeys-lru`` policy) and expires the entries.
+
+    Nothing that it answers is trusted: each entry begins with a seal, so that what was cut, swapped or overwritten is
+    no answer.
+    """
 
     def __init__(self, url: str, *, ttl_s: int, metrics: WebMetrics) -> None:
         from redis.asyncio import Redis
-        from redis.exceptions import RedisError
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+        from redis.exceptions import RedisError, ResponseError
 
-        #: What a Redis that is away, frozen, loading or full raises.
-        self._failures = (RedisError, OSError, TimeoutError)
-        self._redis: Redis = Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+        #: What a Redis that is away, frozen, loading or full raises, or one that is none.
+        self._failures = (RedisError, OSError, TimeoutError, ValueError, RecursionError)
+        #: It is there, and will not do this: it may be full, or only read from.
+        self._refusal = ResponseError
+        self._redis: Redis = Redis.from_url(
+            url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+        )
         self._ttl_s = ttl_s
         self._metrics = metrics
-        self._paused_until = float("-inf")
+        #: When it is asked again, and when it is given something again.
+        self._asked_from = self._given_from = float("-inf")
+        self._slow_in_a_row = 0
+        self._is_well = True
 
     async def get(self, key: str) -> bytes | None:
-        kept = await self._send(lambda: self._redis.get(PREFIX + key))
-        if not isinstance(kept, bytes):
+        if time.monotonic() < self._asked_from:
             return None
-        body = kept[SEAL_BYTES:]
-        return body if kept[:SEAL_BYTES] == _seal(key, body) else None
+        # Of a value that is too long no more than shows that.
+        entry = await self._send(self._redis.getrange(PREFIX + key, 0, MAX_ENTRY_BYTES))
+        if not isinstance(entry, bytes) or not entry:
+            return None
+        body = entry[SEAL_BYTES:]
+        if len(entry) > MAX_ENTRY_BYTES or not hmac.compare_digest(entry[:SEAL_BYTES], _seal(key, body)):
+            self._metrics.cache_errors.inc()
+            return None
+        return body
 
     async def put(self, key: str, body: bytes) -> None:
-        await self._send(lambda: self._redis.set(PREFIX + key, _seal(key, body) + body, ex=self._ttl_s))
+        entry = _seal(key, body) + body
+        if time.monotonic() >= self._given_from and len(entry) <= MAX_ENTRY_BYTES:
+            await self._send(self._redis.set(PREFIX + key, entry, ex=self._ttl_s), is_gift=True)
 
     async def close(self) -> None:
         await self._redis.aclose()
 
-    async def _send(self, command: Callable[[], Awaitable[object]]) -> object:
-        """What Redis answers; None where it fails, and for PAUSE_S afterwards."""
-        if time.monotonic() < self._paused_until:
-            return None
+    async def _send(self, command: Awaitable[object], *, is_gift: bool = False) -> object:
+        """What Redis answers; None where it fails, after which it is left alone for PAUSE_S."""
+        started = time.monotonic()
         try:
-            return await command()
+            with anyio.fail_after(TIMEOUT_S):
+                answer = await command
         except self._failures as exc:
-            self._paused_until = time.monotonic() + PAUSE_S
             self._metrics.cache_errors.inc()
-            logger.warning("Redis failed, %g s without it: %s", PAUSE_S, type(exc).__name__)
+            if isinstance(exc, self._refusal):
+                if is_gift:
+                    self._given_from = time.monotonic() + PAUSE_S
+                    self._tell_once("takes nothing: %s", exc)
+                return None
+            self._pause()
+            self._tell_once("failed: %s", type(exc).__name__)
             return None
+        is_slow = time.monotonic() - started > SLOW_S
+        self._slow_in_a_row = self._slow_in_a_row + 1 if is_slow else 0
+        if self._slow_in_a_row == MAX_SLOW:
+            self._metrics.cache_errors.inc()
+            self._pause()
+            self._tell_once("answers too slowly: %d times in a row took more than %g s", MAX_SLOW, SLOW_S)
+        elif not is_slow and not self._is_well and time.monotonic() >= self._given_from:
+            self._is_well = True
+            logger.info("Redis answers again")
+        return answer
+
+    def _pause(self) -> None:
+        self._slow_in_a_row = 0
+        self._asked_from = self._given_from = time.monotonic() + PAUSE_S
+
+    def _tell_once(self, what: str, *of: object) -> None:
+        """Until it is well again."""
+        if self._is_well:
+            logger.warning(f"Redis {what}; it is left alone for %g s at a time", *of, PAUSE_S)
+        self._is_well = False
 
 
 def _seal(key: str, body: bytes) -> bytes:

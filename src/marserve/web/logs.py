@@ -35,13 +35,16 @@ class JsonFormatter(logging.Formatter):
 
 class BatchHandler(logging.Handler):
     """Writes to ``stream`` at once what is a warning, is many lines, or comes from outside an event loop: at the end of
-    the process, for example, so that nothing is lost there.
+    the process, for example, so that nothing is lost there. What a full disk does not take is lost, counted, and told
+    when there is room again; nothing else fails by it.
     """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
         self._waiting: list[str] = []
+        #: Lines that could not be written since the last that could.
+        self._lost = 0
         #: The loop that will write what waits. One that has ended does not.
         self._writer: asyncio.AbstractEventLoop | None = None
 
@@ -61,10 +64,23 @@ class BatchHandler(logging.Handler):
         self.acquire()
         try:
             lines, self._waiting, self._writer = self._waiting, [], None
-            self._stream.write("".join(lines))
-            self._stream.flush()
+            self._write(lines)
         finally:
             self.release()
+
+    def _write(self, lines: list[str]) -> None:
+        if self._lost and lines:
+            text = "%d lines of this log could not be written before this one"
+            told = logging.LogRecord(__name__, logging.ERROR, __file__, 0, text, (self._lost,), None)
+            # First an end for a line that was cut.
+            lines = ["\n", self.format(told) + "\n", *lines]
+        try:
+            self._stream.write("".join(lines))
+            self._stream.flush()
+        except OSError:
+            self._lost += len(lines) - 2 * bool(self._lost and lines)
+        else:
+            self._lost = 0
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -94,7 +94,7 @@ class WebMetrics:
             "web_upstream_errors", "TorchServe's failures, by kind; refused pictures are none.", ["kind"]
         )
         self.feedback = counter(
-            "web_feedback", "Reports of wrong answers: kept, or refused for want of room.", ["outcome"]
+            "web_feedback", "Reports of wrong answers: kept, refused for want of room (full), or failed.", ["outcome"]
         )
         self.certificate_expires = gauge(
             "web_certificate_expires_timestamp_seconds", "When the certificate expires that is shown; 0 without TLS."

@@ -139,6 +139,13 @@ def test_what_waits_in_the_web_service_stands_before_torchserves_queue() -> None
     assert "96 + 1/384" in render_status(waiting)
 
 
+def test_pictures_that_are_refused_are_told() -> None:
+    status = a_status(READY)
+    (version,) = status.versions
+    shown = render_status(replace(status, versions=[replace(version, quarantined=2)]))
+    assert "resnet18 1.0: workers ended under 2 pictures, refused from now on; quarantine.json names them." in shown
+
+
 def test_a_model_that_is_untrained_is_not_called_well() -> None:
     status = a_status(READY, weights="untrained")
     assert status.problems == []  # since somebody may want it so

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -405,3 +407,19 @@ async def test_the_example_of_the_document_is_understood(start_service: StartSer
     example["other"] = example.pop("label")  # the labels of this test are others
     assert (await service.post("/feedback", json.dumps(example).encode())).status == 201
     assert {"201", "404", "507"} <= operation["responses"].keys()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("failure", [errno.EROFS, errno.EACCES, errno.EMFILE, errno.EIO])
+async def test_a_folder_that_cannot_be_written_is_503_and_told(
+    start_service: StartService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(failure, os.strerror(failure))
+
+    service = await start_service(feedback_dir=tmp_path / "reports")
+    monkeypatch.setattr(Feedback, "_add", fail)
+    reply = await wrong(service, query="?other=x")
+    check_shape(reply, 503, "Overloaded")
+    assert "Retry-After" in reply.headers
+    assert await service.metric('web_feedback_total{outcome="failed"}') == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import logging
@@ -107,3 +108,32 @@ def test_what_waits_when_a_loop_ends_is_written_by_the_next_line_or_the_end(
 def test_a_line_outside_of_a_loop_is_written_at_once(stream: Stream, logger: logging.Logger) -> None:
     logger.info("alone")
     assert stream.messages == ["alone"]
+
+
+class FullStream(io.StringIO):
+    """Of a disk that is full as long as it is."""
+
+    is_full = True
+
+    def flush(self) -> None:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_loses_lines_and_says_how_many_when_there_is_room(
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = FullStream()
+    handler = logs.BatchHandler(full)
+    handler.setFormatter(logs.JsonFormatter())
+    logger.handlers[:] = [handler]
+    for number in range(5):
+        logger.error("lost %d", number)
+    full.is_full = False
+    full.truncate(0)
+    full.seek(0)
+    logger.error("there")
+    logger.error("and more")
+    told = [json.loads(line)["message"] for line in full.getvalue().splitlines() if line]
+    assert told == ["5 lines of this log could not be written before this one", "there", "and more"]
+    assert capsys.readouterr().err == ""

@@ -182,3 +182,26 @@ async def test_service_imports_nothing_that_decodes_or_computes() -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     output, _ = await process.communicate()
     assert output == b"[]\n"
+
+
+async def test_a_log_that_cannot_be_written_fails_no_answer(torchserve: FakeTorchServe) -> None:
+    port = free_port()
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - it takes nothing
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "marserve.web",
+            env={
+                "PATH": os.environ["PATH"], "MARSERVE_WEB_PORT": str(port), "MARSERVE_LOG_LEVEL": "DEBUG",
+                "MARSERVE_INFERENCE_URL": torchserve.url, "MARSERVE_MANAGEMENT_URL": torchserve.url,
+            },
+            stdout=full, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    async with aiohttp.ClientSession() as session:
+        while await status_of(session, f"{url}/readyz") != 200:
+            assert process.returncode is None
+            await asyncio.sleep(0.05)
+        for number in range(300):
+            assert await status_of(session, f"{url}/classify", b"picture %d" % number) == 200
+    process.terminate()
+    _, errors = await process.communicate()
+    assert len(errors) < 1000, "nor does another stream fill"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
+from starlette.requests import Request
 
 from marserve.web import protection
-from marserve.web.errors import RateLimited
-from marserve.web.protection import RateLimit, caller_of_address
+from marserve.web.errors import ApiKeyRequired, RateLimited
+from marserve.web.metrics import WebMetrics
+from marserve.web.protection import Guard, RateLimit, caller_of_address
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import StartService, form
 
@@ -257,3 +261,29 @@ async def test_configured_origin_may_call_and_read_errors(start_service: StartSe
     assert allowed.status == 200
     other = await service.post("/predict", b"picture", headers={"Origin": "https://example.net"})
     assert "Access-Control-Allow-Origin" not in other.headers
+
+
+def test_each_key_is_compared_to_its_end_whichever_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By digests of one length, with ``hmac.compare_digest``: no time tells which key it is, or how much of it."""
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(shown: bytes, known: bytes) -> bool:
+        compared.append((shown, known))
+        return hmac.compare_digest(shown, known)
+
+    class Comparing:
+        compare_digest = staticmethod(compare)
+
+    monkeypatch.setattr(protection, "hmac", Comparing)
+    keys = [f"key-number-{number}-of-this-service" for number in range(5)]
+    guard = Guard(keys, RateLimit(0), WebMetrics())
+    for shown, is_known in [(keys[0], True), (keys[2], True), (keys[4], True), ("", False), (keys[0][:-1], False)]:
+        compared.clear()
+        request = Request({"type": "http", "headers": [(b"x-api-key", shown.encode())]})
+        if is_known:
+            guard.check_key(request)
+        else:
+            with pytest.raises(ApiKeyRequired):
+                guard.check_key(request)
+        assert [known for _, known in compared] == [hashlib.sha256(key.encode()).digest() for key in keys]
+        assert {len(side) for pair in compared for side in pair} == {32}

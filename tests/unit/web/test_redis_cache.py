@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import gc
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from redis import Redis
+from redis.asyncio import Redis
 
+from marserve.web import cache as cache_module
+from marserve.web.cache import MAX_ENTRY_BYTES, PREFIX, RedisCache
+from marserve.web.metrics import WebMetrics
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import StartService
 
@@ -98,15 +105,14 @@ async def test_what_is_damaged_in_redis_answers_nobody(
     service = await start_service(cache_url=redis.url)
     right = (await service.post("/classify", b"picture")).json["predictions"]
     await service.post("/classify?top_k=1", b"another picture")
-    client = Redis(port=redis.port)
-    values = {key: client.get(key) or b"" for key in client.scan_iter()}
+    client = Redis.from_url(redis.url)
+    values = {key: bytes(await client.get(key) or b"") async for key in client.scan_iter()}  # type: ignore[arg-type]
     assert len(values) == 2
     for key, value in values.items():
         other = next(content for content in values.values() if content != value)
-        client.set(
-            key, {"halved": value[: len(value) // 2], "noise": b"\xff" * 100, "of another picture": other}[damage]
-        )
-    client.close()
+        damaged = {"halved": value[: len(value) // 2], "noise": b"\xff" * 100, "of another picture": other}[damage]
+        await client.set(key, damaged)
+    await client.aclose()
     reply = await service.post("/classify", b"picture")
     assert (reply.status, reply.headers["X-Cache"], reply.json["predictions"]) == (200, "miss", right)
 
@@ -130,3 +136,110 @@ async def test_requests_succeed_without_redis(start_service: StartService, redis
 async def test_service_starts_without_redis(start_service: StartService) -> None:
     service = await start_service(cache_url=f"redis://127.0.0.1:{free_port()}/0")
     assert (await service.post("/classify", b"picture")).status == 200
+
+
+def cache_of(url: str) -> tuple[RedisCache, WebMetrics]:
+    metrics = WebMetrics()
+    return RedisCache(url, ttl_s=60, metrics=metrics), metrics
+
+
+def errors_of(metrics: WebMetrics) -> float | None:
+    return metrics.registry.get_sample_value("web_cache_errors_total")
+
+
+@pytest.mark.needs("redis-server")
+async def test_what_others_wrote_into_redis_is_no_answer(redis: RedisServer) -> None:
+    cache, metrics = cache_of(redis.url)
+    raw = Redis.from_url(redis.url)
+    await cache.put("a", b"answer of a")
+    await cache.put("b", b"answer of b")
+    assert [await cache.get("a"), await cache.get("b"), await cache.get("c")] == [b"answer of a", b"answer of b", None]
+    good, swapped = await raw.get(PREFIX + "a"), await raw.get(PREFIX + "b")
+    assert isinstance(good, bytes)
+    assert isinstance(swapped, bytes)
+    changed = good[:-1] + b"b"
+    for garbage in (swapped, changed, good[:-1], good + b"x", b"", b"\0" * 40, b"{}", b"x" * (MAX_ENTRY_BYTES + 100)):
+        await raw.set(PREFIX + "a", garbage)
+        assert await cache.get("a") is None
+    await raw.delete(PREFIX + "a")
+    await raw.lpush(PREFIX + "a", "a list")
+    assert await cache.get("a") is None
+    assert await cache.get("b") == b"answer of b", "garbage under one key is no failure of Redis"
+    assert errors_of(metrics) == 8
+    await raw.aclose()
+    await cache.close()
+
+
+@pytest.mark.needs("redis-server")
+async def test_a_redis_that_takes_nothing_is_still_read(redis: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    cache, metrics = cache_of(redis.url)
+    raw = Redis.from_url(redis.url)
+    await cache.put("a", b"answer")
+    await raw.config_set("maxmemory", "1")
+    for number in range(20):
+        await cache.put(str(number), b"more")
+        assert await cache.get("a") == b"answer"
+    assert errors_of(metrics) == 1
+    assert sum("takes nothing" in record.getMessage() for record in caplog.records) == 1
+    await raw.aclose()
+    await cache.close()
+
+
+@asynccontextmanager
+async def answering(answer: bytes, delay_s: float) -> AsyncIterator[str]:
+    """The address of a server that answers each command so."""
+    writers = []
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        with contextlib.suppress(ConnectionError):
+            while command := await reader.read(65_536):
+                for _ in range(max(command.count(b"*"), 1)):
+                    await asyncio.sleep(delay_s)
+                    writer.write(answer)
+                await writer.drain()
+
+    server = await asyncio.start_server(say, "127.0.0.1", 0)
+    yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0?protocol=2"
+    server.close()
+    for writer in writers:
+        writer.close()
+    await asyncio.sleep(0.1)
+    gc.collect()  # what a cancelled connection left of itself, while there is a loop
+
+
+@pytest.mark.parametrize(
+    ("answer", "delay_s"),
+    [
+        pytest.param(b"", 0.0, id="silent"),
+        pytest.param(b"\0\xff garbage \r\n", 0.0, id="garbage"),
+        pytest.param(b"*" + b"9" * 30 + b"\r\n", 0.0, id="endless list"),
+        pytest.param(b"*1\r\n" * 5000, 0.0, id="deep list"),
+        pytest.param(b"$999999999999\r\nx", 0.0, id="endless value"),
+        pytest.param(b":12\r\n", 0.0, id="a number"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n", 0.0, id="HTTP"),
+        pytest.param(b"-LOADING wait\r\n", 0.0, id="loading"),
+        pytest.param(b"-NOAUTH who are you?\r\n", 0.0, id="no password"),
+        pytest.param(b"+OK\r\n", 0.1, id="slow"),
+        pytest.param(b"+OK\r\n", 0.5, id="slower"),
+    ],
+)
+async def test_a_redis_that_is_none_costs_little_time_and_no_answer(answer: bytes, delay_s: float) -> None:
+    async with answering(answer, delay_s) as url:
+        cache, _ = cache_of(url)
+        started = time.monotonic()
+        for number in range(60):
+            await cache.put(str(number), b"answer")
+            assert await cache.get(str(number)) is None
+        assert time.monotonic() - started < 3
+        await cache.close()
+
+
+async def test_a_redis_that_answers_slowly_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "SLOW_S", 0.01)
+    async with answering(b"$-1\r\n", 0.02) as url:
+        cache, metrics = cache_of(url)
+        for number in range(30):
+            await cache.get(str(number))
+        assert errors_of(metrics) == 1
+        await cache.close()

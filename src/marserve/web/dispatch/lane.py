@@ -230,9 +230,10 @@ class Lane:
             self.answered_at = time.monotonic()
             if job.deaths and (suspicion := self._suspicion_of(job)) is not None:
                 await self._queues.quarantine.acquit(suspicion)
-            if waiting.keep is not None:
-                await waiting.keep(outcome)
         self._queues.settle(job, answer)
+        # After that: a cache that is slow delays no answer.
+        if isinstance(answer, HandlerAnswer) and waiting.keep is not None:
+            await waiting.keep(outcome)
 
     def _read(self, call: PictureCall, body: bytes) -> HandlerAnswer | RequestError:
         """The answer, checked where it comes in, so that nothing after it meets garbage."""

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.errors import InvalidParameter, InvalidRequest
 from marserve.handler.resnet18.requests import MAX_TOP_K
+from marserve.system.files import failure_of
 from marserve.web.bodies import ADDRESS
 from marserve.web.content import Content, respond
 from marserve.web.errors import FeedbackOff, Overloaded, StorageFull, problems_of
@@ -144,6 +145,10 @@ async def _keep(folder: Feedback, report: Report, picture: bytes, counter: Any) 
         ) from exc
     except MarserveError as exc:
         raise Overloaded("Reports are just being exported or deleted: try again in a moment.") from exc
+    except OSError as exc:
+        counter.labels("failed").inc()
+        logger.error("A report cannot be kept in %s: %s", folder.folder, failure_of(exc))
+        raise Overloaded("The report cannot be kept just now: try again, or tell the service's operator.") from exc
     counter.labels("kept").inc()
 
 
