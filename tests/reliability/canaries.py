@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import json
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -24,7 +25,9 @@ from typing import Any
 
 import aiohttp
 
+from marserve.system.waiting import wait_until
 from marserve.terminal import say
+from marserve.web.rollout.files import LIFETIME_S
 from tests.e2e.operating import Edit, edited
 from tests.e2e.serving import ANSWER_S, Stack, stack_on_free_ports
 from tests.reliability.crowd import CLIENTS, PICTURES, Known
@@ -107,12 +110,20 @@ class Callers:
     versions: Counter[str] = field(default_factory=Counter)
     bad: list[str] = field(default_factory=list)
     longest_s: float = 0.0
+    #: When each version answered last, by time.monotonic().
+    answered_at: dict[str, float] = field(default_factory=dict)
     #: Whether the new version answers some pictures with another class first, as ``differs`` does.
     may_differ: bool = False
 
     def __post_init__(self) -> None:
         self._known = [Known.learned(f"{self.web}/classify", path.read_bytes()) for path in PICTURES]
         self._numbers = itertools.count()
+
+    def forget(self) -> None:
+        self.versions.clear()
+        self.bad.clear()
+        self.answered_at.clear()
+        self.longest_s = 0.0
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -149,6 +160,7 @@ class Callers:
     def _note(self, known: Known, picture: bytes, reply: aiohttp.ClientResponse, content: Any) -> None:
         version = reply.headers.get("X-Model-Version", "none")
         self.versions[version] += 1
+        self.answered_at[version] = time.monotonic()
         is_odd = self.may_differ and version != "1.0" and zlib.crc32(picture) % DIFFERS_IN == 0
         right = known if not is_odd else Known(known.picture, known.model, _swapped(known.predictions))
         if reply.status != 200 or content.get("version") != version or not right.is_answered_by(content):
@@ -171,20 +183,37 @@ class Trials:
 
     def deploy(self, version: str, edit: Edit, *options: str) -> tuple[int, Any, float]:
         """Exit status, verdict and seconds of a deployment under load."""
-        made = edited(archive(), self.directory, version, edit)
-        self.callers.versions.clear()
-        self.callers.bad.clear()
-        self.callers.longest_s = 0.0
-        command = [str(REPOSITORY / "scripts" / "marserve"), "deploy", MODEL, "--archive", str(made), "--yes", "--json"]
         began = time.monotonic()
-        with self.callers.at_work():
-            run = subprocess.run(
-                [*command, *options], env=self.stack.environment, capture_output=True, text=True,
-                timeout=DEPLOYMENT_S, check=False,
-            )  # fmt: skip
-        say(run.stderr)
-        assert run.stdout, run.stderr
-        return run.returncode, json.loads(run.stdout)["verdict"], time.monotonic() - began
+        with self.callers.at_work(), self.deploying(version, edit, *options) as process:
+            told, complaints = process.communicate(timeout=DEPLOYMENT_S)
+        say(complaints)
+        assert told, complaints
+        return process.returncode, json.loads(told)["verdict"], time.monotonic() - began
+
+    def deploying(self, version: str, edit: Edit, *options: str) -> subprocess.Popen[str]:
+        """A deployment that has begun; what callers saw before is forgotten."""
+        made = edited(archive(), self.directory, version, edit)
+        self.callers.forget()
+        command = [
+            sys.executable,
+            "-m",
+            "marserve",
+            "deploy",
+            MODEL,
+            "--archive",
+            str(made),
+            "--yes",
+            "--json",
+            *options,
+        ]
+        return subprocess.Popen(
+            command,
+            env=self.stack.environment,
+            cwd=REPOSITORY,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def versions(self) -> list[tuple[str, bool]]:
         """Each version that is served, and whether it is the default."""
@@ -245,6 +274,33 @@ def goes_forward(trials: Trials) -> Row:
     return _row(name, trials.callers, verdict, complaints, seconds)
 
 
+def killed(trials: Trials) -> Row:
+    """The command is killed while its version answers every picture; then whoever comes next settles what it left."""
+    before, version = trials.versions(), f"{next(_versions)}.0"
+    callers = trials.callers
+    callers.may_differ = False
+    complaints = []
+    with callers.at_work(), trials.deploying(version, good, "--canary", "100%") as process:
+        if not wait_until(lambda: callers.versions[version] > CLIENTS, 120):
+            complaints.append("the canary answered nothing")
+        process.kill()
+        at = time.monotonic()
+        time.sleep(2 * LIFETIME_S)
+        back_s = callers.answered_at.get(version, at) - at
+        if back_s > LIFETIME_S + 1 or callers.answered_at["1.0"] < at:
+            complaints.append(f"{version} answered {back_s:.1f} s after that")
+        trials.stack.run("marserve", "scale", MODEL, "--workers", "1", "--yes")
+        if not wait_until(lambda: trials.versions() == before, 60, poll_s=1):
+            complaints.append(f"left {trials.versions()} instead of {before}")
+    counts = callers.versions
+    seen = (
+        f"{counts.total():,} answers, {counts[version]:,} of them by the new version, longest {callers.longest_s:.1f} s"
+    )
+    return _finished(
+        "`deploy` is killed (SIGKILL) while its canary has all pictures", callers, seen, complaints, back_s
+    )
+
+
 def _row(name: str, callers: Callers, verdict: Any, complaints: list[str], seconds: float) -> Row:
     counts = callers.versions
     by_new = counts.total() - counts["1.0"]
@@ -253,14 +309,15 @@ def _row(name: str, callers: Callers, verdict: Any, complaints: list[str], secon
         f"{counts.total():,} answers, {by_new:,} of them by the new version, longest {callers.longest_s:.1f} s. "
         f"Verdict after {verdict['seconds']:.0f} s and {verdict['answered']:,} pictures: {findings}"
     )
-    complaints += callers.bad[:3]
-    return Row(
-        name,
-        seen + (f". **{'; '.join(complaints)}**" if complaints else ""),
-        seconds,
-        f"{len(callers.bad)} answers" if callers.bad else "nothing",
-        holds=not complaints,
-    )
+    return _finished(name, callers, seen, complaints, seconds)
+
+
+def _finished(name: str, callers: Callers, seen: str, complaints: list[str], seconds: float) -> Row:
+    """Without one answer that was wrong, or none."""
+    complaints = complaints + callers.bad[:3]
+    lost = f"{len(callers.bad)} answers" if callers.bad else "nothing"
+    seen += f". **{'; '.join(complaints)}**" if complaints else ""
+    return Row(name, seen, seconds, lost, holds=not complaints)
 
 
 ROWS: Mapping[str, Callable[[Trials], Row]] = {
@@ -277,5 +334,6 @@ ROWS: Mapping[str, Callable[[Trials], Row]] = {
     "deadly": goes_back(
         f"a version that ends its worker on 1 picture in {DEADLY_IN}, as a canary", deadly, "workers ended"
     ),
+    "deploy-killed": killed,
     "good": goes_forward,
 }

@@ -6,7 +6,6 @@ this process ends, however it ends, all live pictures are back with the stable v
 
 from __future__ import annotations
 
-import math
 import secrets
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 
 from marserve.errors import MarserveError
 from marserve.manage.change import Change
-from marserve.manage.verdict import Decision, Judge, Limits, Verdict
+from marserve.manage.verdict import Decision, Judge, Limits, Verdict, median
 from marserve.paths import command
 from marserve.system.files import failure_of
 from marserve.system.waiting import wait_until
@@ -67,7 +66,7 @@ def decide(change: Change, plan: LivePlan | None, stable: ModelVersion, new: Mod
     change.on_failure(f"sending all live pictures to {stable}", trial.withdraw)
     if plan.shadow is not None:
         change.report(f"{new} gets copies of {plan.shadow * 100:.3g} % of the live pictures ...")
-        trial.run("shadow", plan.shadow, trial.has_passed if not plan.canary else trial.may_answer)
+        trial.run("shadow", plan.shadow, trial.may_have_more if plan.canary else trial.has_passed)
     if not plan.canary:
         trial.withdraw()
         verdict = trial.verdict("forward")
@@ -112,8 +111,8 @@ class _Trial:
     def has_passed(self) -> bool:
         return not self._undecided()
 
-    def may_answer(self) -> bool:
-        """Whether copies have shown all that they can soon: rare failures take more pictures than that."""
+    def may_have_more(self) -> bool:
+        """Whether it may have a larger share: rare failures take more pictures to show than answers and times do."""
         return not {"other answers", "time"} & {*self._undecided()}
 
     def step_is_done(self, *, is_last: bool) -> Callable[[], bool]:
@@ -122,7 +121,7 @@ class _Trial:
         def is_done() -> bool:
             enough = self._judge.answered + self._judge.failed - before >= self._plan.step_pictures
             long_enough = time.monotonic() - began >= self._plan.step_s
-            return enough and long_enough and not (is_last and self._undecided())
+            return enough and long_enough and (self.has_passed() if is_last else self.may_have_more())
 
         return is_done
 
@@ -199,9 +198,9 @@ class _Trial:
         judge = self._judge
         if not judge.live:
             return "no live picture yet"
-        middle = sorted(judge.ratios)[len(judge.ratios) // 2] if judge.ratios else math.nan
+        times = f", {median(judge.ratios)[0]:.2f} times as long" if judge.ratios else ""
         waits_for = ", ".join(self._undecided())
         return (
-            f"{judge.answered:,} answered, {judge.failed} failed, {judge.disagreed} of {judge.compared:,} differ, "
-            f"{middle:.2f} times as long{f'; open: {waits_for}' if waits_for else ''}"
+            f"{judge.answered:,} answered, {judge.failed} failed, {judge.disagreed} of {judge.compared:,} differ{times}"
+            f"{f'; open: {waits_for}' if waits_for else ''}"
         )

@@ -56,7 +56,8 @@ def wilson(events: int, of: int) -> Interval:
     share, z = events / of, Z * Z / of
     middle = (share + z / 2) / (1 + z)
     half = Z / (1 + z) * math.sqrt(share * (1 - share) / of + z / (4 * of))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    # At the ends of the scale without what rounding leaves.
+    return max(middle - half, 0.0) if events else 0.0, min(middle + half, 1.0) if events < of else 1.0
 
 
 def median(values: Sequence[float]) -> tuple[float, Interval]:
@@ -217,4 +218,4 @@ def _share(events: int, of: int, ends: Interval) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share * 100:.2g} %"
+    return f"{share * 100:.3g} %"
