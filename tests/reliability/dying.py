@@ -9,6 +9,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -18,7 +19,7 @@ from PIL import Image
 from tests.e2e.serving import ANSWER_S, wait_for
 from tests.reliability.stage import Stage
 from tests.reliability.table import CannotRunHereError, Row
-from tests.reliability.under_load import UnderLoad, supervisor_of
+from tests.reliability.under_load import UnderLoad
 
 #: Seconds within which a service that was killed, or hangs, must be back; on a quiet machine it takes a part of that.
 WORKER_S, JAVA_S, WEB_S = 30.0, 60.0, 30.0
@@ -185,23 +186,22 @@ def web_stopped(stage: Stage) -> Row:
 def autoscaler_killed(stage: Stage) -> Row:
     tested = stage.shared()
     autoscaler = tested.stack.process("the autoscaler")
-    before = autoscaler.pid
-    return tested.inflict(
-        "SIGKILL to the autoscaler",
-        autoscaler.kill,
-        recovered=lambda: tested.stack.process("the autoscaler").pid != before,
-        within_s=WEB_S,
-    )
+
+    def is_replaced() -> bool:
+        processes = {process.name: process.pid for process in tested.stack.state().processes}
+        return processes["the autoscaler"] != autoscaler.pid
+
+    return tested.inflict("SIGKILL to the autoscaler", autoscaler.kill, recovered=is_replaced, within_s=WEB_S)
 
 
 def supervisor_killed(stage: Stage) -> Row:
     tested = stage.shared()
-    before = supervisor_of(tested.stack)
+    before = psutil.Process(tested.stack.state().serve.pid)
     return _with_restart(
         tested,
         "SIGKILL to the supervisor; `serve` again after a second, as systemd would",
         before.kill,
-        lambda: supervisor_of(tested.stack) != before,
+        lambda: tested.stack.state().serve.pid != before.pid,
     )
 
 
@@ -209,15 +209,16 @@ def everything_killed(stage: Stage) -> Row:
     tested = stage.shared()
 
     def strike() -> None:
-        for process in [supervisor_of(tested.stack), *tested.stack.processes()]:
-            process.kill()
+        for process in [before, *tested.stack.processes()]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
-    before = supervisor_of(tested.stack)
+    before = psutil.Process(tested.stack.state().serve.pid)
     return _with_restart(
         tested,
         "SIGKILL to every process of the stack; `serve` again after a second, as systemd would",
         strike,
-        lambda: supervisor_of(tested.stack) != before,
+        lambda: tested.stack.state().serve.pid != before.pid,
         may_be_refused=True,
         lost=CACHE,
     )

@@ -18,7 +18,6 @@ import psutil
 from marserve.archive.build import build
 from marserve.archive.package import BuildOptions
 from marserve.errors import MarserveError
-from marserve.stack.run_directory import State
 from marserve.system.loopback import request
 from marserve.system.waiting import wait_until
 from marserve.terminal import say
@@ -259,10 +258,3 @@ def under_load(
             yield tested
     finally:
         stack.end()
-
-
-def supervisor_of(stack: Stack) -> psutil.Process:
-    """Who restarts what dies."""
-    state = State.read(stack.run_directory.state)
-    assert state is not None
-    return psutil.Process(state.serve.pid)
