@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import time
 from collections import Counter
@@ -36,8 +37,10 @@ WORKERS = 2
 CALM_S = 3.0
 #: Seconds for a question of this observer's own.
 QUESTION_S = 2.0
-#: File descriptors, and files, by which a service may differ from before: connections that come and go.
-FEW = 40
+#: File descriptors that may be open more than before: connections come and go.
+MORE_OPEN = 40
+#: Files that may lie there more than before: what is said of a restart, a lock.
+MORE_FILES = 5
 
 
 @dataclass
@@ -50,10 +53,12 @@ class UnderLoad:
     arguments: tuple[str, ...] = ()
     #: How often each kind of process is there, and what each has open.
     processes: Counter[str] = field(default_factory=Counter)
+    open_files: int = 0
     files: int = 0
 
     def note_what_is_there(self) -> None:
         self.processes = self._processes_by_kind()
+        self.open_files = self._open_files()
         self.files = self._files()
 
     def inflict(
@@ -185,8 +190,10 @@ class UnderLoad:
         if (now := self._processes_by_kind()) != self.processes:
             more, less = now - self.processes, self.processes - now
             found.append(f"processes more: {dict(more)}, less: {dict(less)}")
-        if not wait_until(lambda: self._files() <= self.files + FEW, seconds):
-            found.append(f"{self._files() - self.files} more files are open or left")
+        if not wait_until(lambda: self._open_files() <= self.open_files + MORE_OPEN, seconds):
+            found.append(f"{self._open_files() - self.open_files} more file descriptors are open")
+        if not wait_until(lambda: self._files() <= self.files + MORE_FILES, seconds):
+            found.append(f"{self._files() - self.files} files are left")
         return "; ".join(found)
 
     def _mine(self) -> Iterator[psutil.Process]:
@@ -204,14 +211,19 @@ class UnderLoad:
                 kinds[kind_of(process.cmdline())] += 1
         return kinds
 
-    def _files(self) -> int:
-        """Open file descriptors of the services, and files in the run directory beside its logs."""
-        open_files = 0
+    def _open_files(self) -> int:
+        """File descriptors of all services."""
+        count = 0
         for process in self._mine():
             with contextlib.suppress(psutil.Error):
-                open_files += process.num_fds()
-        lying = sum(1 for path in self.stack.run_directory.path.rglob("*") if "logs" not in path.parts)
-        return open_files + lying
+                count += process.num_fds()
+        return count
+
+    def _files(self) -> int:
+        """Files in the run directory beside its logs: what is unpacked, sockets, locks."""
+        logs = str(self.stack.run_directory.logs)
+        walked = os.walk(self.stack.run_directory.path)  # which minds nothing that vanishes meanwhile
+        return sum(len(files) for folder, _, files in walked if not folder.startswith(logs))
 
 
 def kind_of(command: list[str]) -> str:
