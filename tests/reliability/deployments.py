@@ -23,6 +23,7 @@ from pathlib import Path
 import psutil
 import requests
 
+from marserve.client.management import ManagementClient
 from marserve.stack.deployments import Deployments
 from marserve.stack.model_store import DeploymentStore
 from marserve.stack.run_directory import State
@@ -209,12 +210,15 @@ class Tried:
         through_web = version_of(self._through_web())
         damaged = [one.version for one in model.versions if store.damage(one) is not None]
         there = {file.name for file in store.path.iterdir()} - {"deployments.json"}
+        with ManagementClient(self.stack.management, key_file=self.stack.run_directory.key_file) as management:
+            registered = {listed.version for listed in management.describe_all(MODEL)}
         faults = {
             "it served a third version": served not in (attempt.before, attempt.wanted),
             "its record names another": model.current.version != served,
             f"the web service answered with {through_web}": through_web != served,
             "something was left half done": record.pending is not None,
             "archives are there that nobody needs": there != {version.archive for version in model.versions},
+            f"{sorted(registered)} are registered": registered != {version.version for version in model.versions},
             f"damaged: {damaged}": bool(damaged),
         }
         told = was_pending
