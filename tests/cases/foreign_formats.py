@@ -73,6 +73,10 @@ FOREIGN = (
     Foreign("MPEG stream", (b"\x47" + bytes(187)) * 3, "a video", "save one frame"),
     Foreign("ZIP", b"PK\x03\x04\x14\x00" + bytes(40), "a ZIP archive", "send the pictures in it"),
     Foreign("gzip", b"\x1f\x8b\x08\x00" + bytes(40), "a gzip archive", "send what is in it"),
+    Foreign("7z", b"7z\xbc\xaf\x27\x1c\0\4" + bytes(40), "a 7-Zip archive", "send the pictures in it"),
+    Foreign("ICNS", b"icns\0\0\1\0" + bytes(40), "an icon", "as PNG"),
+    Foreign("DDS", b"DDS \x7c\0\0\0" + bytes(40), "a texture", "as PNG"),
+    Foreign("HDF5", b"\x89HDF\r\n\x1a\n" + bytes(40), "an HDF5 file", "as PNG"),
     Foreign("RAR", b"Rar!\x1a\x07\x01\x00" + bytes(40), "a RAR archive", "send the pictures in it"),
 )
 #: TIFF files that look a little like raw pictures, and are what they show.

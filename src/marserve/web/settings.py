@@ -93,7 +93,7 @@ Name = Annotated[str, AfterValidator(_name), Field(min_length=1, max_length=MAX_
 ApiKey = Annotated[str, AfterValidator(_api_key)]
 Proxy = Annotated[str, AfterValidator(_proxy)]
 Origin = Annotated[str, AfterValidator(_origin)]
-Seconds = Annotated[float, Field(gt=0, le=3600)]
+Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 Positive = Annotated[int, Field(ge=1)]
 OrZero = Annotated[int, Field(ge=0)]
 
