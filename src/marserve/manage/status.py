@@ -30,6 +30,7 @@ from marserve.torchserve.models import ModelVersion
 from marserve.torchserve.worker_process import WorkerReport, inspect_workers
 from marserve.web.models import Weights, weights_of
 from marserve.web.quarantine import read_suspicions
+from marserve.web.rollout.files import Order
 
 _COLUMNS = ("MODEL", "VERSION", "WEIGHTS", "WORKER", "PID", "STATE", "MEMORY", "QUEUE", "WAIT", "REQUESTS")
 UNKNOWN = "-"
@@ -163,7 +164,7 @@ def read_status(stack: RunningStack, management: ManagementClient, before: Stack
         web_rates=web_rates(before, after),
         versions=[_version_status(stack, version, before, after) for version in listed],
         rollback={name: model.before.version for name, model in record.models.items() if model.before is not None},
-        under_way=str(pending) if pending is not None and problem is None else None,
+        under_way=f"{pending}{_on_trial(stack)}" if pending is not None and problem is None else None,
         record_problem=problem,
     )
 
@@ -177,6 +178,17 @@ def _record(stack: RunningStack) -> tuple[Deployments, str | None]:
     except MarserveError as exc:
         return Deployments({}), str(exc)
     return record, None
+
+
+def _on_trial(stack: RunningStack) -> str:
+    """What live traffic the version gets that is being deployed; empty where it gets none."""
+    try:
+        order = Order.read(stack.run_directory.rollout)
+    except (OSError, ValueError):
+        return ""
+    if order is None or not order.is_valid:
+        return ""
+    return f", {order.candidate} on trial as {order.mode} with {order.share * 100:.3g} % of the live pictures"
 
 
 def _version_status(

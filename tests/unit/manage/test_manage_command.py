@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from marserve.system.machine import Machine
 from marserve.torchserve.metrics import Rates
 from marserve.torchserve.worker_process import WorkerReport
 from marserve.web.models import Weights
+from marserve.web.rollout.files import Order
 from tests.support import CAT
 from tests.unit.cgroup_trees import SYSTEMS, cpu_quota, make_tree, memory_limit
 from tests.unit.manage.fake_stack import FakeStack
@@ -123,6 +125,10 @@ def test_what_rollback_would_bring_back_and_what_is_left_half_done_is_shown(tmp_
     stack.store.update(lambda record: replace(record, pending=pending))
     with locked(stack.run_directory.change_lock):
         assert "Under way: deployment of resnet18 3.0." in render_status(status())
+        given = {"id": "x", "model": "resnet18", "stable": "2.0", "candidate": "3.0", "mode": "canary", "share": 0.05}
+        for left_s, trial in ((3.0, ", 3.0 on trial as canary with 5 % of the live pictures"), (-1.0, "")):
+            Order.model_validate({**given, "expires": time.monotonic() + left_s}).write(stack.run_directory.rollout)
+            assert f"Under way: deployment of resnet18 3.0{trial}." in " ".join(render_status(status()).split())
     problem = "The deployment of resnet18 3.0 was interrupted: ./scripts/marserve recover settles it"
     assert problem in status().problems
     assert "Under way" not in render_status(status())
