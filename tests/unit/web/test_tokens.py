@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+import time
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
 
 from marserve.system.files import locked
+from marserve.torchserve import key_file
 from marserve.web.upstream import connection
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import StartService, until
@@ -126,3 +128,28 @@ async def test_waiting_for_another_process_that_renews_holds_up_nothing_else(
         assert torchserve.renewals == 0
     assert (await waiting).status == 200
     assert torchserve.renewals == 1
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+async def test_a_clock_that_is_set_fails_nobody(
+    start_service: StartService, torchserve: FakeTorchServe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """Neither what tokens are worth nor how long answers are kept and callers wait is a matter of it."""
+    torchserve.require_tokens(tmp_path / "key_file.json")
+    service = await start_service(rate_limit_per_minute=1000)
+    assert (await service.post("/predict", b"picture")).status == 200
+
+    class Set(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(hours=hours)
+
+    monkeypatch.setattr(key_file, "datetime", Set)
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + hours * 3600)
+    assert (await service.post("/predict", b"picture")).headers["X-Cache"] == "hit"
+    for number in range(3):
+        torchserve.forget_token("inference")
+        assert (await service.post("/predict", b"%d" % number)).status == 200
+    assert (await service.get("/readyz")).status == 200
+    assert torchserve.renewals <= 8
