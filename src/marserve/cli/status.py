@@ -1,7 +1,8 @@
 """Models, versions, workers, queues and rates of a running stack on one screen.
 
 The default version of each model has a *. WAIT is the mean time in the queue; MEMORY counts pages that workers share
-in part (PSS). A worker is DEAD if TorchServe lists it and its process has ended for good.
+in part (PSS). A worker is DEAD if TorchServe lists it and its process has ended for good. What the supervisor started
+again is counted, with the reason of the last time.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     from marserve.manage.running_stack import RunningStack
     from marserve.manage.status import read_status, render_status, sample_metrics
 
-    stack = RunningStack.find(web_port(options))
+    stack = RunningStack.find(web_port(options), complete=False)
     watches = options.watch and sys.stdout.isatty() and not options.json
     screen = Live(console=Console(), auto_refresh=False) if watches else None
     with stack.management() as management, screen or nullcontext():
@@ -54,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
                 if options.watch:
                     return 0
                 raise
+            stack = RunningStack.find(web_port(options), complete=False)  # what was started again has other processes
             after = sample_metrics(stack)
             status = read_status(stack, management, before, after)
             shown = json.dumps(status.as_json()) if options.json else render_status(status)

@@ -23,13 +23,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from marserve.stack.run_directory import NotRunningError, RunDirectory, State
+    from marserve.stack.run_directory import NotRunningError, RestartingError, RunDirectory, State
     from marserve.torchserve.key_file import valid_token
 
-    run_directory = RunDirectory(web_port(options))
+    number = web_port(options)
+    run_directory = RunDirectory(number)
     state = State.read(run_directory.state)
-    if state is None or not (state.processes and all(_exists(process.pid) for process in state.processes)):
-        raise NotRunningError(web_port(options))
+    if state is None:
+        raise NotRunningError(number)
+    # TorchServe is the first one that is started.
+    if not (state.processes and _exists(state.processes[0].pid)):
+        raise RestartingError(number, ["TorchServe"]) if _exists(state.serve.pid) else NotRunningError(number)
     print(valid_token(run_directory.key_file, state.ports.management_port, options.kind).key)
     return 0
 

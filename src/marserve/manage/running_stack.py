@@ -12,7 +12,7 @@ from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
 from marserve.paths import command
 from marserve.stack.model_store import DeploymentStore
-from marserve.stack.run_directory import NotRunningError, RunDirectory, State
+from marserve.stack.run_directory import NotRunningError, RestartingError, RunDirectory, State
 from marserve.system import processes
 from marserve.system.loopback import LOOPBACK, LocalReply, reachable_address, request
 from marserve.system.waiting import wait_until
@@ -27,19 +27,38 @@ POLL_S = 0.2
 
 @dataclass(frozen=True)
 class RunningStack:
-    """A stack whose processes are there."""
+    """A stack whose processes are there, or about to be."""
 
     run_directory: RunDirectory
     state: State
 
     @classmethod
-    def find(cls, web_port: int) -> RunningStack:
-        """The stack of ``web_port``. Raises MarserveError, with what to do, where none runs."""
+    def find(cls, web_port: int, *, complete: bool = True) -> RunningStack:
+        """The stack of ``web_port``. Raises MarserveError, with what to do, where none runs.
+
+        ``complete``: nor where part of it is being started.
+        """
         run_directory = RunDirectory(web_port)
         state = State.read(run_directory.state)
-        if state is None or not all(processes.running(process) for process in state.processes):
+        if state is None:
             raise NotRunningError(web_port)
-        return cls(run_directory, state)
+        stack = cls(run_directory, state)
+        if complete and stack.missing:
+            raise RestartingError(web_port, stack.missing) if stack.is_watched else NotRunningError(web_port)
+        if len(stack.missing) == len(state.processes) and not stack.is_watched:
+            raise NotRunningError(web_port)
+        return stack
+
+    @property
+    def missing(self) -> list[str]:
+        """The services whose processes have ended."""
+        return [process.name for process in self.state.processes if processes.running(process) is None]
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether what ends is started again."""
+        supervisor = processes.running(self.state.serve)
+        return supervisor is not None and not processes.is_stopped(supervisor)
 
     def management(self) -> ManagementClient:
         return ManagementClient(self._management_url, key_file=self.run_directory.key_file)

@@ -24,6 +24,7 @@ from marserve.manage.running_stack import RunningStack
 from marserve.manage.settling import is_interrupted
 from marserve.paths import command
 from marserve.stack.deployments import Deployments
+from marserve.stack.restarts import Restarts
 from marserve.system.loopback import LocalReply, request
 from marserve.torchserve.metrics import Rates, rates, read_samples
 from marserve.torchserve.models import ModelVersion
@@ -69,8 +70,8 @@ class VersionStatus:
         found = []
         if dead:
             found.append(
-                f"{name}: TorchServe lists worker {', '.join(dead)}, which is dead and will not be restarted: run "
-                + command("recover")
+                f"{name}: TorchServe lists worker {', '.join(dead)}, which is dead; where the supervisor does not "
+                f"replace it: {command('recover')}"
             )
         if self.is_default and not any(worker.state == "ready" for worker in self.workers):
             hint = "" if dead else f"; {command('logs --errors')} may say why" if self.workers else ": scale it"
@@ -95,11 +96,23 @@ class Status:
     under_way: str | None = None
     #: What is wrong with the record of what is deployed, a change that was left half done included.
     record_problem: str | None = None
+    #: Whether a supervisor starts again what ends, and what it has.
+    is_watched: bool = True
+    restarts: Restarts = field(default_factory=Restarts)
+    #: The services whose processes have ended.
+    missing: Sequence[str] = ()
+    #: Why TorchServe does not say what it serves; empty where it does.
+    torchserve_reason: str = ""
 
     @property
     def problems(self) -> list[str]:
         """What needs somebody's attention; empty where all is well."""
+        watched = "it is being started again" if self.is_watched else "nobody starts it again"
+        nobody = f"Nobody watches the stack: {command('serve')}, with the options that it has, goes on with it."
         return [
+            *(f"{name[0].upper()}{name[1:]} has ended; {watched}." for name in self.missing),
+            *([] if self.is_watched else [nobody]),
+            *([f"TorchServe does not say what it serves: {self.torchserve_reason}"] if self.torchserve_reason else []),
             *(f"The web service is not ready: {reason}" for reason in self.web_reasons),
             *(problem for version in self.versions for problem in version.problems),
             *([self.record_problem] if self.record_problem else []),
@@ -154,9 +167,13 @@ def _posted(samples: Sequence[Sample]) -> Counter[str]:
 
 def read_status(stack: RunningStack, management: ManagementClient, before: StackMetrics, after: StackMetrics) -> Status:
     """The present state, and what happened between two samples of the metrics."""
-    listed = management.describe_all()
     record, problem = _record(stack)
     pending = record.pending
+    listed, torchserve_reason = [], ""
+    try:
+        listed = management.describe_all()
+    except MarserveError as exc:
+        torchserve_reason = str(exc)
     return Status(
         web_port=stack.state.ports.web_port,
         takes_archives=stack.allows_registration,
@@ -166,6 +183,10 @@ def read_status(stack: RunningStack, management: ManagementClient, before: Stack
         rollback={name: model.before.version for name, model in record.models.items() if model.before is not None},
         under_way=f"{pending}{_on_trial(stack)}" if pending is not None and problem is None else None,
         record_problem=problem,
+        is_watched=stack.is_watched,
+        restarts=Restarts.read(stack.run_directory.supervision),
+        missing=stack.missing,
+        torchserve_reason=torchserve_reason,
     )
 
 
@@ -267,6 +288,8 @@ def render_status(status: Status) -> str:
         if status.under_way:
             console.print(f"\nUnder way: {status.under_way}.")
         console.print()
+        for line in _restart_lines(status.restarts):
+            console.print(line, style="yellow")
         for problem in status.problems:
             console.print(f"! {problem}", style="red")
         for note in status.notes:
@@ -274,6 +297,17 @@ def render_status(status: Status) -> str:
         if not status.problems:
             console.print("All else is well." if status.notes else "All is well.")
     return "\n".join(line.rstrip() for line in screen.get().splitlines())
+
+
+def _restart_lines(restarts: Restarts) -> list[str]:
+    """How often what was started again, and the last time; nothing where nothing was."""
+    if not restarts.latest:
+        return []
+    counted = ", ".join(f"{name} {count}" for name, count in sorted(restarts.counts.items()))
+    last = restarts.latest[-1]
+    at = time.strftime("%H:%M:%S", time.localtime(last.at))
+    done = "not back yet" if last.seconds is None else f"back after {last.seconds:.1f} s"
+    return [f"Restarts: {counted}. Last: {at} {last.service}: {last.reason}; {done}."]
 
 
 def _version_cells(version: VersionStatus) -> tuple[tuple[str | Text, ...], tuple[str, ...]]:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -100,6 +101,16 @@ class NotRunningError(MarserveError):
         super().__init__(
             f"Nothing is running on web port {web_port}: start it with {command('serve')}, or name another stack with "
             "--port."
+        )
+
+
+class RestartingError(MarserveError):
+    """A stack runs, and its supervisor is starting some of it again."""
+
+    def __init__(self, web_port: int, names: Sequence[str]) -> None:
+        super().__init__(
+            f"{' and '.join(names) or 'The stack'} on web port {web_port} is being started: try again in some seconds; "
+            f"{command('status')} says more."
         )
 
 

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Event, Thread
 
-import psutil
-
 from marserve.errors import MarserveError
 from marserve.stack.restarts import Restart
 from marserve.stack.services import Check, Service
 from marserve.supervision.policy import Phase, Seen, Watched
-from marserve.system.processes import ProcessRecord, how_it_ended, running
+from marserve.system.processes import ProcessRecord, how_it_ended, is_stopped, running
 
 #: Seconds between two looks at whether a service that was started works again.
 BACK_S = 0.25
@@ -39,10 +37,7 @@ class ServiceProcess:
 
     def is_stopped(self) -> bool:
         process = running(self.record)
-        try:
-            return process is not None and process.status() == psutil.STATUS_STOPPED
-        except psutil.Error:
-            return False
+        return process is not None and is_stopped(process)
 
 
 class Kept:

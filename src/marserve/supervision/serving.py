@@ -11,8 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
-import psutil
-
 from marserve.errors import MarserveError, StopRequestedError
 from marserve.setup.java import find_java
 from marserve.stack.lifecycle import (
@@ -143,12 +141,11 @@ def stop(run_directory: RunDirectory) -> list[str]:
 def _end_stopped_supervisor(state: State) -> None:
     """One that is stopped (SIGSTOP) watches nothing; what it has started is left alone."""
     supervisor = processes.running(state.serve)
-    with suppress(psutil.Error):
-        if supervisor is not None and supervisor.status() == psutil.STATUS_STOPPED:
-            time.sleep(STOPPED_S)
-            if supervisor.status() == psutil.STATUS_STOPPED:
-                say(f"The supervisor (pid {supervisor.pid}) is stopped: another takes its place.")
-                processes.kill_processes([supervisor])
+    if supervisor is not None and processes.is_stopped(supervisor):
+        time.sleep(STOPPED_S)
+        if processes.is_stopped(supervisor):
+            say(f"The supervisor (pid {supervisor.pid}) is stopped: another takes its place.")
+            processes.kill_processes([supervisor])
 
 
 def _can_be_adopted(state: State, choices: Mapping[str, str]) -> bool:

@@ -22,11 +22,12 @@ from marserve.manage.scaling import CONFIRM_S, dead_workers, replace_dead_worker
 from marserve.manage.settling import changing, settle_interrupted
 from marserve.stack.restarts import Restart
 from marserve.supervision.policy import StoppedProcesses
-from marserve.system.processes import ProcessRecord, running
+from marserve.system.processes import ProcessRecord, is_stopped, running
 from marserve.torchserve.worker_process import find_worker
 
-#: Seconds between two looks at processes.
+#: Seconds between two looks at processes, and between two at what TorchServe lists while a worker is awaited.
 LOOK_S = 0.5
+INSPECT_S = 1.0
 #: Seconds between two replacements of dead workers, by how many there have been in a row.
 REPLACE_AFTER_S = (0.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 #: Seconds without a dead worker after which earlier ones no longer count.
@@ -60,8 +61,8 @@ class ReplacementLimits:
         return True
 
 
-class WorkerWatch(Thread):
-    """Looks after the workers in a thread of its own: to replace one takes seconds."""
+class WorkerWatch:
+    """Looks after the workers, in two threads: what is stopped is ended while another one takes its time to start."""
 
     def __init__(
         self,
@@ -70,53 +71,57 @@ class WorkerWatch(Thread):
         tell: Callable[[Restart], None],
         ended: Event,
     ) -> None:
-        """``torchserve``: its process while it is healthy. ``tell`` is called with each restart, again when done."""
-        super().__init__(daemon=True, name="workers")
+        """``torchserve``: its process while it is healthy. ``tell`` is called with each restart, and again when done.
+
+        ``ended`` stops all of it.
+        """
         self._torchserve = torchserve
         self._stack = stack
         self._tell = tell
         self._ended = ended
         self._stopped = StoppedProcesses()
         self._limits = ReplacementLimits()
-        self._processes: dict[int, psutil.Process] = {}
         #: Ended here and not yet seen to be back, with the time of that.
         self._awaited: list[tuple[Restart, float]] = []
-        self._inspect_at_s = 0.0
+        self._processes: list[psutil.Process] = []
+        self._listed_at_s = self._inspected_at_s = float("-inf")
 
-    def run(self) -> None:
-        while not self._ended.wait(LOOK_S):
-            self.step(time.monotonic())
+    def start(self) -> None:
+        for interval_s, step in ((LOOK_S, self.end_stopped), (INSPECT_S, self.inspect)):
+            Thread(target=self._keep, args=(interval_s, step), daemon=True, name=f"workers: {step.__name__}").start()
 
-    def step(self, now_s: float) -> None:
-        """One look; every few seconds at TorchServe's list as well."""
+    def _keep(self, interval_s: float, step: Callable[[float], None]) -> None:
+        while not self._ended.wait(interval_s):
+            if self._torchserve() is not None:
+                step(time.monotonic())
+
+    def end_stopped(self, now_s: float) -> None:
+        """Have TorchServe start another in place of a worker that is stopped."""
         server = self._torchserve()
-        if server is None:
-            self._inspect_at_s = now_s + CONFIRM_S
-            return
-        if now_s >= self._inspect_at_s:
-            self._inspect_at_s = now_s + CONFIRM_S
-            self._processes = {worker.pid: worker for worker in _workers_of(server)}
-            with contextlib.suppress(MarserveError):  # TorchServe does not answer, or another command changes it
-                self._inspect(now_s)
-        self._end_stopped(now_s)
-
-    def _end_stopped(self, now_s: float) -> None:
-        for pid in self._stopped.step(now_s, [pid for pid, worker in self._processes.items() if _is_stopped(worker)]):
+        if server is not None and now_s - self._listed_at_s >= CONFIRM_S:
+            self._processes, self._listed_at_s = _workers_of(server), now_s
+        stopped = {worker.pid: worker for worker in self._processes if is_stopped(worker)}
+        for pid in self._stopped.step(now_s, stopped):
             with contextlib.suppress(psutil.NoSuchProcess):
-                self._processes[pid].kill()
+                stopped[pid].kill()
             restart = Restart(LABEL, f"worker process {pid} was stopped (SIGSTOP)")
             self._awaited.append((restart, now_s))
             self._tell(restart)
 
+    def inspect(self, now_s: float) -> None:
+        """See who is back, settle what a command left undone, and replace dead workers where it is time."""
+        with contextlib.suppress(MarserveError):  # TorchServe does not answer, or another command changes it
+            self._inspect(now_s)
+
     def _inspect(self, now_s: float) -> None:
         stack = self._stack()
-        settle_interrupted(stack, _say_nothing)
         with stack.management() as management:
             if self._awaited and all(one.ready_workers == len(one.workers) for one in management.describe_all()):
-                for restart, since_s in self._awaited:
-                    restart.seconds = time.monotonic() - since_s
-                    self._tell(restart)
-                self._awaited.clear()
+                self._note_return()
+            if now_s < self._inspected_at_s + CONFIRM_S:
+                return
+            self._inspected_at_s = now_s
+            settle_interrupted(stack, _say_nothing)
             found = dead_workers(management, stack.run_directory.logs)
         dead = frozenset(
             (version.model, version.version, one.id)
@@ -127,6 +132,12 @@ class WorkerWatch(Thread):
         if self._limits.step(now_s, dead):
             with changing(stack, confirm=always_yes, report=_say_nothing, lock_s=0.0) as change:
                 self._replace(change)
+
+    def _note_return(self) -> None:
+        while self._awaited:
+            restart, since_s = self._awaited.pop()
+            restart.seconds = time.monotonic() - since_s
+            self._tell(restart)
 
     def _replace(self, change: Change) -> None:
         for version, workers in dead_workers(change.management, change.stack.run_directory.logs):
@@ -158,10 +169,3 @@ def _workers_of(server: ProcessRecord) -> list[psutil.Process]:
     except psutil.Error:
         return []
     return [child for child in children if find_worker(child.pid) is not None]
-
-
-def _is_stopped(process: psutil.Process) -> bool:
-    try:
-        return bool(process.status() == psutil.STATUS_STOPPED)
-    except psutil.Error:
-        return False

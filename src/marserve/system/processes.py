@@ -89,6 +89,16 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
+def is_stopped(process: psutil.Process) -> bool:
+    """Whether a signal (SIGSTOP) has stopped it; a debugger's stop is another state."""
+    import psutil
+
+    try:
+        return bool(process.status() == psutil.STATUS_STOPPED)
+    except psutil.Error:  # it has ended
+        return False
+
+
 def end(send: Callable[[signal.Signals], object], is_gone: Callable[[], bool], grace_s: float = GRACE_S) -> None:
     """The policy for everything that is ended: SIGTERM, ``grace_s`` seconds to end by itself, then SIGKILL.
 

@@ -212,7 +212,8 @@ def test_a_watch_writes_over_what_it_has_shown_until_it_is_stopped(
 
     monkeypatch.setattr("sys.stdout", stream)
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setattr(RunningStack, "find", lambda _port: FakeStack.made_in(tmp_path))
+    stack = FakeStack.made_in(tmp_path)
+    monkeypatch.setattr(RunningStack, "find", lambda _port, **_: stack)
     monkeypatch.setattr("time.sleep", sleep)
     assert status_command.run(read("status", ["--watch"])) == 0
     first, *again = stream.getvalue().split("Web port 5000: NOT READY")

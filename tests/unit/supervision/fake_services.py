@@ -78,12 +78,12 @@ class FakeStack:
         supervisor = record("serve", os.getpid())
         self.state = State(Ports(web_port=port), str(temp), supervisor, processes=[written], ready=True)
         self.state.write(self.run_directory.state)
-        self._supervisors: list[Supervisor] = []
+        self.supervisors: list[Supervisor] = []
 
     def supervisor(self, notifier: Notifier | None = None, *, adopts: bool = False) -> Supervisor:
         process = ServiceProcess(self.state.processes[0], None if adopts else self.child)
         made = Supervisor(self.state, [(self.service, process)], self.run_directory, notifier or Notifier({}))
-        self._supervisors.append(made)
+        self.supervisors.append(made)
         return made
 
     def process(self) -> psutil.Process:
@@ -107,7 +107,7 @@ class FakeStack:
         return file.read_text(encoding="utf-8") if file.exists() else ""
 
     def end(self) -> None:
-        started = [kept.process.child for supervisor in self._supervisors for kept in supervisor.kept]
+        started = [kept.process.child for supervisor in self.supervisors for kept in supervisor.kept]
         for child in (self.child, *started):
             if child is not None:
                 child.kill()
