@@ -113,6 +113,9 @@ REQUIREMENTS = {
         "Debian: apt-get install redis-server; macOS: brew install redis",
         program("redis-server"),
     ),
+    "systemd-analyze": Requirement(
+        "systemd's own check of its unit", "Debian: apt-get install systemd; macOS has none", program("systemd-analyze")
+    ),
     "two-cores": Requirement("more than one worker", "a machine with two cores", lambda: usable_cores() > 1),
     "wrk": Requirement(
         "the benchmark's load generator", "Debian: apt-get install wrk; macOS: brew install wrk", program("wrk")

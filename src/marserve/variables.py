@@ -37,6 +37,7 @@ NAMES = (
     "FEEDBACK_MAX_BYTES",
     "FETCH_PICTURES",
     "ROLLOUT_FILE",
+    "SUPERVISION_FILE",
     "MAX_WAITING_BYTES",
     "QUARANTINE_FILE",
     "TLS_CERTIFICATE",
@@ -50,6 +51,7 @@ PATHS = tuple(
     PREFIX + name
     for name in (
         *("HOME", "CONFIG", "API_KEYS_FILE", "KEY_FILE", "FEEDBACK_DIR", "ROLLOUT_FILE", "QUARANTINE_FILE"),
+        "SUPERVISION_FILE",
         *("TLS_CERTIFICATE", "TLS_KEY", "TLS_PUBLISHED"),
     )
 )

@@ -307,7 +307,8 @@ def _restart_lines(restarts: Restarts) -> list[str]:
     last = restarts.latest[-1]
     at = time.strftime("%H:%M:%S", time.localtime(last.at))
     done = "not back yet" if last.seconds is None else f"back after {last.seconds:.1f} s"
-    return [f"Restarts: {counted}. Last: {at} {last.service}: {last.reason}; {done}."]
+    done = "" if last.service == "supervisor" else f"; {done}"  # how long it was gone is not known
+    return [f"Restarts: {counted}. Last: {at} {last.service}: {last.reason}{done}."]
 
 
 def _version_cells(version: VersionStatus) -> tuple[tuple[str | Text, ...], tuple[str, ...]]:

@@ -145,6 +145,7 @@ class WebService(Service):
             "MARSERVE_ROLLOUT_FILE": str(self._run_directory.rollout),
             "MARSERVE_QUARANTINE_FILE": str(self._run_directory.quarantine),
             "MARSERVE_TLS_PUBLISHED": str(self._run_directory.certificate),
+            "MARSERVE_SUPERVISION_FILE": str(self._run_directory.supervision),
             "MARSERVE_DEFAULT_MODEL": self._default_model,
         }
         return super().environment() | settings | own

@@ -27,7 +27,7 @@ class Notifier:
         watchdog_us = environ.pop("WATCHDOG_USEC", "")
         is_meant = environ.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         #: Seconds between two signs of life: half of what systemd waits for one.
-        self._every_s = int(watchdog_us) / 2e6 if is_meant and watchdog_us.isdigit() else 0.0
+        self.every_s = int(watchdog_us) / 2e6 if is_meant and watchdog_us.isdigit() else 0.0
         self._last_s = float("-inf")
         self._status = ""
         #: Called once when the stack is ready.
@@ -47,7 +47,7 @@ class Notifier:
     def alive(self) -> None:
         """A sign of life for systemd's watchdog; call it often, and only while all is well here."""
         now = time.monotonic()
-        if self._every_s and now - self._last_s >= self._every_s:
+        if self.every_s and now - self._last_s >= self.every_s:
             self._last_s = now
             self.send(b"WATCHDOG=1")
 
@@ -100,8 +100,9 @@ def detached(run: Callable[[Notifier], int], log: Callable[[], Path]) -> int:
 
 def _write_to(log: Path) -> None:
     """Have nothing to do any more with the terminal, or whatever it is that standard input and output belong to."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # whoever read it may have gone
+        sys.stdout.flush()
+        sys.stderr.flush()
     nothing, output = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for number, target in ((0, nothing), (1, output), (2, output)):
         os.dup2(target, number)

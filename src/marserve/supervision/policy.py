@@ -17,6 +17,8 @@ BACKOFF_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 HEALTHY_S = 60.0
 #: Seconds that a process may be stopped (SIGSTOP): longer is a hang. A debugger's stop is another state.
 STOPPED_S = 2.0
+#: Likewise of a worker, which is back in a moment and loses no more than a batch.
+WORKER_STOPPED_S = 1.0
 #: Seconds between two looks, at most; after more, this process itself did not run, and nobody else is to blame.
 LONGEST_GAP_S = 3.0
 
@@ -135,16 +137,16 @@ class Watched:
 
 
 class StoppedProcesses:
-    """Which of many processes, such as workers, have been stopped (SIGSTOP) for too long."""
+    """Which of the workers have been stopped (SIGSTOP) for too long."""
 
     def __init__(self) -> None:
         self._since_s: dict[int, float] = {}
         self._looked_at_s = 0.0
 
     def step(self, now_s: float, stopped: Iterable[int]) -> list[int]:
-        """Those of the process ids ``stopped`` that have been so for ``STOPPED_S``."""
+        """Those of the process ids ``stopped`` that have been so for ``WORKER_STOPPED_S``."""
         if now_s - self._looked_at_s > LONGEST_GAP_S:
             self._since_s.clear()
         self._looked_at_s = now_s
         self._since_s = {pid: self._since_s.get(pid, now_s) for pid in stopped}
-        return [pid for pid, since_s in self._since_s.items() if now_s - since_s >= STOPPED_S]
+        return [pid for pid, since_s in self._since_s.items() if now_s - since_s >= WORKER_STOPPED_S]

@@ -166,7 +166,7 @@ def _adopt(state: State, options: Options, run_directory: RunDirectory, notifier
     kept = [(service, ServiceProcess(written)) for service, written in zip(services, state.processes, strict=True)]
     state.write(run_directory.state)
     supervisor = Supervisor(state, kept, run_directory, notifier, lambda: _say_ready(state, run_directory))
-    supervisor.note(Restart("supervisor", "it was gone", seconds=0.0))
+    supervisor.note(Restart("supervisor", "it was gone"))
     living = [one.service.name for one in supervisor.kept if processes.running(one.process.record)]
     say(f"Going on with the stack on web port {state.ports.web_port}, which nobody watched: {', '.join(living)} run.")
     for one in supervisor.kept:

@@ -26,7 +26,7 @@ from marserve.system.processes import ProcessRecord, is_stopped, running
 from marserve.torchserve.worker_process import find_worker
 
 #: Seconds between two looks at processes, and between two at what TorchServe lists while a worker is awaited.
-LOOK_S = 0.5
+LOOK_S = 0.25
 INSPECT_S = 1.0
 #: Seconds between two replacements of dead workers, by how many there have been in a row.
 REPLACE_AFTER_S = (0.0, 10.0, 30.0, 60.0, 120.0, 300.0)

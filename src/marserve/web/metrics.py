@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from marserve.system.machine import read_machine
@@ -103,6 +105,30 @@ class WebMetrics:
         self.model_ready = gauge(
             "web_model_ready", "1 while the model has a READY worker and answers.", ["model", "version"]
         )
+
+
+class RestartMetrics(Collector):
+    """What the supervisor has restarted, as its file says at each scrape."""
+
+    #: Each is there from the beginning, so that the first restart is seen as an increase.
+    SERVICES = ("torchserve", "web", "autoscaler", "worker", "supervisor")
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def describe(self) -> list[CounterMetricFamily]:
+        text = "Restarts since the stack was started: of its services, of workers, and of the supervisor itself."
+        return [CounterMetricFamily("supervisor_restarts", text, labels=["service"])]
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        (restarts,) = self.describe()
+        try:
+            counts = dict.fromkeys(self.SERVICES, 0) | json.loads(self._file.read_text(encoding="utf-8"))["counts"]
+        except (OSError, ValueError, KeyError, TypeError):
+            counts = {}  # nobody watches, or nobody says
+        for service, count in counts.items():
+            restarts.add_metric([service], count)
+        yield restarts
 
 
 class WorkerMetrics(Collector):

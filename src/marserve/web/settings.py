@@ -117,6 +117,8 @@ class WebSettings(BaseModel):
     rollout_file: Path | None = None
     #: File in which pictures are remembered under which workers end; not set: as long as this process lives.
     quarantine_file: Path | None = None
+    #: What the supervisor has restarted, for ``/metrics``; not set: nothing is said of it.
+    supervision_file: Path | None = None
     #: The model that answers where a caller names none; if it is untrained, the demonstration model where there is one.
     default_model: str = "resnet18"
 

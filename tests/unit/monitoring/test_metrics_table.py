@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from marserve.web.metrics import WebMetrics, WorkerMetrics
+from marserve.web.metrics import RestartMetrics, WebMetrics, WorkerMetrics
 from tests.support import REPOSITORY
 
 DOCUMENT = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -30,12 +31,13 @@ def web_metrics() -> set[str]:
     metrics = WebMetrics()
     own = [family for family in metrics.registry.collect() if not family.name.startswith("process_")]
     names = {family.name + ("_total" if family.type == "counter" else "") for family in own}
+    names |= {f"{family.name}_total" for family in RestartMetrics(Path()).describe()}
     return names | {family.name for family in WorkerMetrics(None).describe()}  # type: ignore[arg-type]
 
 
 def test_the_handlers_and_the_web_services_metrics_are_all_documented() -> None:
     handler = {name for name in declared("model_metrics") if name.startswith("handler_")}
-    documented = {name for name in DOCUMENTED if name.startswith(("handler_", "web_"))}
+    documented = {name for name in DOCUMENTED if name.startswith(("handler_", "web_", "supervisor_"))}
     assert documented == handler | web_metrics()
 
 

@@ -162,7 +162,7 @@ def test_a_start_that_fails_is_tried_again_with_the_same_waits() -> None:
 
 def test_of_many_processes_those_that_stay_stopped_are_found() -> None:
     stopped = StoppedProcesses()
-    assert [stopped.step(s, [7, 8]) for s in (100.0, 101.0)] == [[], []]
-    assert stopped.step(102.0, [7]) == [7]
-    assert stopped.step(102.5, [7, 8]) == [7]
+    assert [stopped.step(s, [7, 8]) for s in (100.0, 100.5)] == [[], []]
+    assert stopped.step(101.0, [7]) == [7]
+    assert stopped.step(101.5, [7, 8]) == [7]
     assert stopped.step(500.0, [7, 8]) == []  # nobody looked meanwhile

@@ -19,6 +19,8 @@ from marserve.stack.restarts import Restarts
 from marserve.stack.run_directory import State
 from marserve.supervision import serving
 from marserve.supervision.notify import Notifier
+from marserve.supervision.supervisor import Supervisor
+from marserve.system.files import locked
 from marserve.system.processes import ProcessRecord, record
 from marserve.system.waiting import wait_until
 from tests.unit.supervision.fake_services import PATIENCE_S, FakeStack, looking_after
@@ -48,13 +50,18 @@ def rewrite(stack: FakeStack, **changes: object) -> None:
     stack.state.write(stack.run_directory.state)
 
 
-def adopted(stack: FakeStack, choices: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> list[serving.Supervisor]:
+def adopted(stack: FakeStack, choices: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> list[Supervisor]:
     """The supervisor that a `serve` with these choices would run."""
-    watching: list[serving.Supervisor] = []
+    watching: list[Supervisor] = []
     monkeypatch.setattr(serving, "chosen", lambda _: choices)
     monkeypatch.setattr(serving, "Notifier", lambda: Notifier({}))
     monkeypatch.setattr(serving, "start", lambda *_: pytest.fail("started anew"))
-    monkeypatch.setattr(serving, "_watch", lambda supervisor, *_: watching.append(supervisor) or 0)
+
+    def watch(supervisor: Supervisor, *_: object) -> int:
+        watching.append(supervisor)
+        return 0
+
+    monkeypatch.setattr(serving, "_watch", watch)
     assert serving.serve(Options(), stack.state.ports) == 0
     stack.supervisors += watching
     return watching
@@ -133,7 +140,6 @@ def test_stop_waits_for_no_supervisor_that_another_serve_has_become(
     """Between the end of the first supervisor and the lock, a `serve` may go on with the stack."""
     monkeypatch.setattr(serving, "SUPERVISOR_GRACE_S", 0.5)
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"]) as next_one:
-        locked = serving.locked
 
         def taken_over(*arguments: object, **options: object) -> object:
             monkeypatch.setattr(serving, "locked", locked)
