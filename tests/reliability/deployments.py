@@ -16,9 +16,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import requests
@@ -71,8 +72,8 @@ class Caller:
 
     def __init__(self, url: str) -> None:
         self.allowed: frozenset[str] = frozenset()
-        self.outcomes: Counter[str] = Counter()
-        self.longest_s = 0.0
+        self._outcomes: Counter[str] = Counter()
+        self._longest_s = 0.0
         self._url = url
 
     @contextmanager
@@ -85,6 +86,12 @@ class Caller:
         finally:
             stop.set()
             thread.join()
+
+    def seen(self) -> tuple[dict[str, int], float]:
+        """Answers since this was called last, and the seconds of the longest."""
+        outcomes, longest_s = self._outcomes, self._longest_s
+        self._outcomes, self._longest_s = Counter(), 0.0
+        return dict(outcomes), longest_s
 
     def _send(self, stop: threading.Event) -> None:
         picture = CAT.read_bytes()
@@ -99,8 +106,8 @@ class Caller:
                 if reply.status_code == requests.codes.ok:
                     version = version_of(reply.json()[0]["label"])
                     outcome = "right" if version in allowed | self.allowed else f"wrong: version {version}"
-            self.outcomes[outcome] += 1
-            self.longest_s = max(self.longest_s, time.monotonic() - began)
+            self._outcomes[outcome] += 1
+            self._longest_s = max(self._longest_s, time.monotonic() - began)
 
 
 @dataclass(frozen=True)
@@ -125,7 +132,10 @@ class Moment(Attempt):
     told: bool
     ready_s: float
     #: What is not as it should be; empty where the moment holds.
-    faults: Sequence[str] = ()
+    faults: Sequence[str]
+    #: What the caller saw since the moment before, and the longest of it in seconds.
+    callers: Mapping[str, int]
+    longest_s: float
 
 
 @dataclass
@@ -202,7 +212,7 @@ class Tried:
     ) -> Moment:
         if started is not None and started.returncode:
             fault = f"it did not start: {started.stderr.strip()[-300:]}"
-            return Moment(**asdict(attempt), served="nothing", told=False, ready_s=ready_s, faults=[fault])
+            return self._moment(attempt, served="nothing", told=False, ready_s=ready_s, faults=[fault])
         record = self.record
         store = DeploymentStore(self.stack.run_directory)
         model = record.models[MODEL]
@@ -228,7 +238,11 @@ class Tried:
             faults[f"it complained: {started.stderr.strip()[-300:]}"] = "!" in started.stderr
         self.caller.allowed = frozenset((served,))
         found = [fault for fault, is_one in faults.items() if is_one]
-        return Moment(**asdict(attempt), served=served, told=told, ready_s=ready_s, faults=found)
+        return self._moment(attempt, served=served, told=told, ready_s=ready_s, faults=found)
+
+    def _moment(self, attempt: Attempt, **came: Any) -> Moment:
+        callers, longest_s = self.caller.seen()
+        return Moment(**asdict(attempt), **came, callers=callers, longest_s=longest_s)
 
     def _through_web(self) -> str:
         reply = requests.post(f"{self.stack.web}/predict", files={"file": CAT.read_bytes()}, timeout=ANSWER_S)
@@ -293,33 +307,37 @@ def _row(options: argparse.Namespace, whom: str, what_then: str, kill_once: Call
         lines = options.add_to.read_text(encoding="utf-8").splitlines()
         earlier = [Moment(**json.loads(line)) for line in lines]
     moments: list[Moment] = []
-    with tried(options.seed + len(earlier)) as stage:
+    with tried(options.seed + len(earlier)) if options.moments else nullcontext() as stage:
         for _ in range(options.moments):
+            assert stage is not None
             moment = kill_once(stage)
             moments.append(moment)
             say(f"  {moment}")
             if options.add_to is not None:
                 with options.add_to.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(asdict(moment)) + "\n")
-        return summary([*earlier, *moments], stage.caller, whom, what_then)
+    return summary([*earlier, *moments], whom, what_then)
 
 
-def summary(moments: Sequence[Moment], caller: Caller, whom: str = "", what_then: str = "") -> Row:
-    """The row for all ``moments``; ``caller`` has seen those of this run."""
+def summary(moments: Sequence[Moment], whom: str = "", what_then: str = "") -> Row:
+    """The row for all ``moments``."""
     new = sum(moment.served == moment.wanted for moment in moments)
     commands = Counter(moment.command for moment in moments)
     ended = sum(moment.had_ended for moment in moments)
     told = sum(moment.told for moment in moments)
-    wrong = [outcome for outcome in caller.outcomes if outcome.startswith("wrong")]
+    callers: Counter[str] = Counter()
+    for moment in moments:
+        callers.update(moment.callers)
+    wrong = [outcome for outcome in callers if outcome.startswith("wrong")]
     faults = [fault for moment in moments for fault in moment.faults]
     ready = [moment.ready_s for moment in moments]
-    seen = ", ".join(f"{count} {outcome}" for outcome, count in caller.outcomes.most_common())
+    seen = ", ".join(f"{count} {outcome}" for outcome, count in callers.most_common())
     return Row(
         f"`kill -9` {whom} at {len(moments)} random moments of {commands['deploy']} deployments and "
         f"{commands['rollback']} rollbacks, {ended} of them after the command had ended, and {what_then}: "
         f"{len(moments) - new} times the version before, {new} times the new one, as was said; {told} times a change "
         "was found interrupted",
-        f"{seen}; the longest {caller.longest_s:.1f} s (of the last run)",
+        f"{seen}; the longest {max(moment.longest_s for moment in moments):.1f} s",
         statistics.median(ready),
         "; ".join(faults) or "nothing",
         holds=not faults and not wrong,
@@ -332,7 +350,9 @@ def stage(options: argparse.Namespace) -> Iterator[argparse.Namespace]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--moments", type=int, default=50, metavar="N", help="so many kills (default: 50)")
+    parser.add_argument(
+        "--moments", type=int, default=50, metavar="N", help="so many kills (default: 50); 0: what FILE has"
+    )
     parser.add_argument("--seed", type=int, default=14, metavar="N", help="of the moments (default: 14)")
     parser.add_argument(
         "--add-to", type=Path, metavar="FILE", help="count the moments in FILE as well, and add those of this run"
