@@ -64,8 +64,8 @@ class DeploymentStore:
             raise MarserveError(f"What is deployed cannot be read: {failure_of(exc)}") from exc
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
             raise MarserveError(
-                f"{file} is damaged, so that nobody knows what is deployed ({exc}). Put it back, or start from the "
-                f"options: {command('serve --discard-deployed')}"
+                f"{file} is damaged, so that nobody knows what is deployed ({str(exc)!r}). Put it back, or start from "
+                f"the options: {command('serve --discard-deployed')}"
             ) from exc
 
     def write(self, record: Deployments) -> None:

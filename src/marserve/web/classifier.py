@@ -64,8 +64,8 @@ class Classifier:
         The version is named to TorchServe, so that an answer and its cache entry are of the version they claim to be,
         whatever becomes the default meanwhile. Raises RequestError, and with ``one_try`` ModelGone and WorkerDied.
         """
-        check_pixels(picture, self.max_image_pixels)
-        call = PictureCall(picture, top_k, request_id, explain, class_id)
+        pixels = check_pixels(picture, self.max_image_pixels)
+        call = PictureCall(picture, top_k, request_id, explain, class_id, pixels)
         served = self.catalogue.find(model, version)
         try:
             trial = self.traffic.trial(served) if version is None else None

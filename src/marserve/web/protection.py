@@ -180,14 +180,16 @@ class _Header(io.BytesIO):
         return content
 
 
-def check_pixels(picture: bytes, max_pixels: int) -> None:
-    """Raise ImageTooLarge for more than ``max_pixels``; nothing is decoded.
+def check_pixels(picture: bytes, max_pixels: int) -> int:
+    """How many it has; nothing is decoded. Raises ImageTooLarge for more than ``max_pixels``.
 
-    Where the header has no size, or too far behind, the picture is left to the handler, which says what is wrong with
-    it.
+    Where the header has no size, or too far behind, it is 0, and the picture left to the handler, which says what is
+    wrong with it.
     """
     width, height = imagesize.get(_Header(picture), exif_rotation=False)
-    if width > 0 and height > 0 and width * height > max_pixels:
+    pixels = int(width * height) if width > 0 and height > 0 else 0
+    if pixels > max_pixels:
         raise ImageTooLarge(
-            f"The picture has {width * height:,} pixels, more than the {max_pixels:,} allowed: send a smaller one."
+            f"The picture has {pixels:,} pixels, more than the {max_pixels:,} allowed: send a smaller one."
         )
+    return pixels

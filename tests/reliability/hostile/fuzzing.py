@@ -21,6 +21,7 @@ from typing import Any
 
 import psutil
 
+from marserve.terminal import say
 from tests.reliability.hostile.inputs import hostile
 from tests.reliability.table import Row
 from tests.support import REPOSITORY
@@ -156,10 +157,13 @@ def _resident() -> int:
 
 
 def row_of(key: str, what: str, seed: int, first: int, count: int) -> Row:
-    """The line of one kind of input in the table."""
-    fuzzed = fuzz(key, seed, first, count)
+    """Have them read; the line of one kind of input in the table."""
+    return told(key, what, seed, count, fuzz(key, seed, first, count))
+
+
+def told(key: str, what: str, seed: int, count: int, fuzzed: Fuzzed) -> Row:
     for number, found in fuzzed.findings:
-        print(f"  input {number}: {found}\n    kept in {_keep(key, seed, number)}; again: {again(key, seed, number)}")
+        say(f"  input {number}: {found}\n    kept in {_keep(key, seed, number)}; again: {again(key, seed, number)}")
     before, after = fuzzed.memory
     seen = (
         f"{fuzzed.counts['read']:,} read, {fuzzed.counts['refused']:,} refused in words; "

@@ -313,15 +313,15 @@ def configuration(chance: random.Random) -> bytes:
 
 #: By row, and which share of all inputs each row has.
 GENERATORS: dict[str, tuple[Callable[[random.Random], Any], float]] = {
-    "pictures": (picture, 0.38),
-    "forms": (form_body, 0.12),
-    "json": (json_body, 0.12),
-    "protocol": (protocol_body, 0.11),
-    "groups": (group, 0.10),
-    "archives": (archive, 0.02),
-    "weights": (weights, 0.03),
-    "labels": (labels, 0.03),
-    "configuration": (configuration, 0.04),
+    "pictures": (picture, 0.25),
+    "forms": (form_body, 0.08),
+    "json": (json_body, 0.20),
+    "protocol": (protocol_body, 0.18),
+    "groups": (group, 0.17),
+    "archives": (archive, 0.003),
+    "weights": (weights, 0.005),
+    "labels": (labels, 0.005),
+    "configuration": (configuration, 0.037),
 }
 
 

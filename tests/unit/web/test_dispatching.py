@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 
 import pytest
 from aiohttp import web
@@ -65,6 +66,24 @@ async def test_what_waits_goes_together_and_each_gets_its_own_answer(
     assert torchserve.groups[-2:] == [8, 4]
     assert await service.metric('web_group_pictures_count{model="resnet18",version="1.0"}') >= 4
     assert await service.metric('web_queue_seconds_count{model="resnet18",priority="interactive",version="1.0"}') >= 14
+
+
+def declared(side: int, number: int) -> bytes:
+    """The beginning of a PNG of ``side`` squared."""
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBB", 13, b"IHDR", side, side, 8, 2) + b"%d" % number
+
+
+async def test_a_small_file_of_many_pixels_goes_alone(service: Service, torchserve: FakeTorchServe) -> None:
+    gate = Gate(torchserve)
+    first = await gate.fill(service)
+    tasks = start(service, *(declared(40 if index < 4 else 4000, index) for index in range(8)))
+    await waiting(service, 8)
+    gate.opened.set()
+    assert {reply.status for reply in await asyncio.gather(*first, *tasks)} == {200}
+    sent = iter(torchserve.pictures)
+    groups = [[next(sent) for _ in range(size)] for size in torchserve.groups]
+    assert max(map(len, groups)) > 1
+    assert not [group for group in groups if len(group) > 1 and any(b"\x0f\xa0" in picture for picture in group)]
 
 
 async def test_a_refused_picture_leaves_its_group_untouched(service: Service, torchserve: FakeTorchServe) -> None:

@@ -22,6 +22,9 @@ from marserve.web.upstream.inference import PROBE, Inference, PictureCall, Worke
 
 #: Bytes of the pictures of a group, so that none waits long for the others to be copied.
 MAX_GROUP_BYTES = 4_000_000
+#: Pixels of a picture beyond which it goes alone. A photograph of as many has most of the bytes of a group; what has
+#: fewer was made to keep a worker busy, up to four seconds, and eight of those are as long as TorchServe lets one live.
+MAX_GROUP_PIXELS = 8_000_000
 #: Seconds since the last answered picture after which a TorchServe that lists no models is sent none any more.
 SILENT_S = 8.0
 
@@ -144,7 +147,8 @@ class PictureQueues:
         if self._waiting_bytes + size_bytes > self._max_waiting_bytes:
             self.metrics.rejected.labels("overload").inc()
             raise Overloaded("The pictures in progress have too many bytes: try again in a moment.")
-        job = Job(waiting, size_bytes, goes_alone=goes_alone or waiting.call.explain)
+        goes_alone = goes_alone or waiting.call.explain or waiting.call.pixels > MAX_GROUP_PIXELS
+        job = Job(waiting, size_bytes, goes_alone=goes_alone)
         job.deaths = suspicion.deaths if suspicion else 0
         try:
             lane.dispatcher.submit(job, urgency, now)

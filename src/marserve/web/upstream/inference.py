@@ -78,6 +78,8 @@ class PictureCall(NamedTuple):
     explain: bool = False
     #: To be explained; None: the most probable one.
     class_id: int | None = None
+    #: By its header; 0: that does not say.
+    pixels: int = 0
 
 
 #: What is asked to see whether anything is answered: a grey square, real enough to be decoded and classified.
