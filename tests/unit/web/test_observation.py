@@ -98,7 +98,8 @@ async def test_pages_and_their_files_are_served(service: Service, path: str, con
 async def test_request_is_logged_without_key_and_picture(
     start_service: StartService, caplog: pytest.LogCaptureFixture
 ) -> None:
-    service = await start_service(api_keys=(KEY,))
+    caplog.set_level("DEBUG")
+    service = await start_service(api_keys=(KEY,), log_level="DEBUG")
     caplog.clear()
     await service.post("/predict?top_k=1", b"secret picture", headers={"X-API-Key": KEY, "X-Request-ID": "log-1"})
     (record,) = [record for record in caplog.records if record.name == "web.access"]
@@ -115,6 +116,7 @@ async def test_request_is_logged_without_key_and_picture(
     line = JsonFormatter().format(record)
     assert json.loads(line)["level"] == "INFO"
     assert "secret" not in line
+    assert not [text for text in map(logging.LogRecord.getMessage, caplog.records) if KEY in text or "secret" in text]
     assert KEY not in line
 
 
