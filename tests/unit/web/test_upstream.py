@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.client_reqrep import ConnectionKey
 
 from marserve.handler.resnet18.groups import GROUP
 from marserve.handler.resnet18.requests import BARE_PICTURE
@@ -255,3 +259,26 @@ async def test_torchserves_own_addresses_are_not_reachable(start_service: StartS
     for method in ("GET", "POST", "PUT", "DELETE"):
         reply = await service.ask(method, path)
         assert (reply.status, reply.json["type"]) == (404, "NotFound")
+
+
+@pytest.mark.parametrize("failure", [errno.EMFILE, errno.ENFILE])
+async def test_a_process_without_descriptors_says_so_and_answers_by_itself_afterwards(
+    start_service: StartService, torchserve: FakeTorchServe, monkeypatch: pytest.MonkeyPatch, failure: int
+) -> None:
+    """Java is not said to be away, and nothing is held for its return."""
+    service = await start_service()
+    original = aiohttp.ClientSession.request
+
+    def fail(session: aiohttp.ClientSession, method: str, url: str, **options: Any) -> Any:
+        if "/predictions/" in url and options["headers"].get("X-Request-ID") != "readiness":
+            key = ConnectionKey("127.0.0.1", 1, False, True, None, None, None)
+            raise aiohttp.ClientConnectorError(key, OSError(failure, os.strerror(failure)))
+        return original(session, method, url, **options)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "request", fail)
+    reply = await service.post("/classify", b"picture")
+    assert (reply.status, reply.json["type"], reply.headers["Retry-After"]) == (503, "Overloaded", "1")
+    assert "connections" in reply.json["message"]
+    monkeypatch.undo()
+    assert (await service.post("/classify", b"picture")).status == 200
+    assert await service.metric('web_upstream_errors_total{kind="descriptors"}') == 1
