@@ -165,17 +165,23 @@ async def test_a_map_that_is_no_rectangle_is_no_explanation(service: Service, to
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
-        (b'{"data": "aGFsbG8=", "top_k": true}', "application/json"),
-        (b'{"data": "aGFsbG8=", "top_k": [1]}', "application/json"),
+        (b'{"data": "aGFsbG8=", "note": true}', "application/json"),
+        (b'{"data": "aGFsbG8=", "note": [1]}', "application/json"),
         (
-            b'--b\r\nContent-Disposition: form-data; name="top_k"\r\n\r\n\xff\r\n'
+            b'--b\r\nContent-Disposition: form-data; name="note"\r\n\r\n\xff\r\n'
             b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n--b--\r\n',
             "multipart/form-data; boundary=b",
         ),
     ],
 )
-async def test_a_parameter_that_is_no_text_is_refused(service: Service, body: bytes, kind: str) -> None:
-    check_shape(await service.post("/classify", body, headers={"Content-Type": kind}), 400, "InvalidParameter")
+async def test_a_parameter_that_is_no_text_is_refused(
+    start_service: StartService, tmp_path: Path, body: bytes, kind: str
+) -> None:
+    service = await start_service(feedback_dir=tmp_path)
+    reply = await service.post("/feedback?class_id=1", body, headers={"Content-Type": kind})
+    check_shape(reply, 400, "InvalidParameter")
+    assert "note must be text" in reply.json["message"]
+    assert pictures(tmp_path) == []
 
 
 async def test_of_several_classes_with_one_label_the_number_is_asked_for(

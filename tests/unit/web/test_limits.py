@@ -22,7 +22,7 @@ from marserve.web.routes.feedback import USUAL_TOP_K
 from marserve.web.routes.pictures import MAX_CLASS_ID
 from marserve.web.settings import WebSettings, WebSettingsError
 from marserve.web.upstream.connection import UpstreamConnection
-from tests.unit.web.fake_torchserve import FakeTorchServe, predictions_for
+from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import SOON_S, Service, StartService, form
 from tests.unit.web.test_error_shape import check_shape
 from tests.unit.web.test_feedback import PICTURE, wrong
@@ -80,8 +80,10 @@ async def test_what_torchserve_packs_is_not_unpacked(service: Service, torchserv
     """It is never asked to; a small answer that becomes gigabytes would be another's."""
 
     async def packed(request: web.Request, picture: bytes) -> web.StreamResponse:
-        answer = {"model": "resnet18", "predictions": predictions_for(picture, 5)}
-        return web.Response(body=gzip.compress(json.dumps(answer).encode()), headers={"Content-Encoding": "gzip"})
+        answer = await torchserve.answer(request, picture)
+        assert isinstance(answer, web.Response)
+        assert isinstance(answer.body, bytes)
+        return web.Response(body=gzip.compress(answer.body), headers={"Content-Encoding": "gzip"})
 
     torchserve.behaviour = packed
     check_shape(await service.post("/explain", PICTURE), 502, "InferenceFailed")
