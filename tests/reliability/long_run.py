@@ -126,7 +126,7 @@ def run(minutes: float, file: Path | None = None) -> LongRun:
             if minutes > 10 and left > 30:
                 say(f"  {(time.monotonic() - seen.began) / 60:.0f} minutes, {len(seen.answers)} answered")
 
-    with tempfile.TemporaryDirectory() as temporary, _interrupted_by_signals(stopped):
+    with tempfile.TemporaryDirectory() as temporary, interrupted_by_signals(stopped):
         try:
             say("  starting the stack ...")
             cache = {variable("cache_max_entries"): str(round(CACHE_ENTRIES_A_MINUTE * minutes))}
@@ -173,7 +173,7 @@ def _change(stack: Stack, arguments: Sequence[str]) -> str:
 
 
 @contextmanager
-def _interrupted_by_signals(stopped: threading.Event) -> Iterator[None]:
+def interrupted_by_signals(stopped: threading.Event) -> Iterator[None]:
     """The first signal ends the run in good order, the second at once."""
     if threading.current_thread() is not threading.main_thread():
         yield

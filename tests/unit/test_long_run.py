@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+
 import pytest
 
 from tests.reliability.crowd import Answer
 from tests.reliability.drift import LongRun, Sample
-from tests.reliability.long_run import ROWS
+from tests.reliability.long_run import ROWS, interrupted_by_signals
 
 MIB = 1 << 20
 
@@ -66,3 +69,14 @@ def test_a_run_that_ends_early_says_so_and_what_was_not_seen_does_not_hold() -> 
     run = LongRun(60, began=1000, ended=1001)
     assert broken(run) == set(ROWS)
     assert all("stopped early (of 60)" in row(run).name for row in ROWS.values())
+
+
+def test_the_first_signal_ends_a_run_in_good_order_and_the_second_at_once() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    stopped = threading.Event()
+    with interrupted_by_signals(stopped):
+        signal.raise_signal(signal.SIGINT)
+        assert stopped.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
