@@ -73,7 +73,7 @@ class Supervisor:
 
     def run(self, stopping: Event) -> bool:
         """Look after the services until ``stopping`` is set; answers whether they are still this supervisor's."""
-        WorkerWatch(self._healthy_torchserve, self._stack, self._worker_restarts.put, self._ended).start()
+        WorkerWatch(self._healthy_torchserve, self._stack, self._worker_restarts.put, self._tell, self._ended).start()
         with _log_to(self._run_directory.logs / "supervisor.log"):
             while not stopping.wait(TICK_S) and self.tick():
                 pass

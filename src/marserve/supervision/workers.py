@@ -23,6 +23,7 @@ from marserve.manage.settling import changing, settle_interrupted
 from marserve.stack.restarts import Restart
 from marserve.supervision.policy import StoppedProcesses
 from marserve.system.processes import ProcessRecord, is_stopped, running
+from marserve.terminal import Report
 from marserve.torchserve.worker_process import find_worker
 
 #: Seconds between two looks at processes, and between two at what TorchServe lists while a worker is awaited.
@@ -69,15 +70,17 @@ class WorkerWatch:
         torchserve: Callable[[], ProcessRecord | None],
         stack: Callable[[], RunningStack],
         tell: Callable[[Restart], None],
+        report: Report,
         ended: Event,
     ) -> None:
         """``torchserve``: its process while it is healthy. ``tell`` is called with each restart, and again when done.
 
-        ``ended`` stops all of it.
+        ``report`` is given what was settled of a change that a command had left half done; ``ended`` stops all of it.
         """
         self._torchserve = torchserve
         self._stack = stack
         self._tell = tell
+        self._report = report
         self._ended = ended
         self._stopped = StoppedProcesses()
         self._limits = ReplacementLimits()
@@ -121,7 +124,7 @@ class WorkerWatch:
             if now_s < self._inspected_at_s + CONFIRM_S:
                 return
             self._inspected_at_s = now_s
-            settle_interrupted(stack, _say_nothing)
+            settle_interrupted(stack, self._report)
             found = dead_workers(management, stack.run_directory.logs)
         dead = frozenset(
             (version.model, version.version, one.id)
