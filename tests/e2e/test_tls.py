@@ -46,7 +46,7 @@ def test_everything_of_the_stack_works_over_tls_while_the_certificate_changes(
 ) -> None:
     stack = shared.as_started()  # its readiness is asked over TLS, too
     port, shown = stack.ports.web_port, stack.run_directory.certificate
-    assert f"page:                https://127.0.0.1:{port}" in stack.announcement
+    assert f" https://127.0.0.1:{port}\n" in stack.announcement
     (line,) = [line for line in stack.announcement.splitlines() if "curl " in line]
     command = [*line.partition("curl ")[2].split(), "-H", f"X-API-Key: {KEY}", "--fail", "--silent", "--show-error"]
     told = subprocess.run(["curl", *command], capture_output=True, text=True, check=False)  # noqa: S607 - wherever it is
