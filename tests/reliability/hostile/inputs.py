@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-import pickle
+import pickle  # nosec B403 # what is written with it is never read with it
 import random
 import struct
 import warnings
