@@ -169,7 +169,8 @@ class SharedStack:
         """The stack, started again where it does not come back by itself."""
         if self._started is None or not self._comes_back():
             self.stack.run("stop")
-            self._started = self.stack.started(*self._arguments, **self._variables)
+            # What an earlier test deployed would last.
+            self._started = self.stack.started("--discard-deployed", *self._arguments, **self._variables)
             self._serves = self._what_it_serves()
         return self._started
 
