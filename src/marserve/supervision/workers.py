@@ -54,7 +54,7 @@ class ReplacementLimits:
         if dead:
             self._dead_at_s = now_s
         elif now_s - self._dead_at_s > RESET_S:
-            self.attempts = 0
+            self.attempts, self._due_s = 0, now_s
         if not is_confirmed or now_s < self._due_s:
             return False
         self.attempts += 1

@@ -84,3 +84,13 @@ def test_a_minute_without_dead_workers_wipes_the_slate() -> None:
     assert limits.attempts == 1
     limits.step(3.0 + RESET_S + EVERY_S, frozenset())
     assert limits.attempts == 0
+
+
+def test_the_wait_of_an_earlier_trouble_does_not_hold_up_the_next_one() -> None:
+    limits, now_s = ReplacementLimits(), 0.0
+    while limits.attempts < len(REPLACE_AFTER_S):
+        limits.step(now_s, DEAD)
+        now_s += EVERY_S
+    limits.step(now_s + RESET_S, frozenset())
+    assert not limits.step(now_s + RESET_S + EVERY_S, DEAD)
+    assert limits.step(now_s + RESET_S + 2 * EVERY_S, DEAD)
