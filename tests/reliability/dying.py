@@ -138,6 +138,7 @@ def worker_memory_refused(stage: Stage) -> Row:
     return tested.inflict(
         f"one of two workers is refused more than {LITTLE // 10**6} MB more (RLIMIT_AS); {LARGE} large pictures",
         strike,
+        lasts=True,
         within_s=WORKER_S,
     )
 

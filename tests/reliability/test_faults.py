@@ -20,7 +20,7 @@ def stage() -> Iterator[Stage]:
 
 @pytest.mark.parametrize(
     "fault",
-    ["workers-killed", "java-killed", "web-killed", "supervisor-killed", "key-file-garbage", "files-exhausted"],
+    ["workers-killed", "java-killed", "web-killed", "supervisor-killed", "key-file-garbage"],
 )
 def test_callers_lose_nothing_but_time(stage: Stage, fault: str) -> None:
     row = ROWS[fault](stage)
