@@ -262,6 +262,7 @@ def disk_full_store(stage: Stage) -> Row:
             second = edited(archive(), Path(temp), "2.0", lambda _: None)
             run = tested.stack.run("marserve", "deploy", MODEL, "--archive", str(second), "--no-compare", "--yes")
         assert run.returncode, "the deployment went through"
-        return f"`deploy` ended with status {run.returncode}: {run.stderr.strip().splitlines()[-1]}"
+        told = run.stderr.strip().splitlines()[-1].replace(f"{tested.stack.run_directory.path}/", "")
+        return f"`deploy` ended with status {run.returncode}: {told}"
 
     return _with_a_full_disk(stage, "no byte is left in the model store, and a version is deployed", deploy)
