@@ -46,7 +46,7 @@ CONTENT_SECURITY_POLICY = {
     "frame-ancestors": "'none'",
 }
 #: Swagger UI's style sheet has its arrows inside.
-DOCUMENTATION_POLICY = CONTENT_SECURITY_POLICY | {"img-src": "'self' data:"}
+DOCUMENTATION_POLICY = CONTENT_SECURITY_POLICY | {"img-src": f"{CONTENT_SECURITY_POLICY['img-src']} data:"}
 DOCUMENTATION = "/docs"
 #: A year. Only where the request came to HTTPS's own port: a browser then uses HTTPS for every port of that host.
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
