@@ -11,11 +11,3 @@ def test_after_a_kill_of_everything_a_start_serves_one_of_the_two_versions_and_s
     with tried(seed=3) as stage:
         row = summary([stage.kill_everything() for _ in range(MOMENTS)])
     assert row.holds, f"{row.callers_saw}; {row.lost}"
-
-
-def test_what_a_killed_command_left_is_settled_by_the_stack_and_callers_lose_nothing() -> None:
-    with tried(seed=5) as stage:
-        moments = [stage.kill_command() for _ in range(MOMENTS)]
-    assert {outcome for moment in moments for outcome in moment.callers} == {"right"}
-    row = summary(moments)
-    assert row.holds, f"{row.callers_saw}; {row.lost}"
