@@ -35,6 +35,8 @@ MODEL = "efficientnet_lite0"
 WORKERS = 2
 #: Seconds without anything bad after which all is well again.
 CALM_S = 3.0
+#: Seconds for a supervisor to be gone when its stack is.
+SUPERVISOR_S = 30.0
 #: Seconds for a question of this observer's own.
 QUESTION_S = 2.0
 #: File descriptors that may be open more than before: connections come and go.
@@ -53,6 +55,8 @@ class UnderLoad:
     arguments: tuple[str, ...] = ()
     #: How often each kind of process is there, and what each has open.
     processes: Counter[str] = field(default_factory=Counter)
+    #: Supervisors that were started again.
+    served: list[subprocess.Popen[bytes]] = field(default_factory=list)
     open_files: int = 0
     files: int = 0
 
@@ -102,7 +106,7 @@ class UnderLoad:
 
     def serve_again(self) -> None:
         """As systemd does, which gives it a session of its own and is there until it ends."""
-        self._served = subprocess.Popen(
+        again = subprocess.Popen(
             [str(REPOSITORY / "scripts" / "serve"), *self.arguments],
             env=self.stack.environment,
             cwd=REPOSITORY,
@@ -111,6 +115,7 @@ class UnderLoad:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        self.served.append(again)
 
     def wait_until_calm(self, within_s: float) -> None:
         """Return when nothing bad has been seen for a while."""
@@ -259,14 +264,17 @@ def under_load(
     given = ("--archive", str(archive()), "--autoscale", f"{WORKERS}..{WORKERS}", *arguments)
     stack = stack or stack_on_free_ports()
     stack.environment.update(variables or {})
+    served: list[subprocess.Popen[bytes]] = []
     try:
         say("  starting the stack ...")
         stack.started(*given)
         crowd = Crowd(stack.web, repeating)
         with crowd.at_work():
-            tested = UnderLoad(stack, crowd, given)
+            tested = UnderLoad(stack, crowd, given, served=served)
             tested.wait_until_calm(60)
             tested.note_what_is_there()
             yield tested
     finally:
         stack.end()
+        for supervisor in served:
+            supervisor.wait(SUPERVISOR_S)
