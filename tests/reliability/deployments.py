@@ -12,11 +12,10 @@ import random
 import statistics
 import subprocess
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,87 +26,21 @@ import requests
 from marserve.client.management import ManagementClient
 from marserve.stack.deployments import Deployments
 from marserve.stack.model_store import DeploymentStore
-from marserve.stack.run_directory import State
-from marserve.stack.torchserve_answers import using_temp
-from marserve.system.processes import is_alive, running
 from marserve.terminal import say
-from tests.e2e.operating import Edit, edited
+from tests.e2e.operating import edited
 from tests.e2e.serving import ANSWER_S, Stack, stack_on_free_ports, wait_for
 from tests.reliability.table import Row
 from tests.reliability.under_load import MODEL, archive
+from tests.reliability.versions import Caller, kill, kill_everything, marked, version_of
 from tests.support import CAT, REPOSITORY
 
 #: Seconds that moments are chosen among at first, and how these change with each command that had ended before its
 #: moment, or had not: three in four are to be in the middle of it.
 LASTS_S = {"deploy": 7.0, "rollback": 3.2}
 SHORTER, LONGER = 0.85, 1.055
-#: Seconds between two pictures of the caller, who sends them all the time.
-PAUSE_S = 0.05
 #: Seconds in which whoever stays with a stack is to have settled what a killed command left: it looks every few
 #: seconds, and waits until a version that goes is idle.
 SETTLED_S = 60.0
-#: What stands before the labels of a version.
-MARK = "of version "
-
-
-def marked(version: str) -> Edit:
-    """Labels that say which version gave them."""
-
-    def edit(files: dict[str, bytes]) -> None:
-        labels = json.loads(files["index_to_name.json"])
-        renamed = {index: [wnid, f"{MARK}{version} {name}"] for index, (wnid, name) in labels.items()}
-        files["index_to_name.json"] = json.dumps(renamed).encode()
-
-    return edit
-
-
-def version_of(label: str) -> str:
-    """The one whose label it is."""
-    found, _, rest = label.partition(MARK)
-    return rest.split()[0] if not found and rest else f"none, but {label!r}"
-
-
-class Caller:
-    """Sends a picture all the time; an answer by a version that is not ``allowed`` is wrong."""
-
-    def __init__(self, url: str) -> None:
-        self.allowed: frozenset[str] = frozenset()
-        self._outcomes: Counter[str] = Counter()
-        self._longest_s = 0.0
-        self._url = url
-
-    @contextmanager
-    def at_work(self) -> Iterator[Caller]:
-        stop = threading.Event()
-        thread = threading.Thread(target=self._send, args=(stop,))
-        thread.start()
-        try:
-            yield self
-        finally:
-            stop.set()
-            thread.join()
-
-    def seen(self) -> tuple[dict[str, int], float]:
-        """Answers since this was called last, and the seconds of the longest."""
-        outcomes, longest_s = self._outcomes, self._longest_s
-        self._outcomes, self._longest_s = Counter(), 0.0
-        return dict(outcomes), longest_s
-
-    def _send(self, stop: threading.Event) -> None:
-        picture = CAT.read_bytes()
-        while not stop.wait(PAUSE_S):
-            began, allowed = time.monotonic(), self.allowed
-            try:
-                reply = requests.post(f"{self._url}/predict", files={"file": picture}, timeout=ANSWER_S)
-            except requests.RequestException:
-                outcome = "refused"
-            else:
-                outcome = str(reply.status_code)
-                if reply.status_code == requests.codes.ok:
-                    version = version_of(reply.json()[0]["label"])
-                    outcome = "right" if version in allowed | self.allowed else f"wrong: version {version}"
-            self._outcomes[outcome] += 1
-            self._longest_s = max(self._longest_s, time.monotonic() - began)
 
 
 @dataclass(frozen=True)
@@ -248,31 +181,6 @@ class Tried:
         reply = requests.post(f"{self.stack.web}/predict", files={"file": CAT.read_bytes()}, timeout=ANSWER_S)
         assert reply.status_code == requests.codes.ok, reply.text
         return str(reply.json()[0]["label"])
-
-
-def kill_everything(stack: Stack, command: int) -> None:
-    """SIGKILL to the command, whoever stays with the stack, each service and each worker, until none is left."""
-    state = State.read(stack.run_directory.state)
-    recorded = [] if state is None else [state.serve, *state.processes]
-    while True:
-        found = [process for process in map(running, recorded) if process is not None]
-        found += [psutil.Process(command)] if psutil.pid_exists(command) else []
-        found += using_temp(state.temp) if state is not None else []
-        if not kill(found):
-            return
-
-
-def kill(processes: Sequence[psutil.Process]) -> bool:
-    """SIGKILL to each and its children; whether there were any."""
-    family = list(processes)
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            family += process.children(recursive=True)
-    living = [process for process in family if is_alive(process)]
-    for process in living:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    return bool(living)
 
 
 @contextmanager
