@@ -79,11 +79,13 @@ def run(experiment: Experiment, options: argparse.Namespace) -> bool:
     return not broken
 
 
-def main() -> int:
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes, one subcommand for each experiment."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.reliability",
         description=__doc__.splitlines()[0],
-        epilog="Exit status 0 if every row holds, 1 if one does not. EXPERIMENT --help lists its rows.",
+        epilog="Exit status 0 if every row holds, 1 if one does not. EXPERIMENT --help says how long it takes and "
+        "lists its rows.",
     )
     choices = parser.add_subparsers(metavar="EXPERIMENT", required=True)
     for name in EXPERIMENTS:
@@ -92,7 +94,8 @@ def main() -> int:
         experiment = Experiment(name)
         choice = choices.add_parser(
             name,
-            help=experiment.about.splitlines()[0],
+            # argparse fills in "%(prog)s" and the like; "80 % of capacity" is none of these.
+            help=experiment.about.splitlines()[0].replace("%", "%%"),
             description=experiment.about,
             epilog=f"rows: {' '.join(experiment.rows)}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -103,7 +106,11 @@ def main() -> int:
         choice.add_argument("--write", action="store_true", help=f"write what was seen into {PAGE.name}, row by row")
         experiment.add_arguments(choice)
         choice.set_defaults(experiment=experiment)
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    options = command_line().parse_args()
     raise_on_stop_signals()  # what was started is ended
     return 0 if run(options.experiment, options) else 1
 

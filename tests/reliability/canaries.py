@@ -2,6 +2,8 @@
 
 16 clients send pictures that nobody has sent before, half as many as the one worker can do, while ``deploy`` tries a
 version on them. Every answer is checked by its content, against what the version that gave it says to that picture.
+
+It takes two minutes for a row such as ``slower-by-half``, measured on two busy cores, 15 minutes at most.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 A real stack, whose capacity is measured first, is sent mixed pictures at a steady rate; meanwhile a worker is added
 and taken away again, a version is deployed and rolled back. Every answer is checked, and each process is looked at once
 a second. It may be stopped early (Ctrl-C): its rows are about what was seen until then.
+
+It takes as long as --minutes says, an hour unless told otherwise, and the start of the stack. All rows are of one run.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.reliability.__main__ import EXPERIMENTS
+from tests.reliability.__main__ import EXPERIMENTS, Experiment, command_line
 from tests.reliability.crowd import Answer, Known, judged, summed_up
 from tests.reliability.table import HEADING, PAGE, Row, written
 
@@ -36,6 +36,20 @@ def test_the_page_has_a_place_for_each_table(experiment: str) -> None:
 def test_a_page_without_a_place_for_the_table_is_refused() -> None:
     with pytest.raises(ValueError, match="lacks the markers"):
         written("nothing here", "faults", {}, [])
+
+
+@pytest.mark.parametrize("arguments", [[], *([name] for name in EXPERIMENTS)])
+def test_help_says_what_each_experiment_does_how_long_it_takes_and_which_rows_it_has(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command_line().parse_args([*arguments, "--help"])
+    told = capsys.readouterr().out
+    assert ended.value.code == 0
+    for name in arguments:
+        assert "It takes " in told.replace("\n", " ")
+        assert set(Experiment(name).rows) < set(told.split())
+    assert arguments or all(name in told for name in EXPERIMENTS)
 
 
 ANSWER = {"model": "m", "predictions": [{"class_id": 1, "label": "cat", "probability": 0.75}]}

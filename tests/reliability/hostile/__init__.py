@@ -1,4 +1,8 @@
-"""Hostile input: what a stranger may send, by the hundred thousand, and what becomes of those beside."""
+"""Hostile input: what a stranger may send, by the hundred thousand, and what becomes of those beside.
+
+It takes 15 minutes for the 93,000 inputs that need no stack, measured on two busy cores (--inputs 10000: a tenth), and
+two for ``bombs``.
+"""
 
 from __future__ import annotations
 
