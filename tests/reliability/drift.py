@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from marserve.terminal import say
 from tests.e2e.dispatching import percentile
 from tests.reliability.crowd import Answer
 from tests.reliability.table import Row
@@ -24,6 +26,8 @@ FEW_FILES, FEW_THREADS = 10, 3
 MOST_SLOWER = 1.2
 #: Requests that may be told to come again: a version that loads takes the cores that answers are computed on.
 MOST_OVERLOAD = 0.01
+#: Characters of one complaint, some of which have a whole log.
+MOST_TOLD = 500
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,15 @@ class LongRun:
     samples: list[Sample] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def noting(self, what: str) -> Iterator[None]:
+        """What breaks inside the block has failed, and an hour's rows are written all the same."""
+        try:
+            yield
+        except Exception as exc:  # noqa: BLE001 - whatever it is
+            say(f"  {what}: {exc!r}")
+            self.failed.append(f"{what}: {exc!r}"[:MOST_TOLD])
 
     @property
     def seconds(self) -> float:

@@ -13,7 +13,6 @@ import argparse
 import csv
 import os
 import signal
-import subprocess
 import tempfile
 import threading
 import time
@@ -21,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 import psutil
 
@@ -57,7 +57,7 @@ class StoppedEarly(Exception):  # noqa: N818 - no error
 class Observer:
     """Looks at the processes of ``stack`` in a thread; what cannot be seen now is seen the next time."""
 
-    def __init__(self, stack: Stack, load: MixedLoad, run: LongRun, file: Path | None) -> None:
+    def __init__(self, stack: Stack, load: MixedLoad, run: LongRun, file: TextIO) -> None:
         self._stack, self._load, self._run = stack, load, run
         self._file = file
         self._stop = threading.Event()
@@ -73,21 +73,20 @@ class Observer:
             thread.join()
 
     def _watch(self) -> None:
-        with (self._file or Path(os.devnull)).open("w", newline="", encoding="ascii") as file:
-            writer = csv.writer(file)
-            writer.writerow(["seconds", "kind", "processes", "bytes", "files", "threads"])
-            next_s = time.monotonic()
-            while not self._stop.wait(max(0.0, next_s - time.monotonic())):
-                next_s = max(next_s + SAMPLE_S, time.monotonic())
-                self._run.answers += self._load.take()
-                samples = self._samples()
-                self._run.samples += samples
-                # A full disk takes the file's end, and not the run.
-                with suppress(OSError):
-                    for seen in samples:
-                        figures = (seen.kind, seen.processes, seen.bytes, seen.files, seen.threads)
-                        writer.writerow([f"{seen.at - self._run.began:.1f}", *figures])
-                    file.flush()
+        writer = csv.writer(self._file)
+        writer.writerow(["seconds", "kind", "processes", "bytes", "files", "threads"])
+        next_s = time.monotonic()
+        while not self._stop.wait(max(0.0, next_s - time.monotonic())):
+            next_s = max(next_s + SAMPLE_S, time.monotonic())
+            self._run.answers += self._load.take()
+            samples = self._samples()
+            self._run.samples += samples
+            # A full disk takes the file's end, and not the run.
+            with suppress(OSError):
+                for seen in samples:
+                    figures = (seen.kind, seen.processes, seen.bytes, seen.files, seen.threads)
+                    writer.writerow([f"{seen.at - self._run.began:.1f}", *figures])
+                self._file.flush()
 
     def _samples(self) -> list[Sample]:
         at = time.monotonic()
@@ -115,7 +114,7 @@ class Observer:
 
 
 def run(minutes: float, file: Path | None = None) -> LongRun:
-    """Start a stack and do it all; what has been seen where it is stopped early."""
+    """Start a stack and do it all; what has been seen, also where it is stopped early or a part of it breaks."""
     seen = LongRun(minutes)
     stack = stack_on_free_ports()
     source = archive()
@@ -128,7 +127,11 @@ def run(minutes: float, file: Path | None = None) -> LongRun:
             if minutes > 10 and left > 30:
                 say(f"  {(time.monotonic() - seen.began) / 60:.0f} minutes, {len(seen.answers)} answered")
 
-    with tempfile.TemporaryDirectory() as temporary, interrupted_by_signals(stopped):
+    with (
+        (file or Path(os.devnull)).open("w", newline="", encoding="ascii") as samples,
+        tempfile.TemporaryDirectory() as temporary,
+        interrupted_by_signals(stopped),
+    ):
         try:
             say("  starting the stack ...")
             cache = {variable("cache_max_entries"): str(round(CACHE_ENTRIES_A_MINUTE * minutes))}
@@ -141,8 +144,8 @@ def run(minutes: float, file: Path | None = None) -> LongRun:
             seen.rate = SHARE * capacity
             say(f"  capacity: {capacity:.1f} requests/s")
             seen.began = seen.ended = time.monotonic()
-            observer = Observer(stack, load, seen, file)
-            with suppress(StoppedEarly), observer.watching(), load.running(seen.rate):
+            observer = Observer(stack, load, seen, samples)
+            with seen.noting("the run"), suppress(StoppedEarly), observer.watching(), load.running(seen.rate):
                 try:
                     for share, name, command in STEPS:
                         wait_until(seen.began + share * minutes * 60)
@@ -161,7 +164,8 @@ def run(minutes: float, file: Path | None = None) -> LongRun:
                     seen.ended = time.monotonic()
             seen.answers += load.take()
         finally:
-            stack.end()
+            with seen.noting("stop"):
+                stack.end()
     return seen
 
 
@@ -169,7 +173,7 @@ def _change(stack: Stack, arguments: Sequence[str]) -> str:
     """What a command complains of; nothing where it did what it should."""
     try:
         returncode, _, complaint = manage(stack, *arguments)
-    except (OSError, ValueError, subprocess.SubprocessError) as exc:
+    except Exception as exc:  # noqa: BLE001 - the run goes on, whatever a command does
         return repr(exc)
     return complaint or f"exit status {returncode}" if returncode else ""
 

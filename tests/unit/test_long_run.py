@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from tests.reliability import long_run
 from tests.reliability.crowd import Answer
 from tests.reliability.drift import LongRun, Sample
 from tests.reliability.long_run import ROWS, interrupted_by_signals
@@ -69,6 +73,70 @@ def test_a_run_that_ends_early_says_so_and_what_was_not_seen_does_not_hold() -> 
     run = LongRun(60, began=1000, ended=1001)
     assert broken(run) == set(ROWS)
     assert all("stopped early (of 60)" in row(run).name for row in ROWS.values())
+
+
+class BreakingStack:
+    """Starts; ``deploy`` breaks, and so does its end."""
+
+    web = "http://127.0.0.1:1"
+
+    def started(self, *_: str, **__: str) -> None: ...
+
+    def end(self) -> None:
+        raise AssertionError("a process is left")
+
+
+class SteadyLoad:
+    def __init__(self, web: str) -> None: ...
+
+    def capacity(self, _: float) -> float:
+        return 10.0
+
+    def take(self) -> list[Answer]:
+        return [Answer("right", 0.0, 1.0, "200")]
+
+    @contextmanager
+    def running(self, _: float) -> Iterator[None]:
+        yield
+
+
+@pytest.fixture
+def breaking(monkeypatch: pytest.MonkeyPatch) -> None:
+    def manage(stack: BreakingStack, command: str, *_: str) -> Any:
+        if command == "deploy":
+            raise AssertionError("no such archive")
+        return 0, None, ""
+
+    monkeypatch.setattr(long_run, "stack_on_free_ports", BreakingStack)
+    monkeypatch.setattr(long_run, "archive", str)
+    monkeypatch.setattr(long_run, "edited", lambda *_: "second.mar")
+    monkeypatch.setattr(long_run, "MixedLoad", SteadyLoad)
+    monkeypatch.setattr(long_run, "manage", manage)
+    monkeypatch.setattr(long_run.Observer, "_samples", lambda _: [])
+
+
+@pytest.mark.usefixtures("breaking")
+def test_a_step_and_an_end_that_break_are_told_and_the_rows_are_there() -> None:
+    seen = long_run.run(minutes=0)
+    assert seen.done == ["scale to 2", "scale to 1", "roll back", "drain"]
+    assert [what.partition(":")[0] for what in seen.failed] == ["deploy", "stop"]
+    row = ROWS["answers"](seen)
+    assert not row.holds
+    assert "no such archive" in row.callers_saw
+    assert "a process is left" in row.callers_saw
+
+
+@pytest.mark.usefixtures("breaking")
+def test_a_load_that_breaks_is_told_and_what_was_answered_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def running(*_: object) -> Iterator[None]:
+        yield
+        raise RuntimeError("the loop is closed")
+
+    monkeypatch.setattr(SteadyLoad, "running", running)
+    seen = long_run.run(minutes=0)
+    assert "the run: RuntimeError('the loop is closed')" in seen.failed
+    assert seen.answers
 
 
 def test_the_first_signal_ends_a_run_in_good_order_and_the_second_at_once() -> None:
