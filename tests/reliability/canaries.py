@@ -32,6 +32,7 @@ from marserve.terminal import say
 from marserve.web.rollout.files import LIFETIME_S
 from tests.e2e.operating import Edit, edited
 from tests.e2e.serving import ANSWER_S, Stack, stack_on_free_ports
+from tests.reliability.bad_versions import DEADLY_IN, DIFFERS_IN, deadly, differs, good, slower_by_half
 from tests.reliability.crowd import CLIENTS, PICTURES, Known
 from tests.reliability.table import Row
 from tests.reliability.under_load import MODEL, archive
@@ -39,66 +40,10 @@ from tests.support import REPOSITORY
 
 #: Of what the worker can do, the share that the clients send: live traffic has gaps.
 LOAD = 0.5
-#: One picture in so many, by its content, is answered differently, and one ends its worker.
-DIFFERS_IN, DEADLY_IN = 50, 500
 #: Seconds for one deployment, its start, trial and end.
 DEPLOYMENT_S = 900.0
 #: Shares, and how long each lasts at least.
 CANARY = ("--canary", "50%,100%", "--step-pictures", "50", "--step-seconds", "3")
-
-
-def _in_handler(code: str) -> Edit:
-    """Adds methods to the class that the archive's entry point ends with."""
-
-    def edit(files: dict[str, bytes]) -> None:
-        files["resnet18_handler.py"] += code.encode()
-        description = json.loads(files["description.json"])
-        description["inputs_sha256"] = f"{zlib.crc32(code.encode()):064x}"  # another archive
-        files["description.json"] = json.dumps(description).encode()
-
-    return edit
-
-
-_CHECKSUMS = """
-    def _checksums(self, jobs):
-        import zlib
-
-        items = [item for job in jobs for item in (job if isinstance(job, list) else [job])]
-        return [zlib.crc32(picture) for item in items if hasattr(item, "pictures") for picture in item.pictures]
-"""
-slower_by_half = _in_handler("""
-    def handle(self, data, context):
-        import time
-
-        began = time.perf_counter()
-        bodies = super().handle(data, context)
-        time.sleep((time.perf_counter() - began) / 2)
-        return bodies
-""")
-differs = _in_handler(f"""{_CHECKSUMS}
-    def preprocess(self, data, context):
-        jobs, pictures = super().preprocess(data, context)
-        self._odd = [checksum % {DIFFERS_IN} == 0 for checksum in self._checksums(jobs)]
-        return jobs, pictures
-
-    def inference(self, pictures, explain):
-        outcomes = super().inference(pictures, explain)
-        for index, is_odd in enumerate(self._odd):
-            if is_odd and hasattr(outcomes[index], "probabilities"):
-                shares = outcomes[index].probabilities.copy()
-                second, first = shares.argsort()[-2:]
-                shares[[first, second]] = shares[[second, first]]
-                outcomes[index] = outcomes[index]._replace(probabilities=shares)
-        return outcomes
-""")
-deadly = _in_handler(f"""{_CHECKSUMS}
-    def preprocess(self, data, context):
-        jobs, pictures = super().preprocess(data, context)
-        if any(checksum % {DEADLY_IN} == 0 for checksum in self._checksums(jobs)):
-            __import__("os")._exit(1)
-        return jobs, pictures
-""")
-good = _in_handler("")
 
 
 @dataclass
@@ -187,7 +132,11 @@ class Trials:
         """Exit status, verdict and seconds of a deployment under load."""
         began = time.monotonic()
         with self.callers.at_work(), self.deploying(version, edit, *options) as process:
-            told, complaints = process.communicate(timeout=DEPLOYMENT_S)
+            try:
+                told, complaints = process.communicate(timeout=DEPLOYMENT_S)
+            except BaseException:
+                process.kill()  # leaving the block waits for it
+                raise
         say(complaints)
         assert told, complaints
         return process.returncode, json.loads(told)["verdict"], time.monotonic() - began
@@ -196,20 +145,9 @@ class Trials:
         """A deployment that has begun; what callers saw before is forgotten."""
         made = edited(archive(), self.directory, version, edit)
         self.callers.forget()
-        command = [
-            sys.executable,
-            "-m",
-            "marserve",
-            "deploy",
-            MODEL,
-            "--archive",
-            str(made),
-            "--yes",
-            "--json",
-            *options,
-        ]
+        command = [sys.executable, "-m", "marserve", "deploy", MODEL, "--archive", str(made), "--yes", "--json"]
         return subprocess.Popen(
-            command,
+            [*command, *options],
             env=self.stack.environment,
             cwd=REPOSITORY,
             text=True,
