@@ -12,9 +12,9 @@ from functools import partial
 
 import pytest
 
-from tests.reliability.hostile import SEED, chance_of, fuzzing, wire
+from tests.reliability.hostile import SEED, fuzzing, wire
 from tests.reliability.hostile.fuzzing import Fuzzed
-from tests.reliability.hostile.inputs import GENERATORS, hostile
+from tests.reliability.hostile.inputs import GENERATORS, chance_of, hostile
 from tests.reliability.hostile.readers import READERS
 from tests.reliability.hostile.wire import Attack
 from tests.unit.web.fake_torchserve import FakeTorchServe

@@ -7,7 +7,6 @@ two for ``bombs``.
 from __future__ import annotations
 
 import argparse
-import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ from typing import Any
 
 from tests.reliability import stage as stages
 from tests.reliability.hostile import wire
+from tests.reliability.hostile.bodies import form_body, json_body, picture
 from tests.reliability.hostile.bombs import BOMBS
 from tests.reliability.hostile.fuzzing import row_of
-from tests.reliability.hostile.inputs import GENERATORS, form_body, json_body, picture
+from tests.reliability.hostile.inputs import GENERATORS, chance_of
 from tests.reliability.hostile.lingering import kinds as lingering_kinds
 from tests.reliability.hostile.wire import Attack, attack, framed
 from tests.reliability.stage import Stage
@@ -155,10 +155,6 @@ def torchserve(given: Hostility) -> Row:
 
     name = f"{count:,} hostile bodies past the web service, with TorchServe's token (seed {given.seed})"
     return attack(tested, name, strike, port=tested.stack.ports.inference_port)
-
-
-def chance_of(row: str, seed: int, number: int) -> random.Random:
-    return random.Random(f"{row} {seed} {number}")  # noqa: S311 - the same each time
 
 
 #: Those that share a stack come last.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from tests.reliability.hostile.inputs import NONSENSE, form_body, json_body, picture, protocol_body
+from tests.reliability.hostile.bodies import NONSENSE, form_body, json_body, picture, protocol_body
 from tests.reliability.table import Row
 from tests.reliability.under_load import MODEL, UnderLoad, kind_of
 from tests.support import CAT
