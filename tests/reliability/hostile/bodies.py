@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
 import struct
 from functools import cache
 from typing import Any
@@ -45,7 +46,9 @@ def pictures() -> list[bytes]:
         heic([grid(2, 1, [2, 3]), heic_picture(), heic_picture()]),
     ]
     kept = [case.content for case in pictures_with_metadata() if len(case.content) < MAX_BYTES]
-    return [*(sample.content for sample in samples().values()), *whole_jpegs().values(), *kept, *heics]
+    made = [*(sample.content for sample in samples().values()), *whole_jpegs().values(), *kept, *heics]
+    # A color profile has the time at which LittleCMS made it, before this mark; an input is to be the same tomorrow.
+    return [re.sub(rb".{12}acsp", bytes(12) + b"acsp", content, flags=re.DOTALL) for content in made]
 
 
 def picture(chance: random.Random) -> bytes:

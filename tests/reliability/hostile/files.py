@@ -36,11 +36,13 @@ def archive(chance: random.Random) -> bytes:
             case 3:
                 files[name] = mutate(files[name], chance)
     made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", chance.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA))) as mar:
+    compression = chance.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA))
+    with zipfile.ZipFile(made, "w") as mar:
         for name, content in [*files.items(), *files.items()][: chance.choice((3, 3, 3, 3, 6))]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of two files of one name
-                mar.writestr(chance.choice((*[name] * 20, f"../{name}", f"/{name}")), content)
+                named = chance.choice((*[name] * 20, f"../{name}", f"/{name}"))
+                mar.writestr(zipfile.ZipInfo(named), content, compression)  # dated 1980: the same tomorrow
     content = made.getvalue()
     return mutate(content, chance) if chance.random() < 0.6 else content
 
@@ -80,7 +82,7 @@ def weights(chance: random.Random) -> bytes:
     with zipfile.ZipFile(io.BytesIO(_saved())) as old, zipfile.ZipFile(made, "w") as new:
         for name in old.namelist():
             content = old.read(name)
-            new.writestr(name, mutate(content, chance) if chance.random() < 0.5 else content)
+            new.writestr(zipfile.ZipInfo(name), mutate(content, chance) if chance.random() < 0.5 else content)
     return made.getvalue()
 
 
