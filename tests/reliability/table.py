@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.support import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "reliability.md"
+UNMEASURED = "not measured yet" + " | —" * 5
 HEADING = "| row | what was done | callers saw | healthy after | lost | | measured |\n|---|---|---|---|---|---|---|"
 
 
@@ -40,14 +41,17 @@ class CannotRunHereError(Exception):
 
 
 def written(page: str, experiment: str, lines: Mapping[str, str], order: Sequence[str]) -> str:
-    """``page`` with the table of ``experiment`` renewed: new ``lines`` by row, others of ``order`` as they were."""
+    """``page`` with the table of ``experiment`` renewed: new ``lines`` by row, others of ``order`` as they were.
+
+    A row that was never run has a line that says so.
+    """
     begin, end = f"<!-- {experiment} -->", f"<!-- end of {experiment} -->"
     before, found, rest = page.partition(begin)
     table, closed, after = rest.partition(end)
     if not (found and closed):
         raise ValueError(f"{PAGE} lacks the markers {begin} and {end}")
     old = {key: line for line in table.splitlines() if (key := _key(line))}
-    kept = [line for key in order if (line := lines.get(key) or old.get(key))]
+    kept = [lines.get(key) or old.get(key) or f"| `{key}` | {UNMEASURED} |" for key in order]
     return "\n".join([f"{before}{begin}", HEADING, *kept, f"{end}{after}"])
 
 

@@ -17,6 +17,12 @@ def test_rows_that_did_not_run_keep_their_line_and_rows_that_are_no_more_go() ->
     assert page == f"text\n{table}\nmore"
 
 
+def test_a_row_that_was_never_run_says_so() -> None:
+    line = next(line for line in written(PAGE_BEFORE, "faults", {}, ["a", "d"]).splitlines() if "`d`" in line)
+    assert line.startswith("| `d` | not measured yet |")
+    assert line.count("|") == HEADING.splitlines()[0].count("|")
+
+
 def test_a_table_that_is_written_again_stays_the_same() -> None:
     once = written(PAGE_BEFORE, "faults", {}, ["a", "b"])
     assert written(once, "faults", {}, ["a", "b"]) == once
@@ -29,8 +35,9 @@ def test_a_line_stays_one_line_with_as_many_cells_as_the_heading() -> None:
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_the_page_has_a_place_for_each_table(experiment: str) -> None:
-    assert written(PAGE.read_text(encoding="utf-8"), experiment, {}, [])
+def test_the_page_has_each_row_of_each_experiment_measured_or_not(experiment: str) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert written(page, experiment, {}, list(Experiment(experiment).rows)) == page
 
 
 def test_a_page_without_a_place_for_the_table_is_refused() -> None:
