@@ -40,8 +40,9 @@ def run(options: argparse.Namespace) -> int:
     from rich.live import Live
     from rich.text import Text
 
+    from marserve.manage.reading import read_status, sample_metrics
     from marserve.manage.running_stack import RunningStack
-    from marserve.manage.status import read_status, render_status, sample_metrics
+    from marserve.manage.status import render_status
 
     stack = RunningStack.find(web_port(options), complete=False)
     watches = options.watch and sys.stdout.isatty() and not options.json

@@ -20,9 +20,10 @@ from marserve.errors import MarserveError, StopRequestedError
 from marserve.handler.resnet18 import cpu
 from marserve.manage import scaling
 from marserve.manage.change import DeclinedError, NeedsConsentError, confirm_on_terminal
+from marserve.manage.reading import StackMetrics, read_status
 from marserve.manage.running_stack import RunningStack
 from marserve.manage.settling import settle_interrupted
-from marserve.manage.status import StackMetrics, Status, VersionStatus, read_status, render_status
+from marserve.manage.status import Status, VersionStatus, render_status
 from marserve.stack.deployments import PendingChange
 from marserve.system.files import locked
 from marserve.system.machine import Machine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.samples import Sample
 
-from marserve.manage.status import StackMetrics, version_rates, web_rates
+from marserve.manage.reading import StackMetrics, version_rates, web_rates
 from marserve.torchserve.metrics import Rates, rates, read_samples
 
 
