@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -22,8 +23,11 @@ from marserve.system.waiting import wait_until
 from marserve.variables import variable
 from marserve.web.settings import WebSettings
 
-#: Lines at the end of a log that say why a service ended.
+#: Lines at the end of a log that say why a service ended, and bytes in which they are looked for.
 LINES = 5
+END_BYTES = 1_000_000
+#: The largest log of a service; one before it is kept. The web service writes a line a request.
+LOG_BYTES = 50_000_000
 #: Seconds for an answer of the web service's liveness address.
 LIVENESS_S = 3.0
 
@@ -87,6 +91,22 @@ class Service(ABC):
     def clear(self) -> None:  # noqa: B027 - most leave nothing
         """Remove what a process that has ended leaves behind and another start must not find."""
 
+    def keep_log_short(self) -> None:
+        """Begin the log anew where it has become too large, and keep what it held as the one before.
+
+        Its process appends to the file that it has open: so that is emptied, not renamed.
+        """
+        before = self.log.with_name(f"{self.log.name}.1")
+        try:
+            if self.log.stat().st_size <= LOG_BYTES:
+                return
+            shutil.copyfile(self.log, before)
+        except OSError:  # where the disk is full, it is the older one that makes room
+            before.unlink(missing_ok=True)
+            return
+        os.truncate(self.log, 0)
+        self._log_start = 0
+
     def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         """Return when it does its work; raises MarserveError with the reason when it cannot."""
         known = wait_until(lambda: process.poll() is not None or self.is_ready(), self.deadline_s)
@@ -109,10 +129,10 @@ class Service(ABC):
         return self.reason()
 
     def _lines(self) -> list[str]:
-        """What the present start has written into its log."""
+        """What the present start has written into its log, or the end of that."""
         try:
             with self.log.open("rb") as content:
-                content.seek(self._log_start)
+                content.seek(max(self._log_start, content.seek(0, os.SEEK_END) - END_BYTES))
                 return content.read().decode(errors="replace").splitlines()
         except OSError:
             return []

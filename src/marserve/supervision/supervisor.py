@@ -94,6 +94,7 @@ class Supervisor:
                 self._tell("Another supervisor has taken over.")
                 return False
             self._write()
+            self._keep_logs_short()
         away = [kept for kept in self._kept if kept.watched.phase is not Phase.HEALTHY]
         if not away and not self._is_ready:
             self._is_ready = True
@@ -190,6 +191,11 @@ class Supervisor:
                 self.state.write(self._run_directory.state)
                 self.restarts.write(self._run_directory.supervision)
                 self._is_written = True
+
+    def _keep_logs_short(self) -> None:
+        for kept in self._kept:
+            with suppress(OSError):
+                kept.service.keep_log_short()
 
     def _is_owner(self) -> bool:
         written = State.read(self._run_directory.state)

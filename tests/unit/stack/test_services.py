@@ -10,6 +10,7 @@ import pytest
 
 from marserve.autoscale.rules import Assignment, Rules
 from marserve.errors import MarserveError
+from marserve.stack import services
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.services import AutoscalerService, WebService
@@ -71,6 +72,46 @@ def test_each_service_inherits_only_the_secrets_that_it_needs(
 def test_the_reason_is_what_the_log_complains_about(service: WebService, log: str, reason: str) -> None:
     service.log.write_text(log, encoding="utf-8")
     assert service.reason() == reason
+
+
+def test_of_a_large_log_only_the_end_is_read(service: WebService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "END_BYTES", 20)
+    service.log.write_text("web: this is too far back\nweb: the end\n", encoding="utf-8")
+    assert service.reason() == "r back\nweb: the end"
+
+
+def test_a_log_that_has_become_too_large_begins_anew_while_it_is_written(
+    service: WebService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "LOG_BYTES", 10)
+    with service.log.open("a", encoding="utf-8") as log:
+        log.write("web: long\n")
+        log.flush()
+        service.keep_log_short()
+        assert service.reason() == "web: long"
+        log.write("and longer\n")
+        log.flush()
+        service.keep_log_short()
+        log.write("new\n")
+    assert service.log.read_text(encoding="utf-8") == "new\n"
+    assert (service.log.parent / "web.log.1").read_text(encoding="utf-8") == "web: long\nand longer\n"
+    assert service.reason() == "new"
+
+
+def test_a_log_that_cannot_be_kept_on_a_full_disk_makes_room_with_the_one_before(
+    service: WebService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(services, "LOG_BYTES", 0)
+    monkeypatch.setattr(services.shutil, "copyfile", full)
+    before = service.log.parent / "web.log.1"
+    before.touch()
+    service.log.write_text("web: long\n", encoding="utf-8")
+    service.keep_log_short()
+    assert not before.exists()
+    assert service.reason() == "web: long"
 
 
 def test_a_service_that_ends_at_once_stops_the_start_with_its_reason(service: WebService) -> None:
