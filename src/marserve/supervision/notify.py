@@ -14,6 +14,8 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 
 from marserve.errors import StopRequestedError
+from marserve.system.processes import how_it_ended
+from marserve.terminal import complain
 
 READY = b"READY=1"
 
@@ -87,15 +89,18 @@ def detached(run: Callable[[Notifier], int], log: Callable[[], Path]) -> int:
 
         notifier.on_ready = leave
         return run(notifier)
-    os.close(writing)
     try:
+        os.close(writing)
         with os.fdopen(reading, "rb") as pipe:
             if pipe.read() == READY:
                 return 0
     except StopRequestedError as exc:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, exc.signal_number)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) % 256
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status < 0:
+        complain(f"The process that was to stay with the stack has not come that far: {how_it_ended(status)}.")
+    return status if status >= 0 else 128 - status
 
 
 def _write_to(log: Path) -> None:
@@ -103,7 +108,11 @@ def _write_to(log: Path) -> None:
     with contextlib.suppress(OSError):  # whoever read it may have gone
         sys.stdout.flush()
         sys.stderr.flush()
-    nothing, output = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    try:
+        output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    except OSError:  # a full disk, say; the terminal is left all the same
+        output = os.open(os.devnull, os.O_WRONLY)
     for number, target in ((0, nothing), (1, output), (2, output)):
         os.dup2(target, number)
     os.close(nothing)

@@ -140,7 +140,7 @@ def kill_processes(processes: Iterable[psutil.Process]) -> None:
     wait_until(lambda: not any(map(is_alive, killed)), KILLED_S, poll_s=0.02)
 
 
-def how_it_ended(status: int, *, for_memory: bool) -> str:
+def how_it_ended(status: int, *, for_memory: bool = False) -> str:
     """The exit status of a child in words. ``for_memory``: the kernel has just ended a process for want of memory."""
     if status >= 0:
         return f"it ended by itself with exit status {status}"

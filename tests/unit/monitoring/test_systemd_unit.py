@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from configparser import ConfigParser
@@ -44,6 +45,13 @@ def test_the_services_outlive_their_supervisor() -> None:
     assert service["OOMPolicy"] == "continue"  # the default ends everything for the sake of one worker
     assert float(service["RestartSec"]) <= 1
     assert settings()["Unit"]["StartLimitIntervalSec"] == "0"
+
+
+def test_one_that_is_stopped_while_it_starts_stays_so() -> None:
+    service = settings()["Service"]
+    stopped = {128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
+    assert service["Restart"] == "on-failure"
+    assert set(map(int, service["SuccessExitStatus"].split())) == stopped
 
 
 def test_signs_of_life_come_twice_as_often_as_systemd_wants_them() -> None:

@@ -81,6 +81,22 @@ def test_a_signal_ends_the_start(tmp_path: Path, number: signal.Signals) -> None
     assert not left.is_running()
 
 
+def test_a_start_that_is_killed_says_so(tmp_path: Path) -> None:
+    with start("waits", tmp_path) as process:
+        left_behind(tmp_path).kill()
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 128 + signal.SIGKILL
+    assert errors.endswith("it was ended by SIGKILL.\n")
+
+
+def test_the_terminal_is_left_even_where_no_log_can_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "later.log").mkdir()
+    with start("works", tmp_path) as process:
+        output, errors = process.communicate(timeout=PATIENCE_S)
+    left_behind(tmp_path).kill()
+    assert (process.returncode, output, errors) == (0, "building\nready\n", "")
+
+
 def test_the_watchdog_of_another_process_is_not_ours() -> None:
     environ = {"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1", "HOME": "/"}
     Notifier(environ).alive()
