@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import time
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from marserve.stack.restarts import Restart
 from marserve.stack.services import Check, Service
 from marserve.supervision.policy import Phase, Seen, Watched
 from marserve.system.processes import ProcessRecord, how_it_ended, is_stopped, running
+
+LOGGER = logging.getLogger(__name__)
 
 #: Seconds between two looks at whether a service that was started works again.
 BACK_S = 0.25
@@ -84,8 +87,10 @@ class Kept:
                 continue
             try:
                 self._results.put((process, check.complaint, check.ask()))
-            except OSError:  # what it takes to ask is not there now
-                pass
             except MarserveError as exc:
                 if check.complaint == IS_BACK:
                     self._hopeless = (process, str(exc))
+            except OSError:  # what it takes to ask is not there now
+                pass
+            except Exception:
+                LOGGER.exception("A bug failed this check of %s: %s", self.service.name, check.complaint)

@@ -33,7 +33,8 @@ from marserve.system.processes import ProcessRecord, kill_processes, record, run
 from marserve.terminal import say
 from marserve.web.logs import FIELDS, JsonFormatter
 
-LOGGER = logging.getLogger(__name__)
+#: Of the whole package: what fails in the threads stands in the same log.
+LOGGER = logging.getLogger(__package__)
 
 #: Seconds between two looks at all services.
 TICK_S = 0.25
@@ -70,15 +71,27 @@ class Supervisor:
         self._is_written = False
         self._owner_at_s = 0.0
         self._is_ready = False
+        #: What the system refused last.
+        self._refused = ""
 
     def run(self, stopping: Event) -> bool:
         """Look after the services until ``stopping`` is set; answers whether they are still this supervisor's."""
         WorkerWatch(self._healthy_torchserve, self._stack, self._worker_restarts.put, self._tell, self._ended).start()
         with _log_to(self._run_directory.logs / "supervisor.log"):
-            while not stopping.wait(TICK_S) and self.tick():
+            while not stopping.wait(TICK_S) and self._look():
                 pass
         self._ended.set()
         return self._is_owner()
+
+    def _look(self) -> bool:
+        """``tick``; where the system refuses something for now, such as another open file, without a sign of life."""
+        try:
+            return self.tick()
+        except (OSError, psutil.Error) as exc:
+            if str(exc) != self._refused:
+                self._refused = str(exc)
+                self._tell(f"The services cannot be looked after: {exc}.")
+            return True
 
     def tick(self) -> bool:
         """One look at everything; whether to go on."""

@@ -7,6 +7,7 @@ One that is stopped is ended, so that TorchServe starts another. Those that Torc
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from marserve.supervision.policy import StoppedProcesses
 from marserve.system.processes import ProcessRecord, is_stopped, running
 from marserve.terminal import Report
 from marserve.torchserve.worker_process import find_worker
+
+LOGGER = logging.getLogger(__name__)
 
 #: Seconds between two looks at processes, and between two at what TorchServe lists while a worker is awaited.
 LOOK_S = 0.25
@@ -96,7 +99,16 @@ class WorkerWatch:
     def _keep(self, interval_s: float, step: Callable[[float], None]) -> None:
         while not self._ended.wait(interval_s):
             if self._torchserve() is not None:
-                step(time.monotonic())
+                self._look(step)
+
+    @staticmethod
+    def _look(step: Callable[[float], None]) -> None:
+        try:
+            step(time.monotonic())
+        except OSError:  # what it takes to look is not there now
+            pass
+        except Exception:
+            LOGGER.exception("A bug failed this look at the workers")
 
     def end_stopped(self, now_s: float) -> None:
         """Have TorchServe start another in place of a worker that is stopped."""

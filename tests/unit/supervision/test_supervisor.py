@@ -136,3 +136,37 @@ def test_a_full_disk_keeps_nothing_from_being_restarted(stack: FakeStack, monkey
             patched.undo()
             assert wait_until(lambda: restarts_of(stack).latest, PATIENCE_S)  # once there is room
     assert stack.process().pid == stack.answers()
+
+
+def test_what_the_system_refuses_for_a_while_does_not_end_the_supervisor(
+    stack: FakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    supervisor = stack.supervisor()
+    with looking_after(supervisor):
+        with monkeypatch.context() as patched:
+            patched.setattr(supervisor.kept[0], "look", refuse)
+            assert wait_until(lambda: "cannot be looked after" in stack.log(), PATIENCE_S)
+        old = stack.answers()
+        os.kill(old, signal.SIGKILL)
+        assert stack.answers_anew(old)
+    assert stack.log().count("cannot be looked after: [Errno 24] Too many open files.") == 1
+
+
+def test_a_bug_in_a_check_does_not_end_all_further_ones(stack: FakeStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [ValueError("a bug"), OSError("no file left")]
+
+    def ask() -> bool:
+        if answers:
+            raise answers.pop(0)
+        return False
+
+    monkeypatch.setattr(stack.service, "is_ready", ask)
+    with looking_after(stack.supervisor()):
+        assert wait_until(lambda: restarts_of(stack).latest, PATIENCE_S)
+        monkeypatch.undo()
+    assert restarts_of(stack).latest[0].reason == "it did not answer for 1 s"
+    assert "A bug failed this check of the web service: it did not answer" in stack.log()
+    assert "ValueError: a bug" in stack.log()

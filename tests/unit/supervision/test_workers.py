@@ -56,6 +56,22 @@ def test_a_stopped_worker_is_ended_and_counted_once(
     assert (restart.service, restart.reason) == ("worker", f"worker process {worker.pid} was stopped (SIGSTOP)")
 
 
+def test_a_look_that_fails_does_not_end_all_further_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended, looked, failures = Event(), Event(), [ValueError("a bug"), OSError("no file left")]
+
+    def inspect(_watch: WorkerWatch, _now_s: float) -> None:
+        if failures:
+            raise failures.pop(0)
+        looked.set()
+
+    monkeypatch.setattr(WorkerWatch, "inspect", inspect)
+    monkeypatch.setattr(workers, "INSPECT_S", 0.01)
+    server = ProcessRecord("TorchServe", 2**30, 0.0)
+    WorkerWatch(lambda: server, lambda: pytest.fail("asked"), print, print, ended).start()
+    assert looked.wait(30)
+    ended.set()
+
+
 def replacements(seconds: float, dead_until_s: float) -> list[float]:
     """When workers that stay dead until then are replaced."""
     limits, found, now_s = ReplacementLimits(), [], 1000.0
