@@ -140,7 +140,7 @@ class Change:
         self._say(f"Undoing: {doing} ...")
         try:
             undo()
-        except MarserveError as exc:
+        except (MarserveError, OSError) as exc:
             self._failed.append(doing)
             self._say(f"  This failed: {exc}")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from marserve.errors import MarserveError
 from marserve.paths import command
-from marserve.stack.deployments import DeployedModel, DeployedVersion, Deployments, now
+from marserve.stack.deployments import FORMAT, DeployedModel, DeployedVersion, Deployments, now
 from marserve.stack.run_directory import RunDirectory, remove_tree
 from marserve.system.files import failure_of, locked, replace_text, replacing
 from marserve.terminal import Report
@@ -31,6 +31,10 @@ LOCK_S = 120.0
 CHUNK_BYTES = 1 << 20
 #: What ``replacing`` calls a file that it has not finished.
 _UNFINISHED = f".*.{'[0-9a-f]' * 8}"
+
+
+class LostRecordError(MarserveError):
+    """What the record said is nowhere on the disk any more."""
 
 
 class LostArchiveError(MarserveError):
@@ -52,18 +56,26 @@ class DeploymentStore:
         self._lock = run_directory.path / "deployments.lock"
 
     def read(self) -> Deployments | None:
-        """The record; None where nothing was served yet. Raises MarserveError where it cannot be read."""
+        """The record; None where nothing was served yet. Raises MarserveError where it cannot be read, such as
+        LostRecordError.
+        """
         file = self.path / RECORD
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
+            if content.get("format", 0) > FORMAT:
+                raise MarserveError(
+                    f"{file} was written by a later version of this program: use that one, or start from the options: "
+                    + command("serve --discard-deployed")
+                )
             # Before there was a format, a record ended with its stack.
             return Deployments.parse(content) if "format" in content else None
         except FileNotFoundError:
             return None
         except OSError as exc:
-            raise MarserveError(f"What is deployed cannot be read: {failure_of(exc)}") from exc
+            kind = LostRecordError if exc.errno == errno.EIO else MarserveError
+            raise kind(f"What is deployed cannot be read: {failure_of(exc)}") from exc
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
-            raise MarserveError(
+            raise LostRecordError(
                 f"{file} is damaged, so that nobody knows what is deployed ({str(exc)!r}). Put it back, or start from "
                 f"the options: {command('serve --discard-deployed')}"
             ) from exc
@@ -161,7 +173,7 @@ class DeploymentStore:
 
         record = self.read()
         if record is None:
-            raise MarserveError(f"There is no record of what to serve in {self.path}: start with {command('serve')}.")
+            raise LostRecordError(f"There is no record of what to serve in {self.path}: start with {command('serve')}.")
         models = dict(record.models)
         for name, model in record.models.items():
             whole = [version for version in model.versions if is_whole(name, version)]
@@ -174,7 +186,14 @@ class DeploymentStore:
             elif len(whole) < len(model.versions):
                 report(f"! There is no version of {name} any more that rollback could bring back.")
             models[name] = DeployedModel(current, before[0] if before else None)
-        return self.update(lambda latest: replace(latest, models=models)) or record
+        found = {name: model for name, model in models.items() if model != record.models[name]}
+
+        def corrected(latest: Deployments) -> Deployments:
+            """A command may have finished meanwhile: what it has put on record is not what was found damaged."""
+            same = {name: model for name, model in found.items() if latest.models.get(name) == record.models[name]}
+            return replace(latest, models={**latest.models, **same})
+
+        return self.update(corrected) or record
 
     def _copy(self, source: Path, version: DeployedVersion) -> None:
         target = self.path / version.archive

@@ -21,7 +21,7 @@ from marserve.handler.resnet18.cpu import THREADS_VARIABLE
 from marserve.paths import CONFIG
 from marserve.stack.archives import whole_deployments
 from marserve.stack.deployments import KEPT_WORKERS, Deployments, defaults
-from marserve.stack.model_store import DeploymentStore
+from marserve.stack.model_store import DeploymentStore, LostRecordError
 from marserve.stack.options import Concurrency, Options
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory, remove_tree
@@ -122,6 +122,8 @@ class TorchServe(Service):
         self._options = options
         self._store = DeploymentStore(run_directory)
         self._served: Deployments | None = None
+        #: The record as it was when it was last read, should it be lost.
+        self._known: Deployments | None = None
         self._waiting: list[str] = []
         self._answers = TorchServeAnswers(ports, run_directory.key_file, temp)
         self._log_since = Follower(run_directory.logs)
@@ -179,7 +181,7 @@ class TorchServe(Service):
 
     def start(self) -> subprocess.Popen[bytes]:
         """Serve what is deployed by now. Raises MarserveError where nobody knows what, or no archive of it is left."""
-        self._served = self._deployments()
+        self._served = self._known = self._deployments()
         self._waiting = list(self._served.models)
         self.settings |= load_settings(self._served, scaled=self._options.autoscale is None)
         replace_text(self._run_directory.config, properties.render(self.settings))
@@ -189,11 +191,11 @@ class TorchServe(Service):
     def _deployments(self) -> Deployments:
         try:
             return whole_deployments(self._store)
-        except MarserveError as exc:
-            if self._served is None:
+        except LostRecordError as exc:
+            if self._known is None:
                 raise
-            complain(f"! {exc}\n! Serving what was deployed when TorchServe was started before this.")
-            self._store.write(self._served)
+            complain(f"! {exc}\n! Serving what was deployed when it was last read.")
+            self._store.write(self._known)
             return whole_deployments(self._store)
 
     def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
@@ -241,8 +243,8 @@ class TorchServe(Service):
 
     def _models(self) -> list[str]:
         """Those that are deployed now."""
-        record = self._store.read()
-        return [] if record is None else list(record.models)
+        self._known = self._store.read() or self._known
+        return [] if self._known is None else list(self._known.models)
 
     def _all_answer(self) -> bool:
         models = {} if self._served is None else self._served.models

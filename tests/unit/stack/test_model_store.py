@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from marserve.errors import MarserveError
-from marserve.stack.deployments import DeployedModel, Deployments, PendingChange, switched
-from marserve.stack.model_store import RECORD, DeploymentStore, LostArchiveError
+from marserve.stack.deployments import DeployedModel, DeployedVersion, Deployments, PendingChange, switched
+from marserve.stack.model_store import RECORD, DeploymentStore, LostArchiveError, LostRecordError
 from marserve.stack.run_directory import RunDirectory
 
 MODEL = "resnet18"
@@ -178,7 +178,7 @@ def test_what_the_record_does_not_name_is_removed(store: DeploymentStore, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[" * 100_000, '{"format": 99}', '{"format": 1}', '{"format": 1, "models": {"a": 1}}']
+    "text", ["", "{", "[" * 100_000, "[]", '{"format": 0}', '{"format": 1}', '{"format": 1, "models": {"a": 1}}']
 )
 def test_a_damaged_record_is_no_empty_one(store: DeploymentStore, text: str) -> None:
     store.path.chmod(0o700)
@@ -187,6 +187,32 @@ def test_a_damaged_record_is_no_empty_one(store: DeploymentStore, text: str) -> 
         store.read()
     with pytest.raises(MarserveError):
         store.update(lambda record: record)
+
+
+def test_a_record_of_a_later_version_is_not_called_damaged(store: DeploymentStore) -> None:
+    store.path.chmod(0o700)
+    (store.path / RECORD).write_text('{"format": 99}')
+    with pytest.raises(MarserveError, match=r"was written by a later version.*--discard-deployed") as raised:
+        store.read()
+    assert not isinstance(raised.value, LostRecordError)  # nobody writes another one in its place
+
+
+def test_what_is_deployed_while_archives_are_checked_stays_so(
+    store: DeploymentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "1.0").unlink()
+    damage(store, "1.0")
+    real = store.damage
+
+    def deployed_meanwhile(version: DeployedVersion) -> str | None:
+        monkeypatch.undo()
+        second = model_in(store).current
+        third = store.add(tmp_path / "2.0", MODEL, "3.0")
+        store.update(lambda record: record.with_model(MODEL, switched(third, second, 1)))
+        return real(version)
+
+    monkeypatch.setattr(store, "damage", deployed_meanwhile)
+    assert checked(store)[0] == ["3.0", "2.0"]
 
 
 def test_a_record_that_ended_with_its_stack_says_nothing(store: DeploymentStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -105,7 +106,7 @@ def test_a_log_that_cannot_be_kept_on_a_full_disk_makes_room_with_the_one_before
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(services, "LOG_BYTES", 0)
-    monkeypatch.setattr(services.shutil, "copyfile", full)
+    monkeypatch.setattr(shutil, "copyfile", full)
     before = service.log.parent / "web.log.1"
     before.touch()
     service.log.write_text("web: long\n", encoding="utf-8")

@@ -16,11 +16,12 @@ import pytest
 from marserve.errors import MarserveError
 from marserve.stack import services
 from marserve.stack.deployments import DeployedModel, DeployedVersion, Deployments, switched
-from marserve.stack.model_store import DeploymentStore
+from marserve.stack.model_store import RECORD, DeploymentStore
 from marserve.stack.options import Concurrency, Options
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory, remove_tree
 from marserve.stack.torchserve import TorchServe, load_settings
+from marserve.system.files import replace_text
 from tests.support import CAT
 from tests.unit.fake_server import Answer, FakeServer, classification, error
 from tests.unit.torchserve.key_files import key_file_text
@@ -131,15 +132,35 @@ def test_what_was_deployed_while_it_started_has_it_start_again(
         torchserve.is_ready()
 
 
-def test_a_record_that_is_gone_is_written_again_from_the_start_before(
-    torchserve: TorchServe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("lost", ["all", "record"])
+def test_a_record_that_is_lost_is_written_again_as_it_was_last_read(
+    torchserve: TorchServe, server: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], lost: str
 ) -> None:
-    remove_tree(RunDirectory(5000, tmp_path).model_store)
+    store = DeploymentStore(RunDirectory(5000, tmp_path))
+    store.update(lambda record: record.with_model("a", switched(second_of(record), record.models["a"].current, 1)))
+    server.answers = [described("UNLOADING")]
+    assert torchserve.checks()[1].ask()  # it is asked every now and then what is deployed
+    if lost == "all":
+        remove_tree(store.path)
+    else:
+        replace_text(store.path / RECORD, "{")
     torchserve.start()
-    assert "Serving what was deployed when TorchServe was started before this" in capsys.readouterr().err
-    record = DeploymentStore(RunDirectory(5000, tmp_path)).read()
+    assert "Serving what was deployed when it was last read" in capsys.readouterr().err
+    record = store.read()
     assert record is not None
-    assert [version.version for version in record.models["a"].versions] == ["1.0", "2.0"]
+    assert [version.version for version in record.models["a"].versions] == ["2.0", "1.0"]
+
+
+def test_a_record_that_cannot_be_read_for_a_while_is_left_alone(torchserve: TorchServe, tmp_path: Path) -> None:
+    store = DeploymentStore(RunDirectory(5000, tmp_path))
+    store.path.chmod(0o700)
+    (store.path / RECORD).rename(tmp_path / "record")
+    (store.path / RECORD).mkdir()
+    with pytest.raises(MarserveError, match="What is deployed cannot be read"):
+        torchserve.start()
+    (store.path / RECORD).rmdir()
+    (tmp_path / "record").rename(store.path / RECORD)
+    torchserve.start()
 
 
 @pytest.mark.parametrize(("scaled", "workers"), [(True, {"1.0": 3, "2.0": 1}), (False, {"2.0": 1})])
