@@ -23,7 +23,7 @@ from marserve.stack.model_store import DeploymentStore
 from marserve.stack.options import BASE_OPTIONS, Options, concurrency, spelled
 from marserve.stack.ports import SERVICES, Ports, check_free, with_free_grpc_ports
 from marserve.stack.run_directory import RunDirectory, StackModel, State
-from marserve.stack.services import AutoscalerService, Service, WebService
+from marserve.stack.services import AUTOSCALER, WEB, AutoscalerService, Service, WebService
 from marserve.stack.torchserve import TorchServe, read_configuration
 from marserve.stack.torchserve_answers import using_temp
 from marserve.system import processes
@@ -197,6 +197,10 @@ def clear(state: State | None, run_directory: RunDirectory) -> list[str]:
     if state is None:
         return []
     ended = end(state)
+    # Whoever started it was killed before writing it down.
+    if strays := [stray for begins in (WEB, AUTOSCALER) for stray in processes.started_in(run_directory.path, begins)]:
+        processes.end_processes(strays)
+        ended.append(f"what was not on record (pid {', '.join(str(stray.pid) for stray in strays)})")
     run_directory.clear(Path(state.temp))
     return ended
 

@@ -18,7 +18,7 @@ from marserve.redaction import without_secrets
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.system.loopback import LOOPBACK, LocalReply, reachable_address, request
-from marserve.system.processes import start_service
+from marserve.system.processes import kill_processes, start_service, started_in
 from marserve.system.waiting import wait_until
 from marserve.variables import variable
 from marserve.web.settings import WebSettings
@@ -28,6 +28,9 @@ LINES = 5
 END_BYTES = 1_000_000
 #: The largest log of a service; one before it is kept. The web service writes a line a request.
 LOG_BYTES = 50_000_000
+#: What the command lines of the services of our own begin with.
+WEB = (sys.executable, "-m", "marserve.web")
+AUTOSCALER = (sys.executable, "-m", "marserve.autoscale")
 #: Seconds for an answer of the web service's liveness address.
 LIVENESS_S = 3.0
 
@@ -88,8 +91,12 @@ class Service(ABC):
         """How a hang is noticed."""
         return ()
 
-    def clear(self) -> None:  # noqa: B027 - most leave nothing
-        """Remove what a process that has ended leaves behind and another start must not find."""
+    def clear(self) -> None:
+        """Remove what a process that has ended leaves behind and another start must not find.
+
+        A process, too, that is not on record since whoever started it was killed at that moment.
+        """
+        kill_processes(started_in(self._run_directory.path, self.command()))
 
     def keep_log_short(self) -> None:
         """Begin the log anew where it has become too large, and keep what it held as the one before.
@@ -152,7 +159,7 @@ class WebService(Service):
         self._host = host
 
     def command(self) -> Sequence[str]:
-        return (sys.executable, "-m", "marserve.web")
+        return WEB
 
     def environment(self) -> dict[str, str]:
         settings = {name: os.environ[name] for name in map(variable, WebSettings.model_fields) if name in os.environ}
@@ -203,7 +210,7 @@ class AutoscalerService(Service):
         self._api_key = api_key
 
     def command(self) -> Sequence[str]:
-        return (sys.executable, "-m", "marserve.autoscale", self._assignment.as_json())
+        return (*AUTOSCALER, self._assignment.as_json())
 
     def environment(self) -> dict[str, str]:
         return super().environment() | ({API_KEY_VARIABLE: self._api_key} if self._api_key else {})

@@ -164,6 +164,18 @@ def start_service(
         )
 
 
+def started_in(cwd: Path, command: Sequence[str]) -> list[psutil.Process]:
+    """Processes that work in ``cwd`` and whose command line begins with ``command``, as by ``start_service``."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):  # ended meanwhile, or another user's
+            if process.cmdline()[: len(command)] == list(command) and cwd.samefile(process.cwd()):
+                found.append(process)
+    return found
+
+
 @contextlib.contextmanager
 def child(
     command: Sequence[str | Path],

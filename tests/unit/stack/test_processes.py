@@ -13,7 +13,7 @@ import pytest
 
 from marserve.stack import lifecycle
 from marserve.stack.ports import Ports
-from marserve.stack.run_directory import StackModel, State
+from marserve.stack.run_directory import RunDirectory, StackModel, State
 from marserve.system import processes
 
 SLEEP = "import time; time.sleep(120)"
@@ -72,3 +72,24 @@ def test_a_state_survives_being_written_and_anything_else_is_none(
     for text in ("", "{", "[]", "{}", '{"ports": {"unknown": 1}}'):
         file.write_text(text)
         assert State.read(file) is None
+
+
+def test_what_was_started_and_not_written_down_is_found_by_where_it_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = (sys.executable, "-S", "-c", SLEEP)
+    monkeypatch.setattr(lifecycle, "WEB", command)
+    run_directory = RunDirectory(5000, tmp_path / "run")
+    run_directory.prepare()
+    with (
+        subprocess.Popen(command, cwd=run_directory.path) as stray,
+        subprocess.Popen(command, cwd=tmp_path) as another_stack_s,
+    ):
+        try:
+            state = State(Ports(), str(tmp_path / "temp"), processes.ProcessRecord("serve", 1, 0.0), [], [])
+            assert lifecycle.clear(state, run_directory) == [f"what was not on record (pid {stray.pid})"]
+            assert stray.wait(10) == -signal.SIGTERM
+            assert another_stack_s.poll() is None
+        finally:
+            stray.kill()
+            another_stack_s.kill()

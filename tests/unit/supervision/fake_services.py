@@ -62,6 +62,7 @@ class FakeService(Service):
         return (Check("it did not answer", self.is_ready, interval_s=0.2, limit_s=1.0),)
 
     def clear(self) -> None:
+        super().clear()
         self.cleared += 1
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from marserve.stack.restarts import Restarts
 from marserve.stack.run_directory import State
+from marserve.supervision.kept import ServiceProcess
 from marserve.supervision.notify import Notifier
 from marserve.system.processes import ProcessRecord
 from marserve.system.waiting import wait_until
@@ -90,6 +91,18 @@ def test_processes_of_another_supervisor_are_gone_on_with(stack: FakeStack) -> N
         stack.child.wait()
         assert stack.answers_anew(pid)
     assert "how is not known" in restarts_of(stack).latest[0].reason
+
+
+def test_a_process_that_is_not_on_record_does_not_keep_its_port(stack: FakeStack) -> None:
+    """A supervisor was killed between its start and the record of it: the next one knows of the one before it only."""
+    supervisor = stack.supervisor(adopts=True)
+    supervisor.kept[0].process = ServiceProcess(ProcessRecord("the web service", 2**30, 0.0))
+    old = stack.answers()
+    with looking_after(supervisor):
+        assert stack.answers_anew(old)
+        assert wait_until(lambda: restarts_of(stack).latest[-1].seconds, PATIENCE_S)
+    assert restarts_of(stack).counts == {"web": 1}
+    assert stack.child.wait(PATIENCE_S) == -signal.SIGKILL
 
 
 def test_whoever_started_it_is_told_that_it_is_ready_how_it_is_and_that_it_lives(
