@@ -36,6 +36,8 @@ INSPECT_S = 1.0
 REPLACE_AFTER_S = (0.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 #: Seconds without a dead worker after which earlier ones no longer count.
 RESET_S = 60.0
+#: Seconds until what a command left half done is tried again, where it could not be settled.
+SETTLE_AGAIN_S = 60.0
 #: Seconds to wait for a moment without work, where workers that do it would have to be restarted as well.
 QUIET_S = 5.0
 #: What restarts of workers are counted as.
@@ -90,7 +92,7 @@ class WorkerWatch:
         #: Ended here and not yet seen to be back, with the time of that.
         self._awaited: list[tuple[Restart, float]] = []
         self._processes: list[psutil.Process] = []
-        self._listed_at_s = self._inspected_at_s = float("-inf")
+        self._listed_at_s = self._inspected_at_s = self._settle_at_s = float("-inf")
 
     def start(self) -> None:
         for interval_s, step in ((LOOK_S, self.end_stopped), (INSPECT_S, self.inspect)):
@@ -136,7 +138,7 @@ class WorkerWatch:
             if now_s < self._inspected_at_s + CONFIRM_S:
                 return
             self._inspected_at_s = now_s
-            settle_interrupted(stack, self._report)
+            self._settle(stack, now_s)
             found = dead_workers(management, stack.run_directory.logs)
         dead = frozenset(
             (version.model, version.version, one.id)
@@ -147,6 +149,15 @@ class WorkerWatch:
         if self._limits.step(now_s, dead):
             with changing(stack, confirm=always_yes, report=_say_nothing, lock_s=0.0) as change:
                 self._replace(change)
+
+    def _settle(self, stack: RunningStack, now_s: float) -> None:
+        if now_s < self._settle_at_s:
+            return
+        try:
+            settle_interrupted(stack, self._report)
+        except MarserveError as exc:
+            self._settle_at_s = now_s + SETTLE_AGAIN_S
+            self._report(f"That was not settled, and is tried again in {SETTLE_AGAIN_S:.0f} s: {exc}")
 
     def _note_return(self) -> None:
         while self._awaited:

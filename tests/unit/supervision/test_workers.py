@@ -8,15 +8,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from threading import Event
+from typing import cast
 
 import psutil
 import pytest
 
+from marserve.errors import MarserveError
+from marserve.manage.running_stack import RunningStack
 from marserve.stack.restarts import Restart
+from marserve.stack.run_directory import RunDirectory
 from marserve.supervision import workers
 from marserve.supervision.policy import WORKER_STOPPED_S
-from marserve.supervision.workers import REPLACE_AFTER_S, RESET_S, ReplacementLimits, WorkerWatch
+from marserve.supervision.workers import REPLACE_AFTER_S, RESET_S, SETTLE_AGAIN_S, ReplacementLimits, WorkerWatch
 from marserve.system.processes import ProcessRecord
 
 DEAD = frozenset({("resnet18", "1.0", "9000")})
@@ -70,6 +75,35 @@ def test_a_look_that_fails_does_not_end_all_further_ones(monkeypatch: pytest.Mon
     WorkerWatch(lambda: server, lambda: pytest.fail("asked"), print, print, ended).start()
     assert looked.wait(30)
     ended.set()
+
+
+class UnsettledStack:
+    """A stack without dead workers."""
+
+    run_directory = RunDirectory(5000)
+
+    def management(self) -> nullcontext[None]:
+        return nullcontext()
+
+
+def test_what_cannot_be_settled_is_tried_again_after_a_while_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[float] = []
+    now_s = 0.0
+
+    def settle(*_: object) -> None:
+        tries.append(now_s)
+        raise MarserveError("It has no version 1.0.")
+
+    monkeypatch.setattr(workers, "settle_interrupted", settle)
+    monkeypatch.setattr(workers, "dead_workers", lambda *_: [])
+    said: list[str] = []
+    stack = cast("RunningStack", UnsettledStack())
+    watch = WorkerWatch(lambda: None, lambda: stack, print, said.append, Event())
+    while now_s < SETTLE_AGAIN_S + EVERY_S:
+        watch.inspect(now_s)
+        now_s += EVERY_S
+    assert tries == [0.0, SETTLE_AGAIN_S]
+    assert said == ["That was not settled, and is tried again in 60 s: It has no version 1.0."] * 2
 
 
 def replacements(seconds: float, dead_until_s: float) -> list[float]:
