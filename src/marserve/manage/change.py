@@ -91,17 +91,23 @@ class Change:
 
         ``removes`` are the versions that nothing goes back to any more. Raises MarserveError.
         """
-        before = self.stack.store.read()
+        before, after = self.stack.store.read(), None
 
         def committed(record: Deployments) -> Deployments:
+            nonlocal after
             edited = edit(record.models.get(model))
             pending = record.pending and replace(record.pending, committed=True, removes=tuple(removes))
-            return replace(record if edited is None else record.with_model(model, edited), pending=pending)
+            after = replace(record if edited is None else record.with_model(model, edited), pending=pending)
+            return after
+
+        def restore() -> None:
+            """Unless a start has put another one in its place meanwhile, which is not this command's to undo."""
+            left = self.stack.store.update(lambda latest: before if before and latest == after else latest)
+            if left not in (before, None):
+                raise MarserveError("It has been written anew meanwhile.")
 
         if before is not None:
-            self.on_failure(
-                "restoring the record of what is deployed", lambda: self.stack.store.update(lambda _: before)
-            )
+            self.on_failure("restoring the record of what is deployed", restore)
         self.stack.store.update(committed)
 
     def on_record(self, listed: ModelVersion) -> DeployedVersion:

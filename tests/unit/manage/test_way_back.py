@@ -20,7 +20,7 @@ from marserve.manage import draining, scaling
 from marserve.manage.change import DeclinedError, always_yes
 from marserve.manage.deployment import Plan, archive_version, deploy, roll_back
 from marserve.manage.settling import changing
-from marserve.stack.deployments import switched
+from marserve.stack.deployments import Deployments, PendingChange, switched
 from tests.unit.manage.fake_stack import MODEL, FakeStack, FakeVersion, Fault
 
 Command = Callable[[FakeStack, list[str]], object]
@@ -289,6 +289,25 @@ def test_where_the_way_back_fails_as_well_the_present_state_is_told(
     assert "TorchServe refuses." in told
     assert "resnet18 1.0 (the default): 1 of 1 workers READY" in told
     assert "resnet18 2.0: 2 of 2 workers READY" in told
+
+
+def test_the_record_of_another_start_is_not_undone(tmp_path: Path) -> None:
+    """A deployment outlives its stack for as long as it waits: stop and serve may have come and gone meanwhile."""
+    stack = a_deployed_stack(tmp_path / "run")
+    started = Deployments({"weights": "untrained"})
+    reported: list[str] = []
+
+    def roll_back_too_late() -> None:
+        with changing(stack, confirm=always_yes, report=reported.append) as change:
+            change.begin(PendingChange("rollback", MODEL, "1.0", 1))
+            change.commit(MODEL, lambda _: None)
+            stack.store.write(started)
+            raise FAILURE
+
+    with pytest.raises(ClientError):
+        roll_back_too_late()
+    assert stack.store.read() == started
+    assert "It has been written anew meanwhile." in "\n".join(reported)
 
 
 def test_ctrl_c_on_the_way_back_does_not_cut_it_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
