@@ -66,7 +66,8 @@ class Systemd:
     def _restart(self) -> None:
         while True:
             status = self.main.wait()
-            is_failure = status not in (0, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGPIPE)
+            meant = map(int, self._rules["SuccessExitStatus"].split())
+            is_failure = status not in (0, *meant, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGPIPE)
             if self._stopping or not is_failure or str(status) == self._rules["RestartPreventExitStatus"]:
                 return
             time.sleep(float(self._rules["RestartSec"]))
