@@ -172,7 +172,7 @@ class Crowd:
                     pause_s = min(float(again or 0.1), LONGEST_PAUSE_S)
                 elif from_cache:
                     pause_s = REPEAT_S
-        except TimeoutError:
+        except asyncio.TimeoutError:  # of Python 3.10, a class of its own
             outcome, told = "hung", f"no answer in {timeout.total:.0f} s"
         except (aiohttp.ClientError, OSError) as exc:
             outcome, told, pause_s = "gone", "refused or reset", 0.1

@@ -177,7 +177,7 @@ class MixedLoad:
                     outcome = "overload"
                 if outcome in {"wrong", "odd"}:
                     told += f" {str(body)[:300]}"
-        except TimeoutError:
+        except asyncio.TimeoutError:  # of Python 3.10, a class of its own
             outcome, told = "hung", "no answer in time"
         except aiohttp.ClientConnectionError:
             outcome, told = "gone", "refused or reset"
