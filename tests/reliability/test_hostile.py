@@ -96,6 +96,22 @@ def test_a_reader_that_ends_or_hangs_is_noticed(code: str, what: str | None, mon
     assert found is None if what is None else what in (found or "")
 
 
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", None),
+        (b"HTTP/1.1 500 Internal Server Error\r\n\r\n", "500 for"),
+        (b"HTTP/1.1 200 OK\r\nX-Injected: yes\r\n\r\n", "a header was injected"),
+        (b"HTTP/1.1 200 OK\r\n\r\nroot:x:0:0:root:/root:/bin/bash\n", "a file was shown"),
+        (b"HTTP/1.1 404 Not Found\r\n\r\nX-Injected: yes, it was sent so", None),
+    ],
+)
+def test_what_no_stranger_may_be_answered_is_noticed(answer: bytes, complaint: str | None) -> None:
+    attack = Attack(0)
+    attack.judge([b"GET / HTTP/1.1\r\n\r\n"], answer)
+    assert complaint in attack.complaints[0] if complaint else attack.complaints == []
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"

@@ -33,6 +33,8 @@ GROWTH, SLACK_BYTES = 0.05, 40_000_000
 #: Seconds for the answers to what was sent last, after which memory counts.
 SETTLE_S = 3.0
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
+#: What stands in files to which no address leads: users of the machine, code.
+OF_FILES = (b"root:x:0:", b"from __future__ import annotations")
 HEADS = re.compile(rb"HTTP/1\.1 \d{3} .*?\r\n\r\n", re.DOTALL)
 
 
@@ -54,7 +56,7 @@ class Attack:
                 began = time.monotonic()
                 try:
                     seen = await asyncio.wait_for(one(), PATIENCE_S)
-                except TimeoutError:
+                except asyncio.TimeoutError:  # of Python 3.10, a class of its own
                     seen = "hung"
                     self.complaints.append(f"hung for {PATIENCE_S:.0f} s")
                 except OSError:
@@ -89,6 +91,8 @@ class Attack:
             self.complaints.append(f"{wrong[0]} for {b''.join(sent)[:200]!r}: {answer[-200:]!r}")
         if any(b"x-injected" in head.lower() for head in HEADS.findall(answer)):
             self.complaints.append(f"a header was injected by {b''.join(sent)[:200]!r}")
+        if any(content in answer for content in OF_FILES):
+            self.complaints.append(f"a file was shown to {b''.join(sent)[:200]!r}")
         return str(statuses[-1]) if statuses else "no answer"
 
     def __str__(self) -> str:
