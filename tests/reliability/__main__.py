@@ -2,7 +2,8 @@
 
 An experiment is a module of this folder with ROWS, its rows by name: functions that do something and answer a Row, or
 raise CannotRunHereError. It may have a context manager ``stage(options)``, whose value each of its rows is given, and
-``add_arguments(parser)`` for options of its own.
+``add_arguments(parser)`` for options of its own. Where that value has ``clear()``, a row that does not hold is followed
+by it, so that the next one finds a stack that is well.
 """
 
 from __future__ import annotations
@@ -71,10 +72,14 @@ def run(experiment: Experiment, options: argparse.Namespace) -> bool:
                 row = Row(key, f"the row itself broke: {exc!r}", None, "unknown", holds=False)
             line = row.cells(key, at)
             say(f"  {line}\n  {time.monotonic() - began:.0f} s")
-            if not row.holds:
-                broken.append(key)
             if options.write:
                 write(experiment.name, {key: line}, list(experiment.rows))
+            if not row.holds:
+                broken.append(key)
+                try:
+                    getattr(stage, "clear", lambda: None)()
+                except Exception:  # noqa: BLE001 - what a broken stack's end complains of is told, and no more
+                    traceback.print_exc()
     say(f"{experiment.name}: " + (f"BROKEN: {', '.join(broken)}" if broken else "all rows hold"))
     return not broken
 

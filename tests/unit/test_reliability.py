@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from types import ModuleType
+
 import pytest
 
-from tests.reliability.__main__ import EXPERIMENTS, Experiment, command_line
+from tests.reliability.__main__ import EXPERIMENTS, Experiment, command_line, run
 from tests.reliability.crowd import Answer, Known, judged, summed_up
 from tests.reliability.table import HEADING, PAGE, Row, written
 
@@ -57,6 +63,38 @@ def test_help_says_what_each_experiment_does_how_long_it_takes_and_which_rows_it
         assert "It takes " in told.replace("\n", " ")
         assert set(Experiment(name).rows) < set(told.split())
     assert arguments or all(name in told for name in EXPERIMENTS)
+
+
+@pytest.mark.parametrize("its_end_breaks", [False, True])
+def test_a_row_that_does_not_hold_leaves_its_stack_to_no_other(
+    its_end_breaks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+
+    class Stage:
+        def clear(self) -> None:
+            happened.append("cleared")
+            assert not its_end_breaks
+
+    def row(name: str, *, holds: bool) -> Callable[[Stage], Row]:
+        return lambda _: happened.append(name) or Row(name, "", None, "nothing", holds)  # type: ignore[func-returns-value]
+
+    def breaks(_: Stage) -> Row:
+        raise AssertionError("not well before")
+
+    module = ModuleType("tests.reliability.made_up", "Made up.")
+    vars(module).update(
+        ROWS={
+            "good": row("good", holds=True),
+            "bad": row("bad", holds=False),
+            "breaks": breaks,
+            "last": row("last", holds=True),
+        },
+        stage=lambda _: nullcontext(Stage()),
+    )
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert not run(Experiment("made-up"), argparse.Namespace(only=None, write=False))
+    assert happened == ["good", "bad", "cleared", "cleared", "last"]
 
 
 ANSWER = {"model": "m", "predictions": [{"class_id": 1, "label": "cat", "probability": 0.75}]}

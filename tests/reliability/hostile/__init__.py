@@ -60,6 +60,9 @@ class Hostility:
     def read(self, key: str) -> Row:
         return row_of(key, WHAT[key], self.seed, self.first, self.of_all(GENERATORS[key][1]))
 
+    def clear(self) -> None:
+        self.stage.clear()
+
     def of_all(self, share: float) -> int:
         return self.inputs if self.alone else max(round(self.inputs * share), 1)
 
