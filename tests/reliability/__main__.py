@@ -25,7 +25,7 @@ from bench.machine import processor
 from marserve.handler.resnet18.cpu import usable_cores
 from marserve.system.processes import raise_on_stop_signals
 from marserve.terminal import say
-from tests.reliability.table import PAGE, CannotRunHereError, Row, write
+from tests.reliability.table import MOST_TOLD, PAGE, CannotRunHereError, Row, write
 
 #: What can be run, in the order of the page; a module is written with underscores.
 EXPERIMENTS = ("faults", "hostile", "long-run", "deployments", "canaries")
@@ -69,7 +69,7 @@ def run(experiment: Experiment, options: argparse.Namespace) -> bool:
                 continue
             except Exception as exc:  # noqa: BLE001 - a row that breaks is a finding, and the others are to be tried
                 traceback.print_exc()
-                row = Row(key, f"the row itself broke: {exc!r}", None, "unknown", holds=False)
+                row = Row(key, f"the row itself broke: {exc!r}"[:MOST_TOLD], None, "unknown", holds=False)
             line = row.cells(key, at)
             say(f"  {line}\n  {time.monotonic() - began:.0f} s")
             if options.write:

@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from marserve.stack.model_store import DeploymentStore
 from marserve.terminal import say
 from tests.e2e.operating import edited
 from tests.e2e.serving import ANSWER_S, Stack, stack_on_free_ports, wait_for
-from tests.reliability.table import Row
+from tests.reliability.table import MOST_TOLD, Row
 from tests.reliability.under_load import MODEL, archive
 from tests.reliability.versions import Caller, kill, kill_everything, marked, version_of
 from tests.support import CAT, REPOSITORY
@@ -204,29 +204,41 @@ def tried(seed: int) -> Iterator[Tried]:
 
 
 def killed(options: argparse.Namespace) -> Row:
-    return _row(options, "of all processes", "`serve` again", Tried.kill_everything)
+    return _row(options, "killed", "of all processes", "`serve` again", Tried.kill_everything)
 
 
 def command_killed(options: argparse.Namespace) -> Row:
-    return _row(options, "of the command alone", "the stack, which lives on, settles it by itself", Tried.kill_command)
+    what_then = "the stack, which lives on, settles it by itself"
+    return _row(options, "command-killed", "of the command alone", what_then, Tried.kill_command)
 
 
-def _row(options: argparse.Namespace, whom: str, what_then: str, kill_once: Callable[[Tried], Moment]) -> Row:
-    earlier: list[Moment] = []
-    if options.add_to is not None and options.add_to.exists():
-        lines = options.add_to.read_text(encoding="utf-8").splitlines()
-        earlier = [Moment(**json.loads(line)) for line in lines]
-    moments: list[Moment] = []
-    with tried(options.seed + len(earlier)) if options.moments else nullcontext() as stage:
-        for _ in range(options.moments):
-            assert stage is not None
-            moment = kill_once(stage)
-            moments.append(moment)
-            say(f"  {moment}")
-            if options.add_to is not None:
-                with options.add_to.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(asdict(moment)) + "\n")
-    return summary([*earlier, *moments], whom, what_then)
+def _row(options: argparse.Namespace, key: str, whom: str, what_then: str, kill_once: Callable[[Tried], Moment]) -> Row:
+    moments = _earlier(options.add_to, key)
+    broke = ""
+    try:
+        with tried(options.seed + len(moments)) if options.moments else nullcontext() as stage:
+            for _ in range(options.moments):
+                assert stage is not None
+                moments.append(kill_once(stage))
+                say(f"  {moments[-1]}")
+                if options.add_to is not None:
+                    with options.add_to.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps({"row": key, **asdict(moments[-1])}) + "\n")
+    except Exception as exc:
+        if not moments:
+            raise
+        # Whatever it is, the moments before it count.
+        broke = f"it ended after {len(moments)} moments: {exc!r}"
+    row = summary(moments, whom, what_then)
+    return replace(row, lost=f"{row.lost}. **{broke[:MOST_TOLD]}**", holds=False) if broke else row
+
+
+def _earlier(file: Path | None, key: str) -> list[Moment]:
+    """The moments of one row in ``file``, whose lines may be those of both."""
+    if file is None or not file.exists():
+        return []
+    entries = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return [Moment(**entry) for entry in entries if entry.pop("row", key) == key]
 
 
 def summary(moments: Sequence[Moment], whom: str = "", what_then: str = "") -> Row:

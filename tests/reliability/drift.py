@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from marserve.terminal import say
 from tests.e2e.dispatching import percentile
 from tests.reliability.crowd import Answer
-from tests.reliability.table import Row
+from tests.reliability.table import MOST_TOLD, Row
 
 #: Memory may grow by so much from the second sixth of the run, when all is warm, to the last.
 MOST_GROWTH = 0.05
@@ -26,8 +26,6 @@ FEW_FILES, FEW_THREADS = 10, 3
 MOST_SLOWER = 1.2
 #: Requests that may be told to come again: a version that loads takes the cores that answers are computed on.
 MOST_OVERLOAD = 0.01
-#: Characters of one complaint, some of which have a whole log.
-MOST_TOLD = 500
 
 
 @dataclass(frozen=True)

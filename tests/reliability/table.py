@@ -10,6 +10,8 @@ from pathlib import Path
 from tests.support import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "reliability.md"
+#: Characters of one complaint, some of which have a whole log.
+MOST_TOLD = 500
 UNMEASURED = "not measured yet" + " | —" * 5
 HEADING = "| row | what was done | callers saw | healthy after | lost | | measured |\n|---|---|---|---|---|---|---|"
 

@@ -6,12 +6,15 @@ import argparse
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from tests.reliability import deployments
 from tests.reliability.__main__ import EXPERIMENTS, Experiment, command_line, run
 from tests.reliability.crowd import Answer, Known, judged, summed_up
+from tests.reliability.deployments import Moment, Tried
 from tests.reliability.table import HEADING, PAGE, Row, written
 
 PAGE_BEFORE = "text\n<!-- faults -->\n| `a` | old a |\n| `gone` | old |\n| `b` | old b |\n<!-- end of faults -->\nmore"
@@ -95,6 +98,46 @@ def test_a_row_that_does_not_hold_leaves_its_stack_to_no_other(
     monkeypatch.setitem(sys.modules, module.__name__, module)
     assert not run(Experiment("made-up"), argparse.Namespace(only=None, write=False))
     assert happened == ["good", "bad", "cleared", "cleared", "last"]
+
+
+MOMENT = Moment(1, "deploy", 1.0, False, "1.0", "2.0", "2.0", False, 3.0, [], {"right": 5}, 0.2)
+
+
+def moments_of(row: str, file: Path, kill: Callable[[Tried], Moment], monkeypatch: pytest.MonkeyPatch) -> Row:
+    options = argparse.Namespace(moments=3, seed=1, add_to=file)
+    monkeypatch.setattr(deployments, "tried", lambda seed: nullcontext(seed))
+    monkeypatch.setattr(Tried, {"killed": "kill_everything", "command-killed": "kill_command"}[row], kill)
+    return deployments.ROWS[row](options)
+
+
+def test_moments_of_earlier_runs_count_for_their_own_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "moments"
+    for row, count in (("killed", 3), ("command-killed", 3), ("killed", 6)):
+        found = moments_of(row, file, lambda _: MOMENT, monkeypatch)
+        assert f"at {count} random moments of {count} deployments" in found.name
+        assert found.holds
+
+
+def test_what_breaks_at_a_moment_breaks_the_row_and_loses_no_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = iter([MOMENT, MOMENT])
+
+    def kill(_: Tried) -> Moment:
+        if (moment := next(moments, None)) is None:
+            raise AssertionError("it answered 500")
+        return moment
+
+    with pytest.raises(AssertionError, match="nothing at all"):
+        moments_of("killed", tmp_path / "none", broken_at_once, monkeypatch)
+    row = moments_of("killed", tmp_path / "moments", kill, monkeypatch)
+    assert "at 2 random moments" in row.name
+    assert "after 2 moments" in row.lost
+    assert not row.holds
+
+
+def broken_at_once(_: Tried) -> Moment:
+    raise AssertionError("nothing at all")
 
 
 ANSWER = {"model": "m", "predictions": [{"class_id": 1, "label": "cat", "probability": 0.75}]}
