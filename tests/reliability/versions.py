@@ -21,6 +21,8 @@ from tests.support import CAT
 
 #: Seconds between two pictures of the caller, who sends them all the time.
 PAUSE_S = 0.05
+#: What a service may say whose workers are not there yet.
+OVERLOAD = {503, 504}
 #: What stands before the labels of a version.
 MARK = "of version "
 
@@ -69,20 +71,26 @@ class Caller:
         return dict(outcomes), longest_s
 
     def _send(self, stop: threading.Event) -> None:
-        picture = CAT.read_bytes()
         while not stop.wait(PAUSE_S):
-            began, allowed = time.monotonic(), self.allowed
-            try:
-                reply = requests.post(f"{self._url}/predict", files={"file": picture}, timeout=ANSWER_S)
-            except requests.RequestException:
-                outcome = "refused"
-            else:
-                outcome = str(reply.status_code)
-                if reply.status_code == requests.codes.ok:
-                    version = version_of(reply.json()[0]["label"])
-                    outcome = "right" if version in allowed | self.allowed else f"wrong: version {version}"
-            self._outcomes[outcome] += 1
+            began = time.monotonic()
+            self._outcomes[self.outcome()] += 1
             self._longest_s = max(self._longest_s, time.monotonic() - began)
+
+    def outcome(self) -> str:
+        """Of one request: right, refused by nobody being there or as overload, or what is wrong with its answer."""
+        allowed = self.allowed
+        try:
+            reply = requests.post(f"{self._url}/predict", files={"file": CAT.read_bytes()}, timeout=ANSWER_S)
+        except requests.ReadTimeout:
+            return f"wrong: no answer in {ANSWER_S:.0f} s"
+        except requests.RequestException:
+            return "refused"
+        if reply.status_code in OVERLOAD:
+            return str(reply.status_code)
+        if reply.status_code != requests.codes.ok:
+            return f"wrong: status {reply.status_code}"
+        version = version_of(reply.json()[0]["label"])
+        return "right" if version in allowed | self.allowed else f"wrong: version {version}"
 
 
 def kill_everything(stack: Stack, command: int) -> None:

@@ -7,15 +7,17 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
+import requests
 
 from tests.reliability import deployments
 from tests.reliability.__main__ import EXPERIMENTS, Experiment, command_line, run
 from tests.reliability.crowd import Answer, Known, judged, summed_up
 from tests.reliability.deployments import Moment, Tried
 from tests.reliability.table import HEADING, PAGE, Row, written
+from tests.reliability.versions import Caller
 
 PAGE_BEFORE = "text\n<!-- faults -->\n| `a` | old a |\n| `gone` | old |\n| `b` | old b |\n<!-- end of faults -->\nmore"
 
@@ -98,6 +100,31 @@ def test_a_row_that_does_not_hold_leaves_its_stack_to_no_other(
     monkeypatch.setitem(sys.modules, module.__name__, module)
     assert not run(Experiment("made-up"), argparse.Namespace(only=None, write=False))
     assert happened == ["good", "bad", "cleared", "cleared", "last"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ((200, [{"label": "of version 2.0 cat"}]), "right"),
+        ((200, [{"label": "of version 3.0 cat"}]), "wrong: version 3.0"),
+        ((503, {}), "503"),
+        ((500, {}), "wrong: status 500"),
+        (requests.ConnectionError(), "refused"),
+        (requests.ReadTimeout(), "wrong: no answer"),
+    ],
+)
+def test_whoever_is_there_while_versions_change_knows_what_may_be_answered(
+    answer: tuple[int, object] | Exception, outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def post(*_: object, **__: object) -> object:
+        if isinstance(answer, Exception):
+            raise answer
+        return SimpleNamespace(status_code=answer[0], json=lambda: answer[1])
+
+    monkeypatch.setattr(requests, "post", post)
+    caller = Caller("http://127.0.0.1:1")
+    caller.allowed = frozenset(("1.0", "2.0"))
+    assert caller.outcome().startswith(outcome)
 
 
 MOMENT = Moment(1, "deploy", 1.0, False, "1.0", "2.0", "2.0", False, 3.0, [], {"right": 5}, 0.2)
