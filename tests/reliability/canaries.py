@@ -15,12 +15,11 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from marserve.web.rollout.files import LIFETIME_S
 from tests.e2e.operating import Edit, edited
 from tests.e2e.serving import ANSWER_S, Stack, stack_on_free_ports
 from tests.reliability.bad_versions import DEADLY_IN, DIFFERS_IN, deadly, differs, good, slower_by_half
-from tests.reliability.crowd import CLIENTS, PICTURES, Known
+from tests.reliability.crowd import CLIENTS, PICTURES, Known, beside
 from tests.reliability.table import Row
 from tests.reliability.under_load import MODEL, archive
 from tests.support import REPOSITORY
@@ -72,26 +71,18 @@ class Callers:
         self.answered_at.clear()
         self.longest_s = 0.0
 
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        ended = threading.Event()
-        thread = threading.Thread(target=lambda: asyncio.run(self._send_all(ended)), name="callers")
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+    def at_work(self) -> AbstractContextManager[None]:
+        return beside(self._send_all, "callers")
 
-    async def _send_all(self, ended: threading.Event) -> None:
+    async def _send_all(self, end: asyncio.Event) -> None:
         timeout = aiohttp.ClientTimeout(total=ANSWER_S)
         async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
-            await asyncio.gather(*(self._keep_sending(session, client, ended) for client in range(CLIENTS)))
+            await asyncio.gather(*(self._keep_sending(session, client, end) for client in range(CLIENTS)))
 
-    async def _keep_sending(self, session: aiohttp.ClientSession, client: int, ended: threading.Event) -> None:
+    async def _keep_sending(self, session: aiohttp.ClientSession, client: int, end: asyncio.Event) -> None:
         interval_s = CLIENTS / self.rate if self.rate else 0.0
         due = time.monotonic() + client / CLIENTS * interval_s
-        while not ended.is_set():
+        while not end.is_set():
             await asyncio.sleep(due - time.monotonic())
             due = max(due + interval_s, time.monotonic() - interval_s)
             known = self._known[(number := next(self._numbers)) % len(self._known)]
@@ -100,7 +91,7 @@ class Callers:
             try:
                 async with session.post(f"{self.web}/classify", data=picture) as reply:
                     self._note(known, picture, reply, await reply.json(content_type=None))
-            except (aiohttp.ClientError, OSError, ValueError) as exc:
+            except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as exc:
                 self.bad.append(repr(exc))
             self.longest_s = max(self.longest_s, time.monotonic() - began)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -95,6 +95,27 @@ def judged(known: Known, status: int, retry_after: str | None, content: Any) -> 
     return "overload" if may_be_overload else "odd"
 
 
+@contextmanager
+def beside(send: Callable[[asyncio.Event], Coroutine[Any, Any, None]], name: str) -> Iterator[None]:
+    """``send`` runs in a thread until the block is left, which sets its event. Raises what broke it."""
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def run() -> None:
+        end = asyncio.Event()
+        started.set_result((asyncio.get_running_loop(), end))
+        await send(end)
+
+    with ThreadPoolExecutor(1, name) as threads:
+        sending = threads.submit(lambda: asyncio.run(run()))
+        loop, end = started.result()
+        try:
+            yield
+        finally:
+            with suppress(RuntimeError):  # its loop is closed: it broke before
+                loop.call_soon_threadsafe(end.set)
+            sending.result()
+
+
 @dataclass
 class Crowd:
     """``CLIENTS`` connections, each of which sends the next picture when it has its answer, in a thread."""
@@ -108,47 +129,33 @@ class Crowd:
         self._url = f"{self.web}/classify"
         self._numbers = itertools.count()
         self._known: list[Known] = []
-        self._end: asyncio.Event | None = None
 
     @contextmanager
     def at_work(self) -> Iterator[Crowd]:
         """They send inside the block; what is right is what the service answers before."""
         self._known = self._known or [Known.learned(self._url, path.read_bytes()) for path in PICTURES]
-        started = threading.Event()
-        thread = threading.Thread(target=lambda: asyncio.run(self._send_all(started)), name="crowd")
-        thread.start()
-        started.wait()
-        try:
+        with beside(self._send_all, "crowd"):
             yield self
-        finally:
-            assert self._end is not None
-            self._loop.call_soon_threadsafe(self._end.set)
-            thread.join()
 
     def since(self, at: float) -> list[Answer]:
         """Answers to requests that were not over at that time."""
         return [answer for answer in list(self.answers) if answer.ended_at >= at]
 
-    async def _send_all(self, started: threading.Event) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._end = asyncio.Event()
+    async def _send_all(self, end: asyncio.Event) -> None:
         connector = aiohttp.TCPConnector(limit=0, force_close=False)
         async with aiohttp.ClientSession(connector=connector) as session:
-            tasks = [asyncio.create_task(self._keep_sending(session, client)) for client in range(CLIENTS)]
-            started.set()
-            await asyncio.gather(*tasks)
+            await asyncio.gather(*(self._keep_sending(session, client, end) for client in range(CLIENTS)))
 
-    async def _keep_sending(self, session: aiohttp.ClientSession, client: int) -> None:
-        assert self._end is not None
+    async def _keep_sending(self, session: aiohttp.ClientSession, client: int, end: asyncio.Event) -> None:
         for number in itertools.count(client):
             known = self._known[number % len(self._known)]
             # Bytes after a JPEG's end mean nothing, but make another picture of it for the cache.
             picture = known.picture if client < self.repeating else known.picture + str(next(self._numbers)).encode()
             pause_s = await self._send(session, known, picture, SHORT_DEADLINE_S if client % 2 else None)
-            if self._end.is_set():
+            if end.is_set():
                 return
             if pause_s:
-                await asyncio.wait([asyncio.create_task(self._end.wait())], timeout=pause_s)
+                await asyncio.wait([asyncio.create_task(end.wait())], timeout=pause_s)
 
     async def _send(
         self, session: aiohttp.ClientSession, known: Known, picture: bytes, deadline_s: float | None

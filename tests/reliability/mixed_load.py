@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,7 @@ from PIL import Image
 
 from tests.e2e.serving import ANSWER_S
 from tests.e2e.steady_load import SECOND
-from tests.reliability.crowd import DEADLINE_S, PICTURES, SLACK_S, Answer, Known, Outcome, judged
+from tests.reliability.crowd import DEADLINE_S, PICTURES, SLACK_S, Answer, Known, Outcome, beside, judged
 
 #: Of a hundred requests; the rest are new pictures. An unreadable one costs little, a repeated one nothing.
 REPEATED, UNREADABLE = 15, 10
@@ -87,7 +86,6 @@ class MixedLoad:
             answer = requests.post(self.url, data=known.picture + b"1", timeout=ANSWER_S)
             assert known.is_answered_by(answer.json()), answer.text
         self._numbers = itertools.count()
-        self._end: asyncio.Event | None = None
 
     def take(self) -> list[Answer]:
         """The answers since this was asked last."""
@@ -120,25 +118,15 @@ class MixedLoad:
     def running(self, rate: float) -> Iterator[MixedLoad]:
         """Requests are sent inside the block, ``rate`` a second."""
         self.rate = rate
-        started = threading.Event()
-        thread = threading.Thread(target=lambda: asyncio.run(self._send_all(started)), name="mixed load")
-        thread.start()
-        started.wait()
-        try:
+        with beside(self._send_all, "mixed load"):
             yield self
-        finally:
-            assert self._end is not None
-            self._loop.call_soon_threadsafe(self._end.set)
-            thread.join()
 
-    async def _send_all(self, started: threading.Event) -> None:
-        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+    async def _send_all(self, end: asyncio.Event) -> None:
         chance = random.Random(2)  # noqa: S311 - a schedule
         tasks: set[asyncio.Task[None]] = set()
         async with _session() as session:
             due = time.monotonic()
-            started.set()
-            while not self._end.is_set():
+            while not end.is_set():
                 # Many callers who know nothing of each other: a Poisson process.
                 due += chance.expovariate(self.rate)
                 await asyncio.sleep(max(0.0, due - time.monotonic()))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,7 +16,7 @@ import requests
 
 from tests.reliability import deployments
 from tests.reliability.__main__ import EXPERIMENTS, Experiment, command_line, run
-from tests.reliability.crowd import Answer, Known, judged, summed_up
+from tests.reliability.crowd import Answer, Known, beside, judged, summed_up
 from tests.reliability.deployments import Moment, Tried
 from tests.reliability.table import HEADING, PAGE, Row, written
 from tests.reliability.versions import Caller
@@ -100,6 +102,24 @@ def test_a_row_that_does_not_hold_leaves_its_stack_to_no_other(
     monkeypatch.setitem(sys.modules, module.__name__, module)
     assert not run(Experiment("made-up"), argparse.Namespace(only=None, write=False))
     assert happened == ["good", "bad", "cleared", "cleared", "last"]
+
+
+def test_what_is_sent_beside_a_block_ends_with_it_and_what_breaks_it_is_raised() -> None:
+    seen: list[str] = []
+
+    async def send(end: asyncio.Event) -> None:
+        seen.append("begins")
+        await end.wait()
+        seen.append("ends")
+
+    async def breaks(_: asyncio.Event) -> None:
+        raise RuntimeError("no session")
+
+    with beside(send, "senders"):
+        assert "ends" not in seen
+    assert seen == ["begins", "ends"]
+    with pytest.raises(RuntimeError, match="no session"), beside(breaks, "senders"):
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(
