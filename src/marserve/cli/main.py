@@ -29,7 +29,7 @@ from marserve.variables import FILE_NAME, ConfigFile, ConfigFileError, NoTomlErr
 
 #: Each command, which is a module of this package, and what it does.
 COMMANDS = {
-    "serve": "set up, build the archive, start the stack and wait until it answers",
+    "serve": "set up, build the archive, start the stack and keep it up",
     "stop": "stop what serve started, and nothing else",
     "status": "models, versions, workers, queues and rates on one screen",
     "scale": "change the number of workers",

@@ -1,5 +1,6 @@
-"""Serve image classification: set up what is missing, build the archive, start TorchServe and the web service, and wait
-until a picture has been classified."""
+"""Serve image classification: set up what is missing, build the archive, start TorchServe and the web service, wait
+until a picture has been classified, and start again what ends or hangs. What was deployed before is served again.
+"""
 
 from __future__ import annotations
 
