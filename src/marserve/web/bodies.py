@@ -223,11 +223,9 @@ async def read_body(
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedEncoding("Send the body without Content-Encoding: pictures are compressed already.")
     # Python converts no more than 4300 digits, and the parser has seen to it that these make a number.
-    promised = int(request.headers.get("content-length", "").lstrip("0") or 0)
-    if promised > max_bytes:
+    if int(request.headers.get("content-length", "").lstrip("0") or 0) > max_bytes:
         raise ImageTooLarge(limit)
     body: Encoded = b""
-    received = 0
     has_arrived = getattr(request.state, "has_arrived", bool)
     try:
         with ExitStack() as waiting:
@@ -235,21 +233,19 @@ async def read_body(
             if count is not None:
                 waiting.enter_context(anyio.fail_after(deadline_s))
             async for chunk in request.stream():
-                before, received = received, received + len(chunk)
                 if count is not None:
                     count(len(chunk))
-                if received > max_bytes:
+                if len(body) + len(chunk) > max_bytes:
                     raise ImageTooLarge(limit)
-                if not before:
+                if not body:
                     body = chunk
                 elif chunk:
+                    # It grows with what has arrived, and never to what is only promised: that costs its sender nothing.
                     if isinstance(body, bytes):
-                        # As long as promised from the start: pieces that are joined in the end leave holes in memory.
-                        first, body = body, bytearray(promised or before)
-                        body[:before] = first
-                    body[before:received] = chunk
+                        body = bytearray(body)
+                    body += chunk
     except TimeoutError as exc:
         raise UploadTimeout(
             f"The body did not arrive within {deadline_s:g} s: send it faster, or a smaller one."
         ) from exc
-    return body[:received] if received < len(body) else body
+    return body

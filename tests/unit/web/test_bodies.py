@@ -7,6 +7,7 @@ import contextlib
 import json
 import random
 import re
+import tracemalloc
 
 import pytest
 from starlette.requests import Request
@@ -223,3 +224,15 @@ async def test_a_body_in_pieces_is_whole_whatever_its_headers_promise(chunk_size
     promises = [(b"content-length", b"%d" % length) for length in (len(picture), 0, 5000)]
     for headers in ([], *([promise] for promise in promises)):
         assert await read_or_refuse(picture, b"image/jpeg", chunk_size, *headers) == (picture, 3)
+
+
+async def test_a_body_that_is_only_promised_takes_no_memory() -> None:
+    """A thousand callers may each promise the largest picture, and send two bytes of it."""
+    promise = (b"content-length", b"%d" % WebSettings().max_image_bytes)
+    tracemalloc.start()
+    try:
+        await read_or_refuse(b"\xff\xd8", b"image/jpeg", 1, promise)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 1_000_000
