@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import math
 import os
@@ -36,6 +37,11 @@ CANNOT_LISTEN = 3
 #: Seconds, at most, between accepting no more connections and closing those that are kept: a request may be on its way,
 #: and on a machine under load it takes its time. It ends sooner where every client has been answered and closed.
 LINGER_S = 2.0
+#: glibc's numbers of two settings (malloc.h): of how many bytes on a block is given back to the system by itself, and
+#: how many free bytes at the heap's end are.
+M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
+#: Most pictures are smaller; for what is larger the system's pages cost little beside receiving it.
+LARGE_BLOCK_BYTES = 1 << 20
 
 
 class GracefulServer(uvicorn.Server):
@@ -146,7 +152,20 @@ def create_config(app: FastAPI, settings: WebSettings, *, connections: int = MAX
     )
 
 
+def return_large_blocks() -> None:
+    """Give what large pictures took back to the system, as soon as it is free.
+
+    By itself glibc raises its threshold to the largest block that it has seen, up to 32 MB: such blocks then lie in the
+    heap, between small ones that live on, and stay there.
+    """
+    with suppress(AttributeError):  # another C library
+        set_option = ctypes.CDLL(None).mallopt
+        set_option(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+        set_option(M_TRIM_THRESHOLD, 2 * LARGE_BLOCK_BYTES)
+
+
 def serve(settings: WebSettings) -> None:
+    return_large_blocks()
     app = create_app(settings)
     connections = most_connections(raise_descriptor_limit(), settings.max_in_flight)
     config = create_config(app, settings, connections=connections)

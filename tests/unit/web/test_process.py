@@ -205,3 +205,24 @@ async def test_a_log_that_cannot_be_written_fails_no_answer(torchserve: FakeTorc
     process.terminate()
     _, errors = await process.communicate()
     assert len(errors) < 1000, "nor does another stream fill"
+
+
+async def test_what_large_pictures_took_is_given_back() -> None:
+    """Even though something small that lives on was made after each of them."""
+    code = """
+import os, marserve.web.server
+marserve.web.server.return_large_blocks()
+def resident() -> int:
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+before, kept = resident(), []
+for _ in range(3):
+    pictures = []
+    for _ in range(30):
+        pictures.append(bytearray(2_000_000))
+        kept.append(bytearray(10_000))
+    pictures.clear()
+print(resident() - before)
+"""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    assert int(output) < 10_000_000  # 62 MB without
