@@ -116,9 +116,11 @@ class GracefulServer(uvicorn.Server):
             with socket.socket(fileno=copy) as listening, suppress(OSError):  # in the end BlockingIOError
                 while True:
                     accepted.append(listening.accept()[0])
-        loop = asyncio.get_running_loop()
-        for connection in accepted:
-            await loop.connect_accepted_socket(self._create_protocol, connection, ssl=self.config.ssl)
+        create = partial(asyncio.get_running_loop().connect_accepted_socket, self._create_protocol, ssl=self.config.ssl)
+        bound_s = LINGER_S if self.config.ssl else None
+        # At once: with TLS it takes a handshake, which some have left and some will never begin.
+        connected = [create(sock=connection, ssl_handshake_timeout=bound_s) for connection in accepted]
+        await asyncio.gather(*connected, return_exceptions=True)
 
     def _create_protocol(self) -> asyncio.Protocol:
         create = self.config.http_protocol_class

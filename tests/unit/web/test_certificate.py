@@ -10,16 +10,20 @@ import time
 from pathlib import Path
 
 import pytest
+import uvloop
+from fastapi import FastAPI
 
 from marserve.client.errors import ClientError
 from marserve.client.inference import InferenceClient
 from marserve.system import loopback
+from marserve.system.loopback import free_ports
 from marserve.web import certificate as module
 from marserve.web.certificate import Certificate, CertificateError, load
+from marserve.web.server import GracefulServer, create_config
 from marserve.web.settings import WebSettings, WebSettingsError
 from tests.certificates import Pair, make_pair, replace_pair
 from tests.unit.web.fake_torchserve import FakeTorchServe
-from tests.unit.web.service import Service, StartService, until
+from tests.unit.web.service import SOON_S, Service, StartService, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("openssl")]
 
@@ -196,3 +200,34 @@ def test_what_is_no_pair_is_refused_with_its_reason(tmp_path: Path, pair: Pair) 
         WebSettings.from_environment({**given, "MARSERVE_TLS_KEY": str(other.key)})
     settings = WebSettings.from_environment({**given, "MARSERVE_TLS_KEY": str(pair.key)})
     assert settings.tls_certificate == pair.certificate
+
+
+def test_connections_that_wait_when_the_service_stops_are_answered_and_silent_ones_not_waited_for(pair: Pair) -> None:
+    app = FastAPI()
+    app.state.certificate = Certificate(pair.certificate, pair.key)
+
+    def ask(waiting: socket.socket) -> bytes:
+        with loopback.trusting(pem_of(pair)).wrap_socket(waiting) as secured:
+            secured.sendall(b"GET /openapi.json HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+            return secured.recv(12)
+
+    async def stop_while_they_wait() -> bytes:
+        config = create_config(app, WebSettings(web_port=free_ports(1)[0]))
+        config.load()
+        server = GracefulServer(config, drain_s=0, on_stop=lambda: None)
+        server.lifespan = config.lifespan_class(config)
+        await server.startup()
+        # From here to the stop, the loop has no turn in which to accept them.
+        waiting = [socket.create_connection(("127.0.0.1", config.port), timeout=SOON_S) for _ in range(4)]
+        waiting[0].close()
+        answer = asyncio.get_running_loop().run_in_executor(None, ask, waiting[-1])
+        await asyncio.wait_for(server.shutdown(), SOON_S)
+        for connection in waiting[:-1]:
+            connection.close()
+        return await answer
+
+    loop = uvloop.new_event_loop()
+    try:
+        assert loop.run_until_complete(stop_while_they_wait()) == b"HTTP/1.1 200"
+    finally:
+        loop.close()
