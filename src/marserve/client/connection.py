@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -154,19 +155,23 @@ class Connection:
             )
             response.content  # noqa: B018 - read to its end here, where failures are translated
         except requests.exceptions.SSLError as exc:
+            reason = exc.args[0].reason if exc.args and hasattr(exc.args[0], "reason") else exc
+            if reason.args and isinstance(reason.args[0], ssl.SSLEOFError):  # its server is just ending, for example
+                raise self._unreachable() from exc
             raise ClientError(
                 f"{self._shown} shows no certificate that is trusted here: name the file of its authority (--ca, ca=). "
-                f"({exc.args[0].reason if exc.args and hasattr(exc.args[0], 'reason') else exc})"
+                f"({reason})"
             ) from exc
         except requests.exceptions.ReadTimeout as exc:
             raise TimedOut(f"{self._shown} did not answer within the deadline.") from exc
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as exc:
-            raise Unreachable(
-                f"{self._shown} cannot be reached, or broke the connection: is the service running?"
-            ) from exc
+            raise self._unreachable() from exc
         except requests.RequestException as exc:
             raise ClientError(f"The request to {self._shown} cannot be sent: {redacted(str(exc))}") from exc
         return response
+
+    def _unreachable(self) -> Unreachable:
+        return Unreachable(f"{self._shown} cannot be reached, or broke the connection: is the service running?")
 
 
 class _Adapter(HTTPAdapter):

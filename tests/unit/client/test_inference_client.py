@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import itertools
+import socket
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from marserve.client.connection import Backoff
+from marserve.client.connection import Backoff, Connection
+from marserve.client.credentials import ApiKey
 from marserve.client.errors import (
     ClientError,
     InvalidAnswer,
@@ -252,3 +255,21 @@ def test_a_proxy_is_used_for_other_machines(server: FakeServer, monkeypatch: pyt
     with InferenceClient.for_web("http://classifier.example:5000", deadline_s=5) as client:
         client.classify(b"picture")
     assert server.requests[0].path.startswith("http://classifier.example:5000/classify")
+
+
+def test_a_connection_that_ends_in_its_handshake_is_unreachable() -> None:
+    """Which is tried again: a service with TLS that is being started again does this."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def break_off() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(100_000)
+
+        thread = threading.Thread(target=break_off)
+        thread.start()
+        url = f"https://127.0.0.1:{server.getsockname()[1]}"
+        connection = Connection(url, ApiKey(None), connections=1)
+        with pytest.raises(Unreachable):
+            connection.request("GET", "/", deadline_s=10, retry=False)
+        connection.close()
+        thread.join()
