@@ -16,6 +16,7 @@ from marserve.torchserve.models import ModelVersion
 from marserve.web.metrics import WebMetrics
 from marserve.web.models import ArchiveDescription, KnownModel
 from marserve.web.quarantine import MAX_FILE_BYTES, MAX_PICTURES, Quarantine
+from marserve.web.upstream.inference import PROBE
 from tests.unit.web.fake_torchserve import TRAINED, Behaviour, FakeTorchServe, java_error
 from tests.unit.web.service import Service, StartService, until
 
@@ -155,6 +156,27 @@ async def test_deaths_of_several_requests_count_together(
     await asyncio.sleep(0.2)  # until the worker has ended
     assert (await service.post("/classify", KILLER)).status == 422
     assert torchserve.pictures == [KILLER] * 2
+
+
+async def test_where_another_picture_is_not_answered_either_a_suspect_is_not_sent_again(
+    service: Service, torchserve: FakeTorchServe
+) -> None:
+    """Its caller is gone by then, and everybody else's pictures wait for it."""
+    sent: list[bytes] = []
+
+    async def hang_under_the_control(request: web.Request, picture: bytes) -> web.StreamResponse:
+        sent.append(picture)
+        if picture == KILLER:
+            return dies()
+        if picture == PROBE.picture:
+            await asyncio.sleep(60)
+        return await torchserve.answer(request, picture)
+
+    torchserve.behaviour = hang_under_the_control
+    reply = await service.post("/classify", KILLER, headers={"X-Request-Timeout-Ms": "500"})
+    assert (reply.status, reply.json["type"]) == (504, "DeadlineExceeded")
+    assert (await service.post("/classify", b"good")).status == 200
+    assert [picture for picture in sent if picture != PROBE.picture] == [KILLER, b"good"]
 
 
 @pytest.mark.parametrize(

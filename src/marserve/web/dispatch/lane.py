@@ -16,7 +16,7 @@ from marserve.web.dispatch.dispatcher import Dispatcher
 from marserve.web.dispatch.jobs import Group, Job
 from marserve.web.dispatch.urgency import PRIORITIES
 from marserve.web.dispatch.worker_capacity import WorkerCapacity
-from marserve.web.errors import InferenceFailed, InternalError, ModelUnavailable, PictureQuarantined
+from marserve.web.errors import DeadlineExceeded, InferenceFailed, InternalError, ModelUnavailable, PictureQuarantined
 from marserve.web.models import KnownModel
 from marserve.web.quarantine import Suspicion
 from marserve.web.schemas import HandlerAnswer
@@ -135,12 +135,16 @@ class Lane:
     async def _ask(self, group: Group, as_group: bool) -> None:
         """Have a worker answer ``group``, and tell those who wait."""
         dispatcher, jobs = self.dispatcher, group.jobs
-        timeout_s = max(job.give_up for job in jobs) + LINGER_S - group.sent_at
+        give_up = max(job.give_up for job in jobs) + LINGER_S
         outcomes: Sequence[bytes | Exception]
         try:
-            is_well = group.is_suspect and await self._send_control(jobs[0], timeout_s)
+            is_well = group.is_suspect and await self._send_control(jobs[0], give_up)
             worker_s, outcomes = await self._queues.inference.send(
-                self.name, self.version, [job.content.call for job in jobs], as_group=as_group, timeout_s=timeout_s
+                self.name,
+                self.version,
+                [job.content.call for job in jobs],
+                as_group=as_group,
+                timeout_s=give_up - time.monotonic(),
             )
         except WorkerDied as death:
             for job in jobs:
@@ -178,18 +182,22 @@ class Lane:
         told = (self._tell(group, job, outcome) for job, outcome in zip(jobs, outcomes, strict=True))
         await asyncio.gather(*told)
 
-    async def _send_control(self, job: Job, timeout_s: float) -> bool:
+    async def _send_control(self, job: Job, give_up: float) -> bool:
         """Before a picture that is suspected to end workers is sent again, see whether another one is answered.
 
-        Where that ends a worker too, it is not the picture that does. Raises TorchServeAway.
+        Where that ends a worker too, it is not the picture that does. Raises TorchServeAway, or DeadlineExceeded where
+        that took all the time there was.
         """
         suspicion = self._suspicion_of(job)
         if suspicion is None:
             return False
+        timeout_s = give_up - time.monotonic()
         try:
             await self._queues.inference.send(self.name, self.version, [PROBE], as_group=False, timeout_s=timeout_s)
         except WorkerDied:
             await self._queues.quarantine.acquit(suspicion)
+        except DeadlineExceeded:
+            raise
         except (ModelGone, RequestError):
             pass  # the picture's own attempt shows what it is
         else:
