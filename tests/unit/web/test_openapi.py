@@ -14,7 +14,8 @@ from aiohttp import web
 
 from marserve import __version__
 from marserve.web.content import TEMPLATES
-from marserve.web.openapi import FAILURES, SENTENCES
+from marserve.web.failures import FAILURES
+from marserve.web.openapi import SENTENCES
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import Service, StartService, form
 

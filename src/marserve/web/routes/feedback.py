@@ -21,9 +21,10 @@ from marserve.system.files import failure_of
 from marserve.web.bodies import ADDRESS
 from marserve.web.content import Content, respond
 from marserve.web.errors import FeedbackOff, Overloaded, StorageFull, problems_of
+from marserve.web.failures import WITH_MODEL, WITH_PICTURE, failures
 from marserve.web.feedback import Feedback, FeedbackFullError, Report, ReportedClass, picture_path
 from marserve.web.models import KnownModel
-from marserve.web.openapi import PICTURE_BODY, WITH_MODEL, WITH_PICTURE, failures, with_fields
+from marserve.web.openapi import PICTURE_BODY, with_fields
 from marserve.web.routes import (
     GET,
     READ,

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from marserve.web.content import Content, respond
 from marserve.web.errors import RETRY_RESTART_S
-from marserve.web.openapi import WITH_KEY, failures
+from marserve.web.failures import WITH_KEY, failures
 from marserve.web.routes import GET, READ, services_of
 from marserve.web.schemas import HealthReport
 

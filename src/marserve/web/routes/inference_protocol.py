@@ -15,6 +15,7 @@ from marserve.web.bodies import read_body
 from marserve.web.classifier import Classified
 from marserve.web.dispatch.urgency import Urgency
 from marserve.web.errors import ModelUnavailable
+from marserve.web.failures import COMMON, WITH_MODEL, WITH_WORK, failures
 from marserve.web.models import KnownModel
 from marserve.web.oip import (
     CLASS_ID,
@@ -26,7 +27,7 @@ from marserve.web.oip import (
     needed_top_k,
     parse_inference_request,
 )
-from marserve.web.openapi import BINARY, COMMON, EXAMPLE_PICTURE, PINNED_VERSION, WITH_MODEL, WITH_WORK, failures
+from marserve.web.openapi import BINARY, EXAMPLE_PICTURE, PINNED_VERSION
 from marserve.web.routes import GET, READ, WORK, Services, pinned_version, services_of, urgency_of
 from marserve.web.upstream.inference import FAILURES, ModelGone, WorkerDied
 

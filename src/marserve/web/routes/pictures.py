@@ -21,9 +21,10 @@ from marserve.paths import CONFIG
 from marserve.web.bodies import Sent, read_picture
 from marserve.web.classifier import Classified
 from marserve.web.content import Content, respond
+from marserve.web.failures import WITH_KEY, WITH_PICTURE, failures
 from marserve.web.fetching import MAX_ADDRESS_LENGTH
 from marserve.web.heatmap import render_heatmap
-from marserve.web.openapi import BINARY, PICTURE_BODY, WITH_KEY, WITH_PICTURE, failures, without_picture
+from marserve.web.openapi import BINARY, PICTURE_BODY, without_picture
 from marserve.web.routes import GET, READ, SEND, WORK, pinned_version, refuse_foreign_pages, services_of, urgency_of
 from marserve.web.routes.direct import DirectRoute
 from marserve.web.schemas import (
