@@ -15,8 +15,9 @@ import pytest
 from aiohttp import web
 
 from marserve.web.rollout import traffic
+from marserve.web.rollout.comparisons import MAX_COMPARED
 from marserve.web.rollout.files import LIFETIME_S, Counts, Order, Seen, seen_beside
-from marserve.web.rollout.traffic import MAX_COMPARED, Turns
+from marserve.web.rollout.traffic import Turns
 from tests.unit.web.fake_torchserve import TRAINED, FakeTorchServe, java_error
 from tests.unit.web.service import Reply, Service, StartService, until
 
@@ -52,7 +53,7 @@ class Trial:
     async def begin(self, **changes: Any) -> None:
         """Renews an order, and returns when the service follows it."""
         self._renewing = asyncio.create_task(self._renew(changes))
-        await until(lambda: self._follows("one"))
+        await until(lambda: self._follows(changes.get("id", "one")))
 
     async def _renew(self, changes: dict[str, Any]) -> None:
         while True:
@@ -412,3 +413,29 @@ async def test_a_disk_that_takes_nothing_costs_no_answer(trial: Trial, caplog: p
 
     await until(is_told)
     assert versions([await trial.send()]) == {"2.0": 1}
+
+
+async def test_what_was_begun_under_one_order_is_not_counted_under_the_next(trial: Trial) -> None:
+    is_asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def wait(request: web.Request, picture: bytes) -> web.StreamResponse:
+        is_asked.set()
+        await may_answer.wait()
+        return await trial.torchserve.answer(request, picture)
+
+    trial.candidate_is(wait)
+    await trial.begin(mode="shadow")
+    await trial.send()
+    await is_asked.wait()
+    await trial.end()
+    await trial.begin(id="two", mode="shadow")
+    may_answer.set()
+    await until(lambda: is_compared(trial.service))
+    assert (await trial.send()).status == 200
+    counts = await trial.counts(lambda counts: counts.live == 1 and counts.compared > 0)
+    assert (counts.compared, counts.answered) == (1, 1), "of the second order's picture alone"
+
+
+async def is_compared(service: Service) -> bool:
+    line = 'web_rollout_comparisons_total{model="resnet18",result="%s",version="2.0"}'
+    return sum([await service.metric(line % result) for result in ("agreed", "disagreed")]) > 0

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marserve.handler.resnet18.errors import RequestError
 from marserve.web.catalogue import REFRESH_S, Catalogue
 from marserve.web.dispatch.queues import PictureQueues
 from marserve.web.dispatch.urgency import Urgency
-from marserve.web.errors import Overloaded, WouldBeLate
 from marserve.web.metrics import WebMetrics
 from marserve.web.models import KnownModel
+from marserve.web.rollout.comparisons import Comparisons, Trial, count_failed, reason_of
 from marserve.web.rollout.files import Counts, Order, Seen, seen_beside
-from marserve.web.schemas import HandlerAnswer
-from marserve.web.upstream.inference import FAILURES, PictureCall, WorkerDied
+from marserve.web.upstream.inference import FAILURES
 
 if TYPE_CHECKING:
     from marserve.web.classifier import Classified
@@ -31,20 +26,8 @@ logger = logging.getLogger(__name__)
 
 #: Of a caller's time, what the candidate has before the stable version is asked as well.
 PATIENCE = 0.5
-#: Pictures that are being compared at once, and their bytes: what callers send is never kept for longer queues.
-MAX_COMPARED, MAX_COMPARED_BYTES = 4, 32_000_000
-#: Seconds for one version to answer a picture that is compared.
-COMPARE_S = 5.0
 #: Of a canary's pictures, those a second that are compared at most: a few hundred decide.
 COMPARED_PER_S = 20
-#: Of the compared pictures, one in so many is sent to each version alone, twice, to measure how long it takes; and so
-#: many are enough.
-PAIR_EVERY, MOST_PAIRS = 3, 1000
-#: Seconds in which workers may have nothing else to do, before each half of a pair; and between two looks.
-GAP_S, GAP_POLL_S = 0.2, 0.005
-#: Its request id.
-COMPARISON = "comparison"
-
 #: Has a version answer a request's pictures; where it is told so, only one worker is tried.
 Ask = Callable[[KnownModel, bool], Awaitable[Sequence["Classified"]]]
 
@@ -64,19 +47,11 @@ class Turns:
         return True
 
 
-@dataclass(frozen=True)
-class Trial:
-    order: Order
-    stable: KnownModel
-    candidate: KnownModel
-
-
 class LiveTraffic:
     """Follows the order in a file, as long as that is renewed; until ``keep_current`` runs there is none."""
 
     def __init__(self, catalogue: Catalogue, queues: PictureQueues, metrics: WebMetrics) -> None:
         self._catalogue = catalogue
-        self._queues = queues
         self._metrics = metrics
         self._instance = os.urandom(8).hex()
         self._order: Order | None = None
@@ -84,9 +59,7 @@ class LiveTraffic:
         self._counted: str | None = None
         self._turns = Turns()
         self._compared_at = 0.0
-        self._comparing: set[asyncio.Task[None]] = set()
-        self._comparing_bytes = 0
-        self._numbers = itertools.count()
+        self._comparisons = Comparisons(queues, metrics)
         self._complaint = ""
         #: Processes of the candidate's workers.
         self._pids: set[int] = set()
@@ -97,11 +70,11 @@ class LiveTraffic:
         if order is None or not order.is_valid or (served.name, served.version) != (order.model, order.stable):
             return None
         candidate = self._catalogue.get(order.model, order.candidate)
-        return None if candidate is None else Trial(order, served, candidate)
+        return None if candidate is None else Trial(order, served, candidate, self._counts)
 
     async def answer(self, trial: Trial, pictures: Sequence[bytes], urgency: Urgency, ask: Ask) -> Sequence[Classified]:
         """What ``ask`` gets for the ``pictures`` of a request, of one version. Raises as ``ask`` of the stable one."""
-        self._counts.live += len(pictures)
+        trial.counts.live += len(pictures)
         if trial.order.mode == "canary":
             if not self._turns.take(trial.order.share, len(pictures)):
                 return await ask(trial.stable, False)
@@ -111,7 +84,7 @@ class LiveTraffic:
         for picture, answer in zip(pictures, answers, strict=True):
             # What was known says nothing new.
             if answer.cache == "miss" and self._is_to_be_compared(trial, answer.model):
-                self._start_comparing(trial, picture, answer)
+                self._comparisons.start(trial, picture, answer)
         return answers
 
     def _is_to_be_compared(self, trial: Trial, answered: KnownModel) -> bool:
@@ -138,11 +111,11 @@ class LiveTraffic:
                     await asyncio.wait([of_candidate])
             failure = of_candidate.exception() if of_candidate.done() else None
             if of_candidate.done() and failure is None:
-                self._counts.answered += pictures
+                trial.counts.answered += pictures
                 return of_candidate.result()
             if failure is not None and not isinstance(failure, FAILURES):
                 raise failure
-            return await self._fall_back(trial, pictures, _reason(failure), of_stable or ask(trial.stable, False))
+            return await self._fall_back(trial, pictures, reason_of(failure), of_stable or ask(trial.stable, False))
         finally:
             for future in (of_candidate, of_stable):
                 if future is not None and not future.done():
@@ -155,95 +128,8 @@ class LiveTraffic:
     ) -> Sequence[Classified]:
         """The stable version's answers; the candidate is to blame only for what that does answer."""
         answers = await of_stable
-        self._count_failed(trial, reason, pictures)
+        count_failed(trial, self._metrics, reason, pictures)
         return answers
-
-    def _count_failed(self, trial: Trial, reason: str, pictures: int = 1) -> None:
-        self._counts.failed[reason] = self._counts.failed.get(reason, 0) + pictures
-        self._metrics.rollout_failed.labels(trial.candidate.name, trial.candidate.version, reason).inc(pictures)
-
-    def _start_comparing(self, trial: Trial, picture: bytes, said: Classified) -> None:
-        """In the background, where workers have nothing else to do."""
-        has_room = (
-            len(self._comparing) < MAX_COMPARED
-            and self._comparing_bytes + len(picture) <= MAX_COMPARED_BYTES
-            and self._is_free(trial.stable)
-            and self._is_free(trial.candidate)
-        )
-        if not has_room:
-            self._count_compared(trial, "dropped")
-            return
-        self._comparing_bytes += len(picture)
-        task = asyncio.create_task(self._compare(trial, picture, said))
-        self._comparing.add(task)
-
-        def end(ended: asyncio.Task[None]) -> None:
-            self._comparing.discard(ended)
-            self._comparing_bytes -= len(picture)
-
-        task.add_done_callback(end)
-
-    def _is_free(self, model: KnownModel) -> bool:
-        return model.reported.ready_workers > 0 and self._queues.has_room(model)
-
-    async def _compare(self, trial: Trial, picture: bytes, said: Classified) -> None:
-        """Have the other version answer ``picture``, too."""
-        is_shadow = said.model is trial.stable
-        other = trial.candidate if is_shadow else trial.stable
-        asked = other
-        pair: dict[str, float] = {}
-        answer: HandlerAnswer | None = None
-        try:
-            answer, _ = await self._measure(other, picture)
-            number = next(self._numbers)
-            if number % PAIR_EVERY == 0 and len(self._counts.pairs) < MOST_PAIRS:
-                # Each is the first as often as the other.
-                for asked in (other, said.model) if number % 2 else (said.model, other):
-                    pair[asked.version] = await self._measure_warm(trial, asked, picture)
-        except (WouldBeLate, Overloaded):
-            pair.clear()
-        except FAILURES as failure:
-            if is_shadow and asked is trial.candidate and await self._is_answered(trial.stable, picture):
-                self._count_failed(trial, _reason(failure))
-                return
-            pair.clear()
-        if answer is None:
-            self._count_compared(trial, "dropped")
-            return
-        if is_shadow:
-            self._counts.answered += 1
-        agree = _first(answer) == _first(said.answer)
-        self._count_compared(trial, "agreed" if agree else "disagreed")
-        if len(pair) == 2:
-            stable, candidate = (round(pair[model.version] * 1e6) for model in (trial.stable, trial.candidate))
-            self._counts.pairs.append((stable, candidate))
-
-    async def _measure_warm(self, trial: Trial, model: KnownModel, picture: bytes) -> float:
-        """Seconds that ``model`` takes for ``picture`` right after it had it, in a gap if there is one soon.
-
-        A version that has little to do finds its caches cold and its threads asleep, and seems slower than it is.
-        """
-        give_up = time.monotonic() + GAP_S
-        while time.monotonic() < give_up and not (self._is_free(trial.stable) and self._is_free(trial.candidate)):
-            await asyncio.sleep(GAP_POLL_S)
-        await self._measure(model, picture)
-        return (await self._measure(model, picture))[1]
-
-    async def _is_answered(self, model: KnownModel, picture: bytes) -> bool:
-        with suppress(*FAILURES):
-            await self._measure(model, picture)
-            return True
-        return False
-
-    async def _measure(self, model: KnownModel, picture: bytes) -> tuple[HandlerAnswer, float]:
-        urgency = Urgency("", time.monotonic() + COMPARE_S, is_bulk=True)
-        return await self._queues.measure(model, PictureCall(picture, 1, COMPARISON), urgency)
-
-    def _count_compared(self, trial: Trial, result: str) -> None:
-        self._counts.dropped += result == "dropped"
-        self._counts.compared += result != "dropped"
-        self._counts.disagreed += result == "disagreed"
-        self._metrics.rollout_compared.labels(trial.candidate.name, trial.candidate.version, result).inc()
 
     async def keep_current(self, file: Path) -> None:
         """Read the order in ``file`` and write what was seen, as often as the catalogue is read, until cancelled."""
@@ -256,8 +142,7 @@ class LiveTraffic:
                     await self._report(file)
                 await asyncio.sleep(REFRESH_S)
         finally:
-            for task in self._comparing:
-                task.cancel()
+            self._comparisons.cancel()
 
     def _read(self, file: Path) -> Order | None:
         """The order, where it counts."""
@@ -311,19 +196,3 @@ class LiveTraffic:
         if text != self._complaint:
             logger.warning(text)
         self._complaint = text
-
-
-def _first(answer: HandlerAnswer) -> list[tuple[int, str]]:
-    """What a caller would call the answer."""
-    return [(first.class_id, first.label) for first in answer.predictions[:1]]
-
-
-def _reason(failure: BaseException | None) -> str:
-    """Of a metric's label: few values."""
-    if failure is None:
-        return "slow"
-    if isinstance(failure, WorkerDied) and failure.__cause__ is None:  # else it is the answer that failed a group
-        return "worker_died"
-    if isinstance(failure, RequestError) and failure.status < 500:
-        return "refused"
-    return "failed"
