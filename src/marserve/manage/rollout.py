@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from marserve.client.errors import Refused
 from marserve.errors import MarserveError
 from marserve.manage.change import Change
 from marserve.manage.verdict import Decision, Judge, Limits, Verdict, median
@@ -86,6 +87,7 @@ def decide(change: Change, plan: LivePlan | None, stable: ModelVersion, new: Mod
 
 class _Trial:
     def __init__(self, change: Change, plan: LivePlan, stable: ModelVersion, new: ModelVersion) -> None:
+        self._management = change.management
         self._file = change.stack.run_directory.rollout
         self._plan = plan
         self._stable = stable
@@ -98,6 +100,7 @@ class _Trial:
         """Have the web service give the version this share until ``is_done``. Raises TurnedDownError."""
         with Progress(f"{mode} {share * 100:.3g} %") as progress:
             while True:
+                self._check_that_it_is_served()
                 self._renew(mode, share)
                 self._look()
                 reason = self._reason()
@@ -151,6 +154,17 @@ class _Trial:
             dropped=judge.dropped,
             findings=judge.findings(),
         )
+
+    def _check_that_it_is_served(self) -> None:
+        """A TorchServe that was started again serves what is on record, and not what is on trial."""
+        try:
+            self._management.describe(self._new.model, self._new.version)
+        except Refused as exc:
+            if exc.status != 404:
+                raise
+            raise MarserveError(
+                f"TorchServe no longer has {self._new}, as after a restart; see {command('status')}."
+            ) from exc
 
     def _renew(self, mode: Mode, share: float) -> None:
         order = Order(

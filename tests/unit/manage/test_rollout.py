@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from marserve.client.errors import Refused
 from marserve.errors import MarserveError, StopRequestedError
 from marserve.manage import draining, rollout
 from marserve.manage.change import DeclinedError, always_yes
@@ -15,6 +16,7 @@ from marserve.manage.deployment import Deployed, Plan, deploy
 from marserve.manage.rollout import LivePlan, TurnedDownError
 from marserve.manage.settling import changing
 from marserve.manage.verdict import Limits
+from marserve.torchserve.models import ModelVersion
 from marserve.web.rollout.files import Counts, Order, Seen, seen_beside
 from tests.unit.manage.fake_stack import MODEL, FakeStack
 from tests.unit.manage.test_way_back import an_archive
@@ -116,6 +118,25 @@ def test_a_good_canary_takes_every_step_and_becomes_the_default(stack: FakeStack
     assert any("passes" in line for line in said)
     assert not web.file.exists()
     assert not seen_beside(web.file).exists()
+
+
+def test_a_restart_of_torchserve_ends_the_trial_at_once(
+    stack: FakeStack, web: FakeWeb, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes back with what is on record: nothing would be decided any more, for as long as an hour."""
+    real = stack.torchserve.describe
+
+    def describe(model: str, version: str | None = None) -> ModelVersion:
+        if version == "2.0" and web.now > 1005:
+            raise Refused("Model version: 2.0 does not exist", status=404)
+        return real(model, version)
+
+    monkeypatch.setattr(stack.torchserve, "describe", describe)
+    with pytest.raises(MarserveError, match=r"no longer has resnet18 2\.0"):
+        run(stack, archive, CANARY)
+    assert web.now < 1020
+    assert not web.file.exists()
+    assert stack.torchserve.default == "1.0"
 
 
 @pytest.mark.parametrize("live", [CANARY, SHADOW, BOTH], ids=["canary", "shadow", "both"])
