@@ -71,7 +71,7 @@ class Supervisor:
         self._is_written = False
         self._owner_at_s = 0.0
         self._is_ready = False
-        #: What the system refused last.
+        #: What the system refused with the last look.
         self._refused = ""
 
     def run(self, stopping: Event) -> bool:
@@ -86,12 +86,14 @@ class Supervisor:
     def _look(self) -> bool:
         """``tick``; where the system refuses something for now, such as another open file, without a sign of life."""
         try:
-            return self.tick()
+            goes_on = self.tick()
         except (OSError, psutil.Error) as exc:
             if str(exc) != self._refused:
                 self._refused = str(exc)
                 self._tell(f"The services cannot be looked after: {exc}.")
             return True
+        self._refused = ""
+        return goes_on
 
     def tick(self) -> bool:
         """One look at everything; whether to go on."""
