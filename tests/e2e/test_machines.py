@@ -60,5 +60,5 @@ def test_everything_unusual_at_once_is_served(tmp_path: Path) -> None:
             assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stdout + done.stderr
     finally:
         stopped = run("stop")
-    assert "Stopped TorchServe" in stopped.stdout
+    assert "Stopped serve" in stopped.stdout
     assert all(entry.name.startswith("torchinductor_") for entry in temp.iterdir())  # torch keeps a cache
