@@ -51,7 +51,8 @@ class Systemd:
     def stop(self) -> int:
         """The exit status of the main process."""
         self._stopping = True
-        self.main.send_signal(signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):  # stopped before
+            self.main.send_signal(signal.SIGTERM)
         status = self.main.wait(90)
         self._socket.close()
         self._output.close()
