@@ -16,6 +16,7 @@ import psutil
 import requests
 from PIL import Image
 
+from marserve.stack.run_directory import State
 from tests.e2e.serving import ANSWER_S, wait_for
 from tests.reliability.stage import Stage
 from tests.reliability.table import CannotRunHereError, Row
@@ -214,12 +215,17 @@ def everything_killed(stage: Stage) -> Row:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
 
+    def is_started_again() -> bool:
+        # What is left of the stack is cleared away before anything starts.
+        state = State.read(tested.stack.run_directory.state)
+        return state is not None and state.serve.pid != before.pid
+
     before = psutil.Process(tested.stack.state().serve.pid)
     return _with_restart(
         tested,
         "SIGKILL to every process of the stack; `serve` again after a second, as systemd would",
         strike,
-        lambda: tested.stack.state().serve.pid != before.pid,
+        is_started_again,
         may_be_refused=True,
         lost=CACHE,
     )
