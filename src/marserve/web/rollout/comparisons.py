@@ -29,7 +29,7 @@ COMPARE_S = 5.0
 #: Of the compared pictures, one in so many is sent to each version alone, twice, to measure how long it takes; and so
 #: many are enough.
 PAIR_EVERY, MOST_PAIRS = 3, 1000
-#: Seconds in which workers may have nothing else to do, before each half of a pair; and between two looks.
+#: Seconds in which workers may have nothing else to do, before a pair; and between two looks.
 GAP_S, GAP_POLL_S = 0.2, 0.005
 #: Its request id.
 COMPARISON = "comparison"
@@ -93,9 +93,9 @@ class Comparisons:
             answer, _ = await self._measure(other, picture)
             number = next(self._numbers)
             if number % PAIR_EVERY == 0 and len(trial.counts.pairs) < MOST_PAIRS:
-                # Each is the first as often as the other.
-                for asked in (other, said.model) if number % 2 else (said.model, other):
-                    pair[asked.version] = await self._measure_warm(trial, asked, picture)
+                for asked in (trial.stable, trial.candidate):
+                    await self._measure(asked, picture)
+                pair = await self._measure_pair(trial, picture)
         except (WouldBeLate, Overloaded):
             pair.clear()
         except FAILURES as failure:
@@ -114,16 +114,24 @@ class Comparisons:
             stable, candidate = (round(pair[model.version] * 1e6) for model in (trial.stable, trial.candidate))
             trial.counts.pairs.append((stable, candidate))
 
-    async def _measure_warm(self, trial: Trial, model: KnownModel, picture: bytes) -> float:
-        """Seconds that ``model`` takes for ``picture`` right after it had it, in a gap if there is one soon.
+    async def _measure_pair(self, trial: Trial, picture: bytes) -> dict[str, float]:
+        """Seconds that each version takes for a picture that both have just had, in a gap if there is one soon.
 
-        A version that has little to do finds its caches cold and its threads asleep, and seems slower than it is.
+        Both at the same time: one after the other, the candidate would share the processor with all workers of the
+        stable version, and that one with all of them but its own. A version that has little to do finds its caches cold
+        and its threads asleep, and seems slower than it is, hence the picture before.
         """
         give_up = time.monotonic() + GAP_S
         while time.monotonic() < give_up and not (self._is_free(trial.stable) and self._is_free(trial.candidate)):
             await asyncio.sleep(GAP_POLL_S)
-        await self._measure(model, picture)
-        return (await self._measure(model, picture))[1]
+        versions = (trial.stable, trial.candidate)
+        measured = await asyncio.gather(*(self._measure(one, picture) for one in versions), return_exceptions=True)
+        # What failed now failed before, or will again: here it is only no measurement.
+        return {
+            model.version: result[1]
+            for model, result in zip(versions, measured, strict=True)
+            if not isinstance(result, BaseException)
+        }
 
     async def _is_answered(self, model: KnownModel, picture: bytes) -> bool:
         with suppress(*FAILURES):
