@@ -97,12 +97,11 @@ class Comparisons:
                     await self._measure(asked, picture)
                 pair = await self._measure_pair(trial, picture)
         except (WouldBeLate, Overloaded):
-            pair.clear()
+            pass  # what has been answered until then counts
         except FAILURES as failure:
             if is_shadow and asked is trial.candidate and await self._is_answered(trial.stable, picture):
                 count_failed(trial, self._metrics, reason_of(failure))
                 return
-            pair.clear()
         if answer is None:
             self._count_compared(trial, "dropped")
             return
