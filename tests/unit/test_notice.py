@@ -23,7 +23,7 @@ def _installed_with(name: str, extras: set[str], found: set[str]) -> set[str]:
         wanted = requirement.marker is None or any(
             requirement.marker.evaluate({"extra": extra}) for extra in {"", *extras}
         )
-        if wanted and canonicalize_name(requirement.name) not in found:
+        if wanted and (requirement.extras or canonicalize_name(requirement.name) not in found):
             _installed_with(requirement.name, requirement.extras, found)
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
@@ -24,7 +25,12 @@ PROJECT: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_tex
 BASE: list[str] = PROJECT["project"]["dependencies"]
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
 GROUPS: dict[str, list[Any]] = PROJECT["dependency-groups"]
-DECLARED = [*BASE, *(line for lines in [*EXTRAS.values(), *GROUPS.values()] for line in lines if isinstance(line, str))]
+#: An extra that holds others names the project itself, a group that holds others is no text.
+DECLARED = [
+    line
+    for line in [*BASE, *itertools.chain(*EXTRAS.values(), *GROUPS.values())]
+    if isinstance(line, str) and not line.startswith("marserve[")
+]
 LOCKED = [
     Requirement(line)
     for line in (REPOSITORY / "requirements.lock").read_text(encoding="utf-8").splitlines()
