@@ -115,6 +115,8 @@ class FakeTorchServe:
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
         self.describes = 0
+        #: Lists of all models that were answered.
+        self.lists = 0
         #: Set: management calls never answer.
         self.is_frozen = False
         self.key_file: Path | None = None
@@ -221,6 +223,7 @@ class FakeTorchServe:
             await asyncio.sleep(60)
         if not self._is_allowed(request, "management"):
             return self._refuse()
+        self.lists += 1
         return web.json_response(
             {"models": [{"modelName": name, "modelUrl": f"{name}.mar"} for name in self.default_versions]}
         )

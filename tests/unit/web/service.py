@@ -69,6 +69,14 @@ class Service:
         text = (await self.get("/metrics")).body.decode()
         return next((float(row.split()[-1]) for row in text.splitlines() if row.startswith(line + " ")), 0.0)
 
+    async def until_metric(self, line: str, value: float) -> None:
+        """Wait until that metric is ``value``."""
+
+        async def is_so() -> bool:
+            return await self.metric(line) == value
+
+        await until(is_so)
+
 
 class StartService(Protocol):
     def __call__(self, **settings: object) -> Awaitable[Service]: ...
@@ -113,6 +121,16 @@ async def until(happened: Callable[[], Awaitable[bool]]) -> None:
             return
         await asyncio.sleep(0.05)
     raise AssertionError("It did not happen.")
+
+
+async def until_seen(torchserve: FakeTorchServe) -> None:
+    """Wait until a service has read all versions and workers as they are now."""
+    before = torchserve.lists
+
+    async def is_read() -> bool:
+        return torchserve.lists >= before + 2  # the next list is asked for once what was read after this one is known
+
+    await until(is_read)
 
 
 @asynccontextmanager

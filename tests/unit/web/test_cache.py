@@ -11,11 +11,12 @@ from aiohttp import web
 from marserve.web.cache import OVERHEAD_BYTES, MemoryCache, cache_key
 from marserve.web.metrics import WebMetrics
 from tests.unit.web.fake_torchserve import FakeTorchServe, java_error, predictions_for
-from tests.unit.web.service import Service, StartService, form, until
+from tests.unit.web.service import Service, StartService, form, until, until_seen
 
 pytestmark = pytest.mark.anyio
 
 PICTURE = b"a picture"
+COALESCED = 'web_cache_lookups_total{result="coalesced"}'
 
 
 async def cache_of(service: Service, path: str, picture: bytes = PICTURE) -> str:
@@ -103,9 +104,9 @@ async def test_replaced_worker_of_the_same_archive_keeps_the_cache(
 ) -> None:
     torchserve.workers = [100, 101]
     assert await cache_of(service, "/classify") == "miss"
-    await asyncio.sleep(1.2)  # a look at the workers
+    await until_seen(torchserve)
     torchserve.workers = [102, 101]
-    await asyncio.sleep(1.2)
+    await until_seen(torchserve)
     assert await cache_of(service, "/classify") == "hit"
     assert torchserve.describes == 1
 
@@ -125,34 +126,40 @@ async def test_cache_can_be_switched_off(start_service: StartService) -> None:
 
 
 async def test_identical_pictures_in_flight_cause_one_inference(service: Service, torchserve: FakeTorchServe) -> None:
+    release = asyncio.Event()
+
     async def slow(request: web.Request, picture: bytes) -> web.StreamResponse:
-        await asyncio.sleep(0.3)
+        await release.wait()
         return await torchserve.answer(request, picture)
 
     torchserve.behaviour = slow
-    replies = await asyncio.gather(*[service.post("/classify", PICTURE) for _ in range(20)])
+    asked = [asyncio.create_task(service.post("/classify", PICTURE)) for _ in range(20)]
+    await service.until_metric(COALESCED, 19)
+    release.set()
+    replies = await asyncio.gather(*asked)
     assert {reply.status for reply in replies} == {200}
     assert {str(reply.json["predictions"]) for reply in replies} == {str(predictions_for(PICTURE, 5))}
     assert torchserve.pictures == [PICTURE]
-    assert await service.metric('web_cache_lookups_total{result="coalesced"}') == 19
 
 
 async def test_first_of_identical_requests_that_leaves_does_not_fail_the_others(
     service: Service, torchserve: FakeTorchServe
 ) -> None:
-    arrived = asyncio.Event()
+    arrived, release = asyncio.Event(), asyncio.Event()
 
     async def slow(request: web.Request, picture: bytes) -> web.StreamResponse:
         arrived.set()
-        await asyncio.sleep(0.5)
+        await release.wait()
         return await torchserve.answer(request, picture)
 
     torchserve.behaviour = slow
     leader = asyncio.create_task(service.post("/classify", PICTURE))
     await arrived.wait()
     follower = asyncio.create_task(service.post("/classify", PICTURE))
-    await asyncio.sleep(0.1)
+    await service.until_metric(COALESCED, 1)
     leader.cancel()
+    await asyncio.sleep(0.1)  # the service sees the leader go
+    release.set()
     assert (await follower).status == 200
     assert torchserve.pictures == [PICTURE]
 

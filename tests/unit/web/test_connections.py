@@ -14,6 +14,7 @@ import pytest
 
 from marserve.web.connections import MAX_CONNECTIONS, Places, most_connections, raise_descriptor_limit
 from tests.unit.web.fake_torchserve import FakeTorchServe
+from tests.unit.web.service import SOON_S, until
 from tests.unit.web.test_process import free_port, status_of
 
 pytestmark = pytest.mark.anyio
@@ -125,17 +126,20 @@ async def test_more_requests_at_work_than_there_may_be_connections_are_told(torc
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"POST /classify HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nbegun")
             begun.append((reader, writer))
-        await asyncio.sleep(0.5)
-        for reader, _ in begun:
-            reader.feed_eof()  # what has come by now is all
-        told = [await reader.read() for reader, _ in begun]
-        refused = [answer for answer in told if answer]
+        told = [asyncio.create_task(reader.readuntil(b"\r\n\r\n")) for reader, _ in begun]
+        refused, waiting = await asyncio.wait(told, timeout=SOON_S, return_when=asyncio.FIRST_COMPLETED)
         assert refused
-        assert all(answer.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1\r\n" in answer for answer in refused)
+        assert all(
+            task.result().startswith(b"HTTP/1.1 503 ") and b"retry-after: 1\r\n" in task.result() for task in refused
+        )
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(told)
         for _, writer in begun:
             writer.close()
-        await asyncio.sleep(0.3)
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(GET)
-        assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 200")
-        writer.close()
+        async with aiohttp.ClientSession() as session:
+
+            async def has_room() -> bool:
+                return await status_of(session, f"http://127.0.0.1:{port}/healthz") == 200
+
+            await until(has_room)

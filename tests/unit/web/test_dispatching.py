@@ -42,10 +42,7 @@ class Gate:
 
 
 async def waiting(service: Service, count: int) -> None:
-    async def do_wait() -> bool:
-        return await service.metric('web_queue_pictures{model="resnet18",version="1.0"}') == count
-
-    await until(do_wait)
+    await service.until_metric('web_queue_pictures{model="resnet18",version="1.0"}', count)
 
 
 def start(service: Service, *pictures: bytes, **options: object) -> list[asyncio.Task[Reply]]:
@@ -171,11 +168,7 @@ async def test_what_a_worker_had_when_its_caller_left_is_counted(service: Servic
     assert (reply.status, reply.json["type"]) == (504, "DeadlineExceeded")
     gate.opened.set()
     labels = 'given_up="at_worker",model="resnet18",version="1.0"'
-
-    async def is_counted() -> bool:
-        return await service.metric("web_computed_in_vain_total{" + labels + "}") == 1
-
-    await until(is_counted)
+    await service.until_metric("web_computed_in_vain_total{" + labels + "}", 1)
 
 
 async def test_who_joins_keeps_a_picture_that_the_first_caller_leaves(
@@ -186,11 +179,7 @@ async def test_who_joins_keeps_a_picture_that_the_first_caller_leaves(
     (one,) = start(service, b"same")
     await waiting(service, 1)
     (other,) = start(service, b"same")
-
-    async def has_joined() -> bool:
-        return await service.metric('web_cache_lookups_total{result="coalesced"}') == 1
-
-    await until(has_joined)
+    await service.until_metric('web_cache_lookups_total{result="coalesced"}', 1)
     one.cancel()
     await asyncio.sleep(0.05)
     gate.opened.set()

@@ -195,8 +195,10 @@ def test_table_of_callers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(limit) == 100
 
 
-async def slowly(let_go: asyncio.Event, size: int = 7) -> AsyncIterator[bytes]:
+async def slowly(let_go: asyncio.Event, size: int = 7, begun: asyncio.Event | None = None) -> AsyncIterator[bytes]:
     yield b"p" * size
+    if begun is not None:
+        begun.set()  # these bytes are sent
     await let_go.wait()
     yield b"icture"
 
@@ -204,8 +206,12 @@ async def slowly(let_go: asyncio.Event, size: int = 7) -> AsyncIterator[bytes]:
 async def test_whoever_sends_slowly_takes_no_place(start_service: StartService, torchserve: FakeTorchServe) -> None:
     service = await start_service(max_in_flight=1)
     let_go = asyncio.Event()
-    senders = [asyncio.create_task(service.post("/predict", slowly(let_go, size))) for size in range(1, 5)]
-    await asyncio.sleep(0.2)
+    begun = [asyncio.Event() for _ in range(4)]
+    senders = [
+        asyncio.create_task(service.post("/predict", slowly(let_go, size, has_begun)))
+        for size, has_begun in enumerate(begun, 1)
+    ]
+    await asyncio.gather(*(has_begun.wait() for has_begun in begun))
     assert (await service.post("/predict", b"picture")).status == 200
     assert (await service.post("/v2/models/resnet18/infer", b"{}")).status == 400
     assert await service.metric("web_requests_in_flight") == 0
@@ -217,9 +223,10 @@ async def test_whoever_sends_slowly_takes_no_place(start_service: StartService, 
 
 async def test_what_is_still_arriving_is_bounded(start_service: StartService) -> None:
     service = await start_service(max_waiting_bytes=100_000)
-    let_go = asyncio.Event()
-    sender = asyncio.create_task(service.post("/predict", slowly(let_go, 80_000)))
-    await asyncio.sleep(0.2)
+    let_go, begun = asyncio.Event(), asyncio.Event()
+    sender = asyncio.create_task(service.post("/predict", slowly(let_go, 80_000, begun)))
+    await begun.wait()
+    assert (await service.get("/healthz")).status == 200  # and what was sent before this is here
     assert (await service.post("/predict", slowly(let_go, 30_000))).status == 503
     assert (await service.post("/predict", b"picture")).status == 200
     let_go.set()

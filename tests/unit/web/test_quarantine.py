@@ -139,21 +139,27 @@ async def test_a_death_that_an_answer_follows_is_forgotten(
 
 
 async def test_deaths_of_several_requests_count_together(
-    start_service: StartService, torchserve: FakeTorchServe
+    start_service: StartService, torchserve: FakeTorchServe, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The first caller has no time for a second attempt."""
     service = await start_service()
+    release = asyncio.Event()
 
     async def die_late(request: web.Request, picture: bytes) -> web.StreamResponse:
         if picture != KILLER:
             return await torchserve.answer(request, picture)
-        await asyncio.sleep(0.3)
+        await release.wait()
         return dies()
 
     torchserve.behaviour = die_late
     first = await service.post("/classify", KILLER, headers={"X-Request-Timeout-Ms": "250"})
     assert first.status in {503, 504}
-    await asyncio.sleep(0.2)  # until the worker has ended
+    release.set()
+
+    async def is_noted() -> bool:
+        return "the first one" in caplog.text
+
+    await until(is_noted)
     assert (await service.post("/classify", KILLER)).status == 422
     assert torchserve.pictures == [KILLER] * 2
 
