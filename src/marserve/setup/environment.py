@@ -27,8 +27,9 @@ GROUPS: dict[str, Sequence[str]] = {
     "serve": ("--editable", ".[serve]"),
     "heif": ("--editable", ".[serve,heif]"),
     "int8": ("--editable", ".[serve,int8]"),
+    "tracing": ("--editable", ".[serve,tracing]"),
     "bench": ("--group", "bench", "--editable", ".[serve,int8]"),
-    "dev": ("--group", "dev", "--editable", ".[serve,heif,int8]"),
+    "dev": ("--group", "dev", "--editable", ".[serve,heif,int8,tracing]"),
 }
 #: Which others each group holds.
 INCLUDED: dict[str, Sequence[str]] = {
@@ -36,11 +37,20 @@ INCLUDED: dict[str, Sequence[str]] = {
     "serve": ("client",),
     "heif": ("client", "serve"),
     "int8": ("client", "serve"),
+    "tracing": ("client", "serve"),
     "bench": ("client", "serve", "int8"),
-    "dev": ("client", "serve", "heif", "int8", "bench"),
+    "dev": ("client", "serve", "heif", "int8", "tracing", "bench"),
 }
+#: Groups that nothing asks for again: HEIC would be read no more, or with a decoder of long ago.
+ASKED_FOR_ONCE = ("heif", "tracing")
 #: A module that shows whether an extra is installed where there is no clone.
-MODULE_OF = {"client": "requests", "serve": "openvino", "heif": "pillow_heif", "int8": "nncf"}
+MODULE_OF = {
+    "client": "requests",
+    "serve": "openvino",
+    "heif": "pillow_heif",
+    "int8": "nncf",
+    "tracing": "opentelemetry.sdk",
+}
 
 
 def ensure(group: str) -> Path:
@@ -48,7 +58,7 @@ def ensure(group: str) -> Path:
     if CLONE is None:
         if group not in MODULE_OF:
             raise MarserveError(f"Group {group!r} is for work on a clone, and this is an installed package.")
-        if find_spec(MODULE_OF[group]) is None:
+        if not is_installed(group):
             raise MarserveError(f'This needs more packages: pip install "marserve[{group}]"')
         return Path(sys.executable)
     environment = Environment(CLONE)
@@ -59,7 +69,10 @@ def ensure(group: str) -> Path:
 def is_installed(group: str) -> bool:
     """Whether the packages of ``group`` are there already."""
     if CLONE is None:
-        return find_spec(MODULE_OF[group]) is not None
+        try:
+            return find_spec(MODULE_OF[group]) is not None
+        except ModuleNotFoundError:  # of a package above it
+            return False
     return Environment(CLONE).is_ready(group, clone_lock(CLONE))
 
 
@@ -105,8 +118,11 @@ class Environment:
 
     def _install(self, group: str, lock: str) -> None:
         self._log.write_text("", encoding="utf-8")
-        # Nothing else asks for it again: HEIC would be read no more, or with a decoder of long ago.
-        kept = ["heif"] if _stamp(self._directory, "heif").exists() and "heif" not in (group, *INCLUDED[group]) else []
+        kept = [
+            name
+            for name in ASKED_FOR_ONCE
+            if _stamp(self._directory, name).exists() and name not in (group, *INCLUDED[group])
+        ]
         if self._unfinished.exists() or not self._runs() or not _works(self.python):
             self._create()
         self._unfinished.touch()

@@ -34,7 +34,7 @@ def venv(tmp_path: Path) -> Path:
 def test_a_group_brings_those_that_it_includes(venv: Path) -> None:
     assert not is_current(venv, "serve", LOCK)
     write_stamps(venv, "dev", LOCK)
-    assert all(is_current(venv, group, LOCK) for group in ("serve", "heif", "int8", "bench", "dev"))
+    assert all(is_current(venv, group, LOCK) for group in ("serve", "heif", "int8", "tracing", "bench", "dev"))
 
 
 def test_an_extra_brings_no_other(venv: Path) -> None:
@@ -161,20 +161,21 @@ def test_an_index_that_cannot_give_torch_makes_the_usual_one_be_taken(
     assert is_current(tmp_path / ".venv", "serve", clone_lock(tmp_path))
 
 
-def test_the_decoder_of_heic_is_renewed_with_the_rest_where_it_was_installed(
-    clone: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("extra", ["heif", "tracing"])
+def test_an_extra_that_is_asked_for_once_is_renewed_with_the_rest(
+    clone: Environment, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed: list[str] = []
     monkeypatch.setattr(pip, "wants_cpu_builds", lambda: False)
     monkeypatch.setattr(pip, "pip_install", lambda _python, arguments, **_: installed.append(arguments[-1]))
     clone.ensure("serve")
     assert installed[-1] == ".[serve]"
-    clone.ensure("heif")
-    assert installed[-1] == ".[serve,heif]"
+    clone.ensure(extra)
+    assert installed[-1] == f".[serve,{extra}]"
     (tmp_path / "requirements.lock").write_text(LOCK.replace("2.4.6", "2.4.7"))
     clone.ensure("serve")
-    assert installed[-2:] == [".[serve]", ".[serve,heif]"]
-    assert is_current(tmp_path / ".venv", "heif", clone_lock(tmp_path))
+    assert installed[-2:] == [".[serve]", f".[serve,{extra}]"]
+    assert is_current(tmp_path / ".venv", extra, clone_lock(tmp_path))
 
 
 def test_pips_lines_become_what_it_is_doing() -> None:
@@ -208,6 +209,7 @@ def test_what_is_said_of_a_set_up_leaves_standard_output_to_the_command(
         ("serve", r'pip install "marserve\[serve\]"'),
         ("heif", r'pip install "marserve\[heif\]"'),
         ("int8", r'pip install "marserve\[int8\]"'),
+        ("tracing", r'pip install "marserve\[tracing\]"'),
         ("dev", "Group 'dev' is for work on a clone"),
     ],
 )
