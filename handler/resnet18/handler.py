@@ -115,8 +115,12 @@ class ClassificationHandler:
             outcomes = self.inference(pictures, explain)
             inferred = time.perf_counter()
             bodies, errors = self.postprocess(jobs, outcomes, context, began)
+        moments = began, decoded, inferred, time.perf_counter()
+        timing = _server_timing(*moments)
+        for index in range(len(jobs)):
+            context.set_response_header(index, "Server-Timing", timing)
         # Not before the whole batch is answered: errors of one that failed would be reported with the next.
-        self._metrics.add(len(jobs), _encoded(jobs), errors, (began, decoded, inferred, time.perf_counter()))
+        self._metrics.add(len(jobs), _encoded(jobs), errors, moments)
         return bodies
 
     def preprocess(
@@ -247,6 +251,12 @@ def _encoded(jobs: list[Job]) -> list[Buffer | RequestError]:
     """All pictures, as they came, of all requests."""
     items = (item for job in jobs for item in (job if isinstance(job, list) else [job]))
     return [picture for item in items if isinstance(item, PictureRequest) for picture in item.pictures]
+
+
+def _server_timing(began: float, decoded: float, inferred: float, answered: float) -> str:
+    """What a batch took, in milliseconds, as a header for browsers and tracing (https://www.w3.org/TR/server-timing)."""
+    spent = {"decode": decoded - began, "inference": inferred - decoded, "worker": answered - began}
+    return ", ".join(f"{name};dur={seconds * 1000:.3f}" for name, seconds in spent.items())
 
 
 def _as_json(content: dict[str, Any]) -> str:

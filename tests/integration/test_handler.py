@@ -267,6 +267,15 @@ def test_pictures_of_a_group_are_answered_as_each_alone_to_the_byte(
     assert decode_answers(other_body)[1] == answers[:2]
 
 
+def test_every_answer_says_what_its_batch_took(resnet18: Served) -> None:
+    resnet18.ask_raw(raw(), group((5, JPEG), (5, TRUNCATED)), raw(TRUNCATED))
+    (timing,) = {resnet18.context.get_response_headers(index)["Server-Timing"] for index in range(3)}
+    spent = {name: float(ms) for name, ms in (part.split(";dur=") for part in timing.split(", "))}
+    assert list(spent) == ["decode", "inference", "worker"]
+    assert all(ms > 0 for ms in spent.values())
+    assert spent["decode"] + spent["inference"] <= spent["worker"] + 0.002  # each is rounded
+
+
 def test_a_group_that_cannot_be_read_is_refused_as_a_whole_and_leaves_its_batch_mates_untouched(
     resnet18: Served,
 ) -> None:
