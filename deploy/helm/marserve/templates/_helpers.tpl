@@ -1,0 +1,270 @@
+{{/* Names. A Service's name has 63 characters at most; "-canary" must still fit. */}}
+{{- define "marserve.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 56 | trimSuffix "-" -}}
+{{- end }}
+
+{{- define "marserve.fullname" -}}
+{{- $name := include "marserve.name" . -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- default $full .Values.fullnameOverride | trunc 56 | trimSuffix "-" -}}
+{{- end }}
+
+{{- define "marserve.serviceAccountName" -}}
+{{- default (ternary (include "marserve.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
+{{- end }}
+
+{{/* What all pods of a release have in common, the candidate's included. */}}
+{{- define "marserve.selector" -}}
+app.kubernetes.io/name: {{ include "marserve.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: server
+{{- end }}
+
+{{- define "marserve.labels" -}}
+app.kubernetes.io/name: {{ include "marserve.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name (replace "+" "_" .Chart.Version) }}
+{{- end }}
+
+{{/* Which Kubernetes: "true" where it is at least the second of (list $ "1.29"). Vendors' versions have suffixes, which -0 takes. */}}
+{{- define "marserve.kubernetes" -}}
+{{- $root := index . 0 -}}
+{{- $version := default $root.Capabilities.KubeVersion.Version $root.Values.kubeVersion -}}
+{{- semverCompare (printf ">=%s-0" (index . 1)) $version -}}
+{{- end }}
+
+{{/* The one step for old clusters: policy/v1 exists since 1.21, autoscaling/v2 since 1.23. NOTES.txt says where it was taken. */}}
+{{- define "marserve.policyVersion" -}}
+{{- eq (include "marserve.kubernetes" (list . "1.21")) "true" | ternary "policy/v1" "policy/v1beta1" -}}
+{{- end }}
+{{- define "marserve.autoscalingVersion" -}}
+{{- eq (include "marserve.kubernetes" (list . "1.23")) "true" | ternary "autoscaling/v2" "autoscaling/v2beta2" -}}
+{{- end }}
+
+{{/* An image of (dict "root" $ "image" .Values.image "of" .Values.image.web). */}}
+{{- define "marserve.image" -}}
+{{- $tag := default .root.Chart.AppVersion .of.tag -}}
+{{- with .image.registry }}{{ trimSuffix "/" . }}/{{ end -}}
+{{- .of.repository }}{{ if .of.digest }}@{{ .of.digest }}{{ else }}:{{ $tag }}{{ end -}}
+{{- end }}
+
+{{- define "marserve.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+capabilities: {drop: [ALL]}
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "marserve.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "marserve.scheme" -}}
+{{- ternary "HTTPS" "HTTP" (not (empty .Values.secrets.tls.existingSecret)) -}}
+{{- end }}
+
+{{/* Seconds from SIGTERM to SIGKILL: it stops being ready and goes on accepting; what began to arrive arrives (upload_deadline_s) and is
+answered (request_deadline_s); then TorchServe ends. It rarely takes as long: the pod is gone when nobody waits any more. */}}
+{{- define "marserve.graceSeconds" -}}
+{{- $settings := .web.settings -}}
+{{- $upload := default 30 $settings.upload_deadline_s -}}
+{{- $request := default 10 $settings.request_deadline_s -}}
+{{- add .drainSeconds (ceil $upload) (ceil $request) 10 -}}
+{{- end }}
+
+{{/* Variables that must be the same in both containers. */}}
+{{- define "marserve.sharedEnv" -}}
+- {name: MARSERVE_HOME, value: /run/marserve}
+- {name: MARSERVE_GRACE_S, value: {{ include "marserve.graceSeconds" . | quote }}}
+{{- range $name, $value := pick .web.settings "max_image_bytes" "max_image_pixels" "max_in_flight" }}
+- {name: MARSERVE_{{ upper $name }}, value: {{ include "marserve.text" $value | quote }}}
+{{- end }}
+{{- end }}
+
+{{/* A value as text: Helm reads numbers as floats, and would write 50000000 as 5e+07. */}}
+{{- define "marserve.text" -}}
+{{- if kindIs "slice" . }}{{ join "," . }}{{ else if and (kindIs "float64" .) (eq . (floor .)) }}{{ int64 . }}{{ else }}{{ . }}{{ end -}}
+{{- end }}
+
+{{- define "marserve.apiKeysVolume" -}}
+{{- with .Values.secrets.apiKeys }}{{ if .existingSecret -}}
+- name: api-keys
+  secret: {secretName: {{ .existingSecret }}, defaultMode: 0440, items: [{key: {{ .key }}, path: keys}]}
+{{- end }}{{ end }}
+{{- end }}
+
+{{/* OpenTelemetry's own variables: without an endpoint nothing is traced. */}}
+{{- define "marserve.tracingEnv" -}}
+{{- with .Values.tracing }}{{ if .endpoint -}}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ .endpoint | quote }}}
+- {name: OTEL_TRACES_SAMPLER, value: {{ .sampler | quote }}}
+- {name: OTEL_TRACES_SAMPLER_ARG, value: {{ .samplerArg | quote }}}
+- {name: OTEL_SERVICE_NAME, value: {{ include "marserve.fullname" $ | quote }}}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- {name: OTEL_RESOURCE_ATTRIBUTES, value: "k8s.namespace.name={{ $.Release.Namespace }},k8s.pod.name=$(POD_NAME)"}
+{{- with $.Values.secrets.tracingHeaders }}{{ if .existingSecret }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom: {secretKeyRef: {name: {{ .existingSecret }}, key: {{ .key }}}}
+{{- end }}{{ end }}
+{{- end }}{{ end }}
+{{- end }}
+
+{{/* TorchServe's container, of (dict "root" $ "values" $values "native" true). */}}
+{{- define "marserve.torchserve" -}}
+{{- $values := .values -}}
+- name: torchserve
+  image: {{ include "marserve.image" (dict "root" .root "image" $values.image "of" $values.image.torchserve) }}
+  imagePullPolicy: {{ $values.image.pullPolicy }}
+  {{- if .native }}
+  restartPolicy: Always # a native sidecar: it starts before the web service, and ends after it
+  {{- end }}
+  args:
+    - marserve
+    - serve
+    - --only=torchserve
+    - --archive={{ ternary "/models" "/archive/models" (eq $values.archive.source "baked") }}
+    {{- with $values.torchserve.workers }}
+    - --workers={{ . }}
+    {{- end }}
+    {{- with $values.torchserve.extraArgs }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  env:
+    {{- include "marserve.sharedEnv" $values | nindent 4 }}
+    {{- with $values.archive.sha256 }}
+    - {name: MARSERVE_ARCHIVE_SHA256, value: {{ . | quote }}}
+    {{- end }}
+    {{- with $values.torchserve.extraEnv }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  startupProbe:
+    exec: {command: [python3, -I, -m, marserve.probe, started]}
+    periodSeconds: 2
+    timeoutSeconds: 5
+    failureThreshold: {{ div (add $values.torchserve.startupSeconds 1) 2 }}
+  livenessProbe: # of the supervisor in it, which itself replaces Java and workers that die or hang
+    exec: {command: [python3, -I, -m, marserve.probe, alive]}
+    periodSeconds: 10
+    timeoutSeconds: 5
+    failureThreshold: 3
+  {{- if .native }}
+  readinessProbe:
+    exec: {command: [python3, -I, -m, marserve.probe, ready]}
+    periodSeconds: 5
+    timeoutSeconds: 5
+    failureThreshold: 2
+  {{- end }}
+  resources:
+    {{- toYaml $values.torchserve.resources | nindent 4 }}
+  securityContext:
+    {{- include "marserve.securityContext" .root | nindent 4 }}
+  volumeMounts:
+    - {name: run, mountPath: /run/marserve}
+    {{- if eq $values.archive.source "claim" }}
+    - name: archive
+      mountPath: /archive/models
+      readOnly: true
+      {{- with $values.archive.claim.subPath }}
+      subPath: {{ . }}
+      {{- end }}
+    {{- else if ne $values.archive.source "baked" }}
+    - {name: archive, mountPath: /archive, readOnly: true}
+    {{- end }}
+{{- end }}
+
+{{/* The archive's own image, run once to copy what is in it, of (dict "root" $ "values" $values). */}}
+{{- define "marserve.copyArchive" -}}
+- name: archive
+  image: {{ include "marserve.image" (dict "root" .root "image" .values.image "of" .values.archive.image) }}
+  imagePullPolicy: {{ .values.image.pullPolicy }}
+  command: [/bin/busybox, cp, -r, /models, /archive/]
+  resources:
+    requests: {cpu: 100m, memory: 64Mi}
+    limits: {cpu: "1", memory: 64Mi}
+  securityContext:
+    {{- include "marserve.securityContext" .root | nindent 4 }}
+  volumeMounts:
+    - {name: archive, mountPath: /archive}
+{{- end }}
+
+{{/* The web service's container, of (dict "root" $ "values" $values). */}}
+{{- define "marserve.web" -}}
+{{- $values := .values -}}
+{{- $secrets := .root.Values.secrets -}}
+{{- $scheme := include "marserve.scheme" .root -}}
+- name: web
+  image: {{ include "marserve.image" (dict "root" .root "image" $values.image "of" $values.image.web) }}
+  imagePullPolicy: {{ $values.image.pullPolicy }}
+  args: [marserve, serve, --only=web, --host=0.0.0.0]
+  ports:
+    - {name: http, containerPort: 5000, protocol: TCP}
+  env:
+    {{- include "marserve.sharedEnv" $values | nindent 4 }}
+    - {name: MARSERVE_DRAIN_S, value: {{ $values.drainSeconds | quote }}}
+    {{- range $name, $value := omit $values.web.settings "max_image_bytes" "max_image_pixels" "max_in_flight" }}
+    - {name: MARSERVE_{{ upper $name }}, value: {{ include "marserve.text" $value | quote }}}
+    {{- end }}
+    {{- if $secrets.apiKeys.existingSecret }}
+    - {name: MARSERVE_API_KEYS_FILE, value: /etc/marserve/api-keys/keys}
+    {{- end }}
+    {{- with $secrets.cache.existingSecret }}
+    - name: MARSERVE_CACHE_URL
+      valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $secrets.cache.key }}}}
+    {{- end }}
+    {{- if $secrets.tls.existingSecret }}
+    - {name: MARSERVE_TLS_CERTIFICATE, value: /etc/marserve/tls/tls.crt}
+    - {name: MARSERVE_TLS_KEY, value: /etc/marserve/tls/tls.key}
+    {{- end }}
+    {{- with include "marserve.tracingEnv" .root }}
+    {{- . | nindent 4 }}
+    {{- end }}
+    {{- with $values.web.extraEnv }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  startupProbe:
+    httpGet: {path: /healthz, port: http, scheme: {{ $scheme }}}
+    periodSeconds: 1
+    timeoutSeconds: 3
+    failureThreshold: 120
+  livenessProbe:
+    httpGet: {path: /healthz, port: http, scheme: {{ $scheme }}}
+    periodSeconds: 10
+    timeoutSeconds: 5
+    failureThreshold: 3
+  readinessProbe: # true only after a picture was classified; never TorchServe's own ping, which is healthy without a worker
+    httpGet: {path: /readyz, port: http, scheme: {{ $scheme }}}
+    periodSeconds: 1
+    timeoutSeconds: 3
+    failureThreshold: 1
+  resources:
+    {{- toYaml $values.web.resources | nindent 4 }}
+  securityContext:
+    {{- include "marserve.securityContext" .root | nindent 4 }}
+  volumeMounts:
+    - {name: run, mountPath: /run/marserve}
+    {{- if $secrets.apiKeys.existingSecret }}
+    - {name: api-keys, mountPath: /etc/marserve/api-keys, readOnly: true}
+    {{- end }}
+    {{- if $secrets.tls.existingSecret }}
+    - {name: tls, mountPath: /etc/marserve/tls, readOnly: true}
+    {{- end }}
+    {{- with .root.Values.extraVolumeMounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end }}
+
+{{/* How many requests are in flight: a gauge, added up over pods. The labels are those that the ServiceMonitor gives. */}}
+{{- define "marserve.inFlightQuery" -}}
+sum(avg_over_time(web_requests_in_flight{namespace="{{ .Release.Namespace }}",job="{{ include "marserve.fullname" . }}",track="stable"}[30s]))
+{{- end }}
