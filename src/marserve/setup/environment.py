@@ -24,6 +24,8 @@ PIP = "pip==26.3"
 #: What pip installs for each group: the project with extras, and a group of pyproject.toml.
 GROUPS: dict[str, Sequence[str]] = {
     "client": ("--editable", "."),
+    "web": ("--editable", ".[web]"),
+    "torchserve": ("--editable", ".[torchserve]"),
     "serve": ("--editable", ".[serve]"),
     "heif": ("--editable", ".[serve,heif]"),
     "int8": ("--editable", ".[serve,int8]"),
@@ -31,21 +33,27 @@ GROUPS: dict[str, Sequence[str]] = {
     "bench": ("--group", "bench", "--editable", ".[serve,int8]"),
     "dev": ("--group", "dev", "--editable", ".[serve,heif,int8,tracing]"),
 }
+#: Those that need no torch.
+WITHOUT_TORCH = ("client", "web", "torchserve")
 #: Which others each group holds.
 INCLUDED: dict[str, Sequence[str]] = {
     "client": (),
-    "serve": ("client",),
-    "heif": ("client", "serve"),
-    "int8": ("client", "serve"),
-    "tracing": ("client", "serve"),
-    "bench": ("client", "serve", "int8"),
-    "dev": ("client", "serve", "heif", "int8", "tracing", "bench"),
+    "web": ("client",),
+    "torchserve": ("client",),
+    "serve": ("client", "web", "torchserve"),
+    "heif": ("client", "web", "torchserve", "serve"),
+    "int8": ("client", "web", "torchserve", "serve"),
+    "tracing": ("client", "web", "torchserve", "serve"),
+    "bench": ("client", "web", "torchserve", "serve", "int8"),
+    "dev": ("client", "web", "torchserve", "serve", "heif", "int8", "tracing", "bench"),
 }
 #: Groups that nothing asks for again: HEIC would be read no more, or with a decoder of long ago.
 ASKED_FOR_ONCE = ("heif", "tracing")
 #: A module that shows whether an extra is installed where there is no clone.
 MODULE_OF = {
     "client": "requests",
+    "web": "uvicorn",
+    "torchserve": "openvino",
     "serve": "openvino",
     "heif": "pillow_heif",
     "int8": "nncf",
@@ -131,7 +139,7 @@ class Environment:
             f"Installing the packages of group '{group}' (once; some minutes on a slow line; log: {self._log}) ..."
         )
         torch = pip.pinned_torch(lock)
-        if group != "client" and pip.wants_cpu_builds() and pip.answers(pip.CPU_INDEX):
+        if group not in WITHOUT_TORCH and pip.wants_cpu_builds() and pip.answers(pip.CPU_INDEX):
             arguments = ["--progress-bar", "raw", "--index-url", pip.CPU_INDEX, *torch]
             try:
                 self._pip(arguments, "Installing torch for the CPU")
