@@ -30,6 +30,7 @@ KILLED_S = 5.0
 CLOCK_TOLERANCE_S = 2.0
 #: Names the time since the machine was started (Linux).
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_PROC = Path("/proc")
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -41,7 +42,8 @@ class ProcessRecord:
     pid: int
     #: Seconds since the machine was started, where ``boot`` names that start; else since the epoch.
     created: float
-    #: The clock may be set while the process runs, and all that is told since the epoch changes with it.
+    #: The clock may be set while the process runs, and all that is told since the epoch changes with it. It names the
+    #: container as well: another one, and the same one when it was started again, has the same ids for others.
     boot: str = ""
 
 
@@ -60,17 +62,28 @@ def running(process: ProcessRecord) -> psutil.Process | None:
     try:
         found = psutil.Process(process.pid)
         same = abs(_created(found, process.boot) - process.created) <= CLOCK_TOLERANCE_S
-        same = same and process.boot in ("", _current_boot())
+        same = same and process.boot in ("", boot := _current_boot(), boot.partition(" ")[0])
         return found if same and is_alive(found) else None
     except psutil.NoSuchProcess:
         return None
 
 
 def _current_boot() -> str:
+    """The machine's start and the process id namespace, which is known by the time of its first process.
+
+    The kernel gives the number of a namespace to the next one when it has ended. Earlier versions wrote the first part
+    alone.
+    """
     try:
-        return _BOOT.read_text(encoding="ascii").strip()
+        boot = _BOOT.read_text(encoding="ascii").strip()
     except OSError:
         return ""
+    try:
+        namespace = (_PROC / "self/ns/pid").readlink().name
+        begun = (_PROC / "1/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except OSError:  # /proc shows nothing of others
+        return boot
+    return f"{boot} {namespace} {begun}"
 
 
 def _created(process: psutil.Process, boot: str) -> float:

@@ -43,6 +43,30 @@ def test_a_process_that_an_earlier_version_recorded_is_recognised() -> None:
     with subprocess.Popen([sys.executable, "-c", SLEEP]) as process:
         created = psutil.Process(process.pid).create_time()
         assert processes.running(processes.ProcessRecord("x", process.pid, created)) is not None
+        recorded = processes.record("x", process.pid)
+        assert processes.running(replace(recorded, boot=recorded.boot.partition(" ")[0])) is not None
+        process.kill()
+
+
+@pytest.mark.parametrize("changed", ["namespace", "first process", "nothing"])
+def test_a_process_of_another_container_or_of_this_one_before_is_not_recognised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    """Ids begin anew in each, and what is started at once has nearly the same time of creation."""
+    monkeypatch.setattr(processes, "_PROC", tmp_path)
+    (tmp_path / "self/ns").mkdir(parents=True)
+    (tmp_path / "1").mkdir()
+
+    def in_container(namespace: str, begun: int) -> None:
+        (tmp_path / "self/ns/pid").unlink(missing_ok=True)
+        (tmp_path / "self/ns/pid").symlink_to(f"pid:[{namespace}]")
+        (tmp_path / "1/stat").write_text(f"1 (a (name)) S {' '.join(['0'] * 18)} {begun} 0 0\n")
+
+    in_container("4026532001", 123)
+    with subprocess.Popen([sys.executable, "-c", SLEEP]) as process:
+        recorded = processes.record("x", process.pid)
+        in_container("4026532002" if changed == "namespace" else "4026532001", 123 + (changed == "first process"))
+        assert (processes.running(recorded) is not None) is (changed == "nothing")
         process.kill()
 
 
