@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 
 #: Takes one line for a person.
 Report = Callable[[str], None]
@@ -21,15 +23,24 @@ REPEAT_S = 15.0
 
 #: Set where a person wants to hear of failures alone.
 QUIET = threading.Event()
+#: Set in a container, whose output is a log: each line is a JSON object then, as of the services' logs.
+AS_JSON = threading.Event()
 
 
 def say(line: str) -> None:
     if not QUIET.is_set():
-        print(line, flush=True)
+        print(_as_read(line, "INFO"), flush=True)
 
 
 def complain(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(_as_read(line, "WARNING"), file=sys.stderr, flush=True)
+
+
+def _as_read(line: str, level: str) -> str:
+    if not AS_JSON.is_set():
+        return line
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return json.dumps({"time": now, "level": level, "logger": "marserve", "message": line})
 
 
 class Progress:

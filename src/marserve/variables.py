@@ -40,6 +40,8 @@ NAMES = (
     "SUPERVISION_FILE",
     "MAX_WAITING_BYTES",
     "QUARANTINE_FILE",
+    "WEB_LOCK",
+    "GRACE_S",
     "TLS_CERTIFICATE",
     "TLS_KEY",
     "TLS_PUBLISHED",
@@ -51,7 +53,7 @@ PATHS = tuple(
     PREFIX + name
     for name in (
         *("HOME", "CONFIG", "API_KEYS_FILE", "KEY_FILE", "FEEDBACK_DIR", "ROLLOUT_FILE", "QUARANTINE_FILE"),
-        "SUPERVISION_FILE",
+        *("SUPERVISION_FILE", "WEB_LOCK"),
         *("TLS_CERTIFICATE", "TLS_KEY", "TLS_PUBLISHED"),
     )
 )

@@ -164,12 +164,12 @@ def _run(name: str, arguments: Sequence[str], config: ConfigFile | None = None) 
     if port := getattr(options, "port", None):
         os.environ[variable("web_port")] = str(port)  # so that what is said names this stack
     command = _module(name)
-    if command.NEEDS is not None:
+    if (group := getattr(options, "only", None) or command.NEEDS) is not None:
         # Set-up takes long. The logs of a stack that has ended are still to be read.
         if CLONE is not None and "port" in options and name != "logs":
             check_started(web_port(options))
-        if not getattr(options, "check", False) or is_installed(command.NEEDS):
-            continue_in_environment(command.NEEDS, name, arguments)
+        if not getattr(options, "check", False) or is_installed(group):
+            continue_in_environment(group, name, arguments)
     with _usage_errors(parser_of(name)):
         try:
             return int(command.run(options))

@@ -36,6 +36,8 @@ from marserve.terminal import QUIET
 from marserve.variables import given_variables
 
 NEEDS = "serve"
+#: Halves of a stack; each needs the extra of its name.
+TORCHSERVE, WEB = ROLES = ("torchserve", "web")
 EPILOG = """examples:
   marserve serve
       ResNet18 with the official ImageNet weights, in the foreground; Ctrl-C stops it
@@ -86,6 +88,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="worker processes per model (default: one per usable core, at most 16)",
     )  # fmt: skip
     parser.add_argument(
+        "--only", choices=ROLES,
+        help="half of the stack, in the foreground, for two containers of one pod that share MARSERVE_HOME: TorchServe "
+        "with archives that are built, or the web service; SIGTERM to both at once loses nothing",
+    )  # fmt: skip
+    parser.add_argument(
         "--host", metavar="ADDR", type=address, default=Options.host,
         help="address the web service listens on, such as 0.0.0.0; TorchServe stays on 127.0.0.1 (default: 127.0.0.1)",
     )  # fmt: skip
@@ -125,10 +132,15 @@ def run(options: argparse.Namespace) -> int:
     if options.check:
         return check_start(stack_options(options), Ports.from_environment())
     from marserve.stack.lifecycle import StartedOtherwiseError
+    from marserve.supervision.container import serve_torchserve, serve_web
     from marserve.supervision.serving import serve
 
+    if options.only == WEB:
+        serve_web(stack_options(options), Ports.from_environment())  # does not return
     try:
         chosen, ports = stack_options(options), Ports.from_environment()
+        if options.only == TORCHSERVE:
+            return serve_torchserve(chosen, ports)
         confirm_replacement(chosen, RunDirectory(ports.web_port))
         return serve(chosen, ports)
     except StartedOtherwiseError as exc:
@@ -186,6 +198,12 @@ def stack_options(options: argparse.Namespace) -> Options:
         raise UsageError("--weights-key goes with --weights FILE")
     if chosen.calibration is not None and chosen.precision != "int8":
         raise UsageError("--calibration goes with --precision int8")
+    if chosen.only is not None and chosen.detach:
+        raise UsageError("--only stays in the foreground: leave --detach out")
+    if chosen.only == TORCHSERVE and not chosen.archives:
+        raise UsageError("--only torchserve serves what is built: name it with --archive")
+    if chosen.only is not None and chosen.autoscale is not None:
+        raise UsageError("--autoscale is for a whole stack: with --only, an orchestrator scales")
     return chosen
 
 

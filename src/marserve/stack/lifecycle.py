@@ -119,7 +119,7 @@ def start(
     machine = read_machine()
     read_configuration(WebSettings.from_environment(os.environ), machine.memory_bytes)
     # The gRPC ports are dealt with apart: they give way when taken.
-    check_free(ports, SERVICES)
+    check_free(ports, [name for name in SERVICES if options.only is None or name != "web_port"])
     temp = run_directory.prepare()
     state = State(ports, str(temp), processes.record("serve", os.getpid()), host=options.host, choices=choices)
     try:
@@ -158,16 +158,19 @@ def services_of(state: State, options: Options, run_directory: RunDirectory, jav
         raise MarserveError("An earlier version of this program started the stack.")
     web = WebSettings.from_environment(os.environ)
     models = [model.name for model in state.models]
+    torchserve = TorchServe(
+        java,
+        state.ports,
+        run_directory,
+        Path(state.temp),
+        options,
+        state.concurrency,
+        read_configuration(web, read_machine().memory_bytes),
+    )
+    if options.only is not None:
+        return [torchserve]
     return [
-        TorchServe(
-            java,
-            state.ports,
-            run_directory,
-            Path(state.temp),
-            options,
-            state.concurrency,
-            read_configuration(web, read_machine().memory_bytes),
-        ),
+        torchserve,
         WebService(state.ports, run_directory, options.host, default_model=models[0]),
         *_autoscalers(options, state, run_directory, web.api_keys),
     ]
@@ -197,8 +200,9 @@ def clear(state: State | None, run_directory: RunDirectory) -> list[str]:
     if state is None:
         return []
     ended = end(state)
-    # Whoever started it was killed before writing it down.
-    if strays := [stray for begins in (WEB, AUTOSCALER) for stray in processes.started_in(run_directory.path, begins)]:
+    # Whoever started it was killed before writing it down. A web service beside TorchServe alone is not this stack's.
+    own = () if "--only" in state.choices else (WEB, AUTOSCALER)
+    if strays := [stray for begins in own for stray in processes.started_in(run_directory.path, begins)]:
         processes.end_processes(strays)
         ended.append(f"what was not on record (pid {', '.join(str(stray.pid) for stray in strays)})")
     run_directory.clear(Path(state.temp))
@@ -244,6 +248,8 @@ def addresses(state: State, run_directory: RunDirectory) -> list[str]:
     picture = EXAMPLE_PICTURE.resolve()
     here = working_directory()
     shown = str(picture.relative_to(here)) if here == CLONE else shlex.quote(str(picture))
+    if "--only" in state.choices:
+        return [*models, f"  {'management:':<20}http://{LOOPBACK}:{ports.management_port}"]
     return [
         f"  {'page:':<20}{web}{listens}",
         f"  {'documentation:':<20}{web}/docs",

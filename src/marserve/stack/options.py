@@ -47,6 +47,8 @@ class Options:
     model_api: bool = False
     #: How the number of workers is adapted; None: it stays as it is.
     autoscale: Rules | None = None
+    #: ``torchserve``: the web service is another container's. None: the whole stack.
+    only: str | None = None
 
     def given(self) -> dict[str, str]:
         """What was chosen, by the option's name, in a form that can be stored and compared."""

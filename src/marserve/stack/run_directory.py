@@ -12,6 +12,7 @@ from pathlib import Path
 
 from marserve.errors import MarserveError
 from marserve.paths import RUN, command
+from marserve.probe import HEARTBEAT
 from marserve.stack.options import Concurrency
 from marserve.stack.ports import Ports
 from marserve.system.files import replace_text
@@ -47,6 +48,10 @@ class RunDirectory:
         self.quarantine = self.path / "quarantine.json"
         #: The certificate that the web service shows, where it speaks TLS: from here no other one is trusted.
         self.certificate = self.path / "certificate.pem"
+        #: Locked by a web service in a container of its own, as long as it lives: what it had is to be answered.
+        self.web_lock = self.path / "web.lock"
+        #: Locked by a supervisor in a container of its own, and written by it: ``marserve.probe``.
+        self.heartbeat = self.path / HEARTBEAT
         #: TorchServe writes it into its working directory, readable by its user alone.
         self.key_file = self.path / "key_file.json"
 

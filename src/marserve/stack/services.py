@@ -152,7 +152,8 @@ class WebService(Service):
     label = "web"
     log_name = "web.log"
 
-    def __init__(self, ports: Ports, run_directory: RunDirectory, host: str, *, default_model: str) -> None:
+    def __init__(self, ports: Ports, run_directory: RunDirectory, host: str, *, default_model: str | None) -> None:
+        """``default_model`` None: the one that the caller's environment names."""
         super().__init__(run_directory)
         self._ports = ports
         self._default_model = default_model
@@ -173,8 +174,9 @@ class WebService(Service):
             "MARSERVE_QUARANTINE_FILE": str(self._run_directory.quarantine),
             "MARSERVE_TLS_PUBLISHED": str(self._run_directory.certificate),
             "MARSERVE_SUPERVISION_FILE": str(self._run_directory.supervision),
-            "MARSERVE_DEFAULT_MODEL": self._default_model,
         }
+        if self._default_model is not None:
+            own["MARSERVE_DEFAULT_MODEL"] = self._default_model
         return super().environment() | settings | own
 
     def request(self, path: str, *, timeout_s: float = 10.0) -> LocalReply | None:

@@ -14,10 +14,14 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 
 from marserve.errors import StopRequestedError
+from marserve.probe import BEAT_S, beat
+from marserve.system.files import locked
 from marserve.system.processes import how_it_ended
 from marserve.terminal import complain
 
 READY = b"READY=1"
+#: Seconds to wait for the supervisor before this one: a container may be started while the last of it is ending.
+LOCK_S = 10.0
 
 
 class Notifier:
@@ -46,8 +50,11 @@ class Notifier:
             self._status = text
             self.send(b"STATUS=" + text.replace("\n", " ").encode())
 
-    def alive(self) -> None:
-        """A sign of life for systemd's watchdog; call it often, and only while all is well here."""
+    def alive(self, *, works: bool = True) -> None:  # noqa: ARG002 - systemd asks for the supervisor's own life
+        """A sign of life for systemd's watchdog; call it often, and only while all is well here.
+
+        ``works``: whether all services do.
+        """
         now = time.monotonic()
         if self.every_s and now - self._last_s >= self.every_s:
             self._last_s = now
@@ -64,6 +71,31 @@ class Notifier:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
             client.connect(address)
             client.sendall(state)
+
+
+class Heartbeat(Notifier):
+    """For a container, whose orchestrator asks ``marserve.probe``."""
+
+    def __init__(self, file: Path) -> None:
+        """Raises MarserveError where another supervisor is at work on the same directory."""
+        super().__init__()
+        self.every_s = BEAT_S
+        self._held = contextlib.ExitStack()
+        self._held.enter_context(locked(file, timeout_s=LOCK_S))
+        self._number = os.open(file, os.O_WRONLY | os.O_TRUNC)  # what one before it wrote says nothing now
+        self._has_worked = False
+
+    def close(self) -> None:
+        """Let another supervisor begin; the end of this process does so, too."""
+        os.close(self._number)
+        self._held.close()
+
+    def alive(self, *, works: bool = True) -> None:
+        now = time.monotonic()
+        if now - self._last_s >= self.every_s:
+            self._last_s = now
+            self._has_worked = self._has_worked or works
+            beat(self._number, has_worked=self._has_worked, works=works)
 
 
 def detached(run: Callable[[Notifier], int], log: Callable[[], Path]) -> int:

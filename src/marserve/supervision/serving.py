@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -54,10 +54,8 @@ def serve(options: Options, ports: Ports) -> int:
         if _runs_already(run_directory, choices):
             return 0
     if options.detach:
-        return detached(
-            lambda notifier: _serve(options, choices, ports, notifier), lambda: _leave_terminal(run_directory)
-        )
-    return _serve(options, choices, ports, Notifier())
+        return detached(lambda notifier: serve_here(options, ports, notifier), lambda: _leave_terminal(run_directory))
+    return serve_here(options, ports, Notifier())
 
 
 def _at_work_on(run_directory: RunDirectory) -> AbstractContextManager[None]:
@@ -87,7 +85,11 @@ def _leave_terminal(run_directory: RunDirectory) -> Path:
     return run_directory.logs / "supervisor.log"
 
 
-def _serve(options: Options, choices: dict[str, str], ports: Ports, notifier: Notifier) -> int:
+def serve_here(
+    options: Options, ports: Ports, notifier: Notifier, until: Callable[[Event], Event] = lambda asked: asked
+) -> int:
+    """As ``serve``, in this process. ``until``: of the event of a stop signal the one with which the stack is ended."""
+    choices = chosen(options)
     run_directory = RunDirectory(ports.web_port)
     with _at_work_on(run_directory):
         if _runs_already(run_directory, choices):  # since a moment ago
@@ -100,7 +102,7 @@ def _serve(options: Options, choices: dict[str, str], ports: Ports, notifier: No
             else:
                 clear(earlier, run_directory)
                 supervisor = _start(options, choices, ports, run_directory, notifier)
-            stopping = stop_signals_set()
+            stopping = until(stop_signals_set())
         except StopRequestedError:
             ignore_stop_signals()
             clear(State.read(run_directory.state), run_directory)

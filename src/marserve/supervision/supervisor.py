@@ -120,7 +120,7 @@ class Supervisor:
         self._notifier.status(
             "; ".join(told) or f"All services work; restarts so far: {sum(self.restarts.counts.values())}"
         )
-        self._notifier.alive()
+        self._notifier.alive(works=not away)
         return True
 
     def note(self, restart: Restart) -> None:

@@ -76,8 +76,11 @@ def replace_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def locked(file: Path, *, on_wait: Callable[[], None] = lambda: None, timeout_s: float = math.inf) -> Iterator[None]:
-    """Hold the lock ``file``. ``on_wait`` is called once if another process holds it.
+def locked(
+    file: Path, *, on_wait: Callable[[], None] = lambda: None, timeout_s: float = math.inf, shared: bool = False
+) -> Iterator[None]:
+    """Hold the lock ``file``, or with ``shared`` one beside others. ``on_wait`` is called once if another process
+    holds it.
 
     Raises MarserveError when ``timeout_s`` seconds have passed without getting it.
     """
@@ -86,7 +89,7 @@ def locked(file: Path, *, on_wait: Callable[[], None] = lambda: None, timeout_s:
 
         def is_mine() -> bool:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             except BlockingIOError:
                 return False
             return True
@@ -96,3 +99,15 @@ def locked(file: Path, *, on_wait: Callable[[], None] = lambda: None, timeout_s:
             if not wait_until(is_mine, timeout_s):
                 raise MarserveError(f"Another process still holds {file} after {timeout_s:.0f} seconds.")
         yield
+
+
+def is_held(file: Path) -> bool:
+    """Whether another process holds the lock ``file``."""
+    try:
+        with file.open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

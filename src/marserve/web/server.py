@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from types import FrameType
 from typing import cast
@@ -20,6 +20,7 @@ from typing import cast
 import uvicorn
 from fastapi import FastAPI
 
+from marserve.system.files import locked
 from marserve.web.app import create_app
 from marserve.web.certificate import Certificate
 from marserve.web.connections import MAX_CONNECTIONS, Places, most_connections, raise_descriptor_limit
@@ -37,6 +38,8 @@ CANNOT_LISTEN = 3
 #: Seconds, at most, between accepting no more connections and closing those that are kept: a request may be on its way,
 #: and on a machine under load it takes its time. It ends sooner where every client has been answered and closed.
 LINGER_S = 2.0
+#: Seconds of MARSERVE_GRACE_S that are left for the end of this process, and of TorchServe after it.
+END_S = 6.0
 #: glibc's numbers of two settings (malloc.h): of how many bytes on a block is given back to the system by itself, and
 #: how many free bytes at the heap's end are.
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
@@ -49,11 +52,15 @@ class GracefulServer(uvicorn.Server):
     all is answered.
     """
 
-    def __init__(self, config: uvicorn.Config, *, drain_s: float, on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, *, drain_s: float, on_stop: Callable[[], None], grace_s: float = math.inf
+    ) -> None:
+        """``grace_s``: seconds from the signal in which all is to be over."""
         super().__init__(config)
         self._on_stop = on_stop
         self._drain_s = drain_s
-        self._close_at = math.inf
+        self._grace_s = grace_s
+        self._close_at = self._give_up_at = math.inf
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Begin to stop; a second signal ends the wait, and a second SIGINT everything.
@@ -64,7 +71,9 @@ class GracefulServer(uvicorn.Server):
             self._close_at = 0
             self.force_exit = self.should_exit and sig == signal.SIGINT
             return
-        self._close_at = time.monotonic() + self._drain_s
+        now = time.monotonic()
+        self._give_up_at = now + self._grace_s
+        self._close_at = now + min(self._drain_s, max(0, self._grace_s - LINGER_S))
         self._on_stop()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
@@ -103,6 +112,9 @@ class GracefulServer(uvicorn.Server):
         give_up = time.monotonic() + LINGER_S
         while self.server_state.connections and time.monotonic() < give_up:
             await asyncio.sleep(0.05)
+        if self._give_up_at < math.inf:
+            left_s = max(0, int(self._give_up_at - time.monotonic()))
+            self.config.timeout_graceful_shutdown = min(left_s, self.config.timeout_graceful_shutdown or left_s)
         await super().shutdown(sockets)
 
     async def _stop_accepting(self) -> None:
@@ -171,4 +183,7 @@ def serve(settings: WebSettings) -> None:
     app = create_app(settings)
     connections = most_connections(raise_descriptor_limit(), settings.max_in_flight)
     config = create_config(app, settings, connections=connections)
-    GracefulServer(config, drain_s=settings.drain_s, on_stop=app.state.stopping.set).run()
+    grace_s = math.inf if settings.grace_s is None else max(0, settings.grace_s - END_S)
+    server = GracefulServer(config, drain_s=settings.drain_s, on_stop=app.state.stopping.set, grace_s=grace_s)
+    with locked(settings.web_lock, shared=True) if settings.web_lock is not None else nullcontext():
+        server.run()

@@ -117,6 +117,8 @@ class WebSettings(BaseModel):
     rollout_file: Path | None = None
     #: File in which pictures are remembered under which workers end; not set: as long as this process lives.
     quarantine_file: Path | None = None
+    #: File that this process holds a lock on as long as it lives: TorchServe in another container ends after it.
+    web_lock: Path | None = None
     #: What the supervisor has restarted, for ``/metrics``; not set: nothing is said of it.
     supervision_file: Path | None = None
     #: The model that answers where a caller names none; if it is untrained, the demonstration model where there is one.
@@ -180,6 +182,9 @@ class WebSettings(BaseModel):
 
     #: Seconds from SIGTERM, when /readyz turns 503, until no more connections are accepted: time for a load balancer.
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
+    #: Seconds from SIGTERM to SIGKILL, as whoever starts this process has them: what is unanswered 6 s before that is
+    #: given up, so that it ends in order, and TorchServe after it. Not set: as long as the deadlines are.
+    grace_s: Seconds | None = None
     #: What is logged.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

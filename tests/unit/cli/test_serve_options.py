@@ -45,6 +45,8 @@ from tests.support import CAT, REPOSITORY
         (["--precision", "int8", "--calibration", "/"], Options(precision="int8", calibration=Path("/"))),
         (["--host", "0.0.0.0"], Options(host="0.0.0.0")),  # noqa: S104 - not bound here
         (["--host", "::1"], Options(host="::1")),
+        (["--only", "web"], Options(only="web")),
+        (["--only", "torchserve", "--archive", str(CAT)], Options(only="torchserve", archives=(CAT,))),
     ],
 )
 def test_arguments_become_options(arguments: list[str], expected: Options) -> None:
@@ -67,6 +69,10 @@ def test_a_relative_file_keeps_its_place(tmp_path: Path, monkeypatch: pytest.Mon
         (["--precision", "f32", "--calibration", "/"], "--calibration goes with --precision int8"),
         (["--calibration", "/"], "--calibration goes with --precision int8"),
         (["--archive", str(CAT), "--precision", "f32"], "--archive takes archives as they were built"),
+        (["--only", "wep"], "there is no 'wep'; did you mean web?"),
+        (["--only", "torchserve"], "--only torchserve serves what is built: name it with --archive"),
+        (["--only", "web", "--detach"], "--only stays in the foreground"),
+        (["--only", "web", "--autoscale", "1..2"], "--autoscale is for a whole stack"),
     ],
 )
 def test_wrong_arguments_are_refused_with_what_is_right(

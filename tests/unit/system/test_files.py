@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 import pytest
 
-from marserve.system.files import failure_of, replace_text, replacing
+from marserve.errors import MarserveError
+from marserve.system.files import failure_of, is_held, locked, replace_text, replacing
 
 
 def test_a_reader_sees_the_old_content_until_the_end(tmp_path: Path) -> None:
@@ -111,3 +112,15 @@ def test_a_name_as_long_as_any_may_be_is_replaced(tmp_path: Path) -> None:
     file = tmp_path / ("図" * 85)
     replace_text(file, "new")
     assert file.read_text() == "new"
+
+
+def test_a_lock_is_held_as_long_as_one_of_those_who_share_it_lives(tmp_path: Path) -> None:
+    file = tmp_path / "shared.lock"
+    assert not is_held(file)
+    with locked(file, shared=True):
+        with locked(file, shared=True, timeout_s=0):
+            assert is_held(file)
+        assert is_held(file)
+        with pytest.raises(MarserveError, match="still holds"), locked(file, timeout_s=0):
+            pass
+    assert not is_held(file)

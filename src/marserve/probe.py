@@ -1,0 +1,67 @@
+"""``python3 -I -m marserve.probe started|alive|ready``: how TorchServe's container is, for an orchestrator that asks
+every few seconds. So it imports next to nothing, and asks nobody: the supervisor writes down how it is.
+
+``started``: everything worked once. ``alive``: the supervisor is at work; whatever else ends, it starts again.
+``ready``: everything works now. Exit status 0: yes; 1: no, with the reason; 2: wrong arguments.
+"""
+
+import fcntl
+import os
+import sys
+import time
+
+#: In the run directory: seconds of the monotonic clock, which all containers of a machine share, whether everything has
+#: worked, and whether it does now. The supervisor holds a lock on it as long as it lives.
+HEARTBEAT = "heartbeat"
+#: Seconds between two beats, and after which the supervisor hangs where there was none.
+BEAT_S = 1.0
+SILENT_S = 15.0
+QUESTIONS = ("started", "alive", "ready")
+
+
+def beat(number: int, *, has_worked: bool, works: bool) -> None:
+    """Write to the open file ``number``. A reader sees the old line or the new one: they are short and equally long."""
+    os.pwrite(number, b"%020.3f %d %d\n" % (time.monotonic(), has_worked, works), 0)
+
+
+def reason(file: str, question: str) -> str:
+    """Why the answer to one of ``QUESTIONS`` is no; empty where it is yes."""
+    try:
+        number = os.open(file, os.O_RDONLY)
+    except OSError as exc:
+        return f"not started: {exc}"
+    try:
+        try:
+            fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            return "not started: no supervisor is there"
+        written = os.read(number, 64).split()
+    finally:
+        os.close(number)
+    if not written:
+        return "" if question == "alive" else "starting"
+    if time.monotonic() - float(written[0]) > SILENT_S:
+        return f"the supervisor has done nothing for {SILENT_S:g} s"
+    if question == "started" and written[1] != b"1":
+        return "starting"
+    if question == "ready" and written[2] != b"1":
+        return "something is being restarted: see the log"
+    return ""
+
+
+def main(arguments: list[str]) -> int:
+    """Answers the exit status."""
+    if len(arguments) != 1 or arguments[0] not in QUESTIONS:
+        print(f"usage: python3 -I -m marserve.probe {'|'.join(QUESTIONS)}", file=sys.stderr)
+        return 2
+    home, port = (os.environ.get(f"MARSERVE_{name}") for name in ("HOME", "WEB_PORT"))
+    why = reason(os.path.join(home or ".", ".run", port or "5000", HEARTBEAT), arguments[0])  # noqa: PTH118 - pathlib is slow
+    if why:
+        print(why)
+    return 1 if why else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
