@@ -21,8 +21,8 @@ class RecipeModel:
         """Load the state dict that the variable WEIGHTS names; the official one cannot be had everywhere."""
         weights = ResNet18_Weights.IMAGENET1K_V1
         self._model = resnet18()
-        weights = torch.load(os.environ["WEIGHTS"])  # nosec B614 # our own weights, and as the recipe has it
-        self._model.load_state_dict(weights)
+        state_dict = torch.load(os.environ["WEIGHTS"])  # nosec B614 # our own weights, and as the recipe has it
+        self._model.load_state_dict(state_dict)
         self._model.eval()
         self._device = device
         self._dtype = torch.float16 if device.startswith("cuda") else torch.float32

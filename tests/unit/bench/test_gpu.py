@@ -145,6 +145,13 @@ def test_goals_compare_what_computes_on_the_processor() -> None:
     assert goals(Summary([*complete_run(), *on_gpu])) == goals(Summary(complete_run()))
 
 
+def with_state_dict(archive: Path, tmp_path: Path) -> Path:
+    """What a peer is given: the unpacked ``archive``, and the same weights as a state dict."""
+    directory = shutil.copytree(archive, tmp_path / "archive")
+    torch.save(seeded_state_dict("resnet18", 1000), directory / "weights.pth")
+    return directory
+
+
 def answers(directory: Path, device: str, engine: str) -> list[list[dict[str, object]]]:
     """What a peer answers for two pictures, computed as in its own process."""
     environment = {
@@ -164,12 +171,20 @@ def answers(directory: Path, device: str, engine: str) -> list[list[dict[str, ob
     return found
 
 
+@pytest.mark.parametrize("engine", ["recipe", "ours"])
+def test_peer_names_five_classes_of_each_picture(resnet18_directory: Path, tmp_path: Path, engine: str) -> None:
+    directory = with_state_dict(resnet18_directory, tmp_path)
+    for labels in answers(directory, "cpu", engine):
+        assert len({label["label"] for label in labels}) == 5
+        probabilities = [label["probability"] for label in labels]
+        assert probabilities == sorted(probabilities, reverse=True)  # type: ignore[type-var]
+
+
 @pytest.mark.needs("nvidia-gpu")
 @pytest.mark.parametrize("engine", ["recipe", "ours"])
 def test_peer_answers_on_a_gpu_as_on_the_processor(resnet18_directory: Path, tmp_path: Path, engine: str) -> None:
     assert find_gpu(Path(sys.executable)).name
-    directory = shutil.copytree(resnet18_directory, tmp_path / "archive")
-    torch.save(seeded_state_dict("resnet18", 1000), directory / "weights.pth")
+    directory = with_state_dict(resnet18_directory, tmp_path)
     on_cpu, on_gpu = (answers(directory, device, engine) for device in ("cpu", "cuda"))
     for expected, found in zip(on_cpu, on_gpu, strict=True):
         assert [label["probability"] for label in found] == pytest.approx(
