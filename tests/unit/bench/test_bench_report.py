@@ -57,6 +57,13 @@ def test_report_says_on_which_device_each_figure_was_measured(tmp_path: Path) ->
     assert "## On a GPU" not in text
 
 
+def test_report_of_a_run_on_a_gpu_alone_says_nothing_of_what_must_be_true_of_the_processor(tmp_path: Path) -> None:
+    records = [load("ours/GPU f16/TorchServe", 2000.0, device="gpu")]
+    text = write_report(Summary(records), tmp_path).read_text(encoding="utf-8")
+    assert "2000.0" in text
+    assert "must be true" not in text
+
+
 def test_nothing_is_drawn_without_figures(tmp_path: Path) -> None:
     assert draw_plots(Summary([]), tmp_path) == []
 
