@@ -7,6 +7,7 @@ options. It becomes variables here, so that whatever reads those need not know o
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ NAMES = (
     "QUARANTINE_FILE",
     "WEB_LOCK",
     "GRACE_S",
+    "ARCHIVE_SHA256",
     "TLS_CERTIFICATE",
     "TLS_KEY",
     "TLS_PUBLISHED",
@@ -108,10 +110,16 @@ def prepare_environment(
     """At the start of a command: read old names, with a line for all of them, make paths absolute, and add what only
     the file says, which is answered.
 
-    A new name wins over its old one. Child processes find the new names, and so do not warn again. ``config`` is the
-    file that an option names. Raises ConfigFileError.
+    A new name wins over its old one. Child processes find the new names, and so do not warn again. What Kubernetes
+    makes of the names of Services is taken out. ``config`` is the file that an option names. Raises ConfigFileError.
     """
-    adopted = [name for name in OLD_NAMES if environ.get(name) and PREFIX + name not in environ]
+    for name in [name for name, value in environ.items() if name.startswith(PREFIX) and _is_service_link(value)]:
+        del environ[name]
+    adopted = [
+        name
+        for name in OLD_NAMES
+        if environ.get(name) and not _is_service_link(environ[name]) and PREFIX + name not in environ
+    ]
     for name in adopted:
         environ[PREFIX + name] = environ[name]
     if adopted:
@@ -138,6 +146,11 @@ def prepare_environment(
         if environ[name] == value:
             FROM_FILE.add(name)
     return content
+
+
+def _is_service_link(value: str) -> bool:
+    """Whether Kubernetes made the variable of a Service's name: of ``marserve-web`` it makes MARSERVE_WEB_PORT."""
+    return re.match(r"(tcp|udp|sctp)://", value) is not None
 
 
 def _find_config(environ: Mapping[str, str]) -> Path | None:

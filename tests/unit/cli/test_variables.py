@@ -39,6 +39,15 @@ def test_a_new_name_wins_and_an_empty_old_one_counts_as_not_set(capsys: pytest.C
     assert not capsys.readouterr().err
 
 
+def test_what_kubernetes_makes_of_the_names_of_services_is_no_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of ``web`` and ``marserve-web``, where a pod has not turned them off."""
+    environ = {"WEB_PORT": "tcp://10.96.0.6:80", "MARSERVE_WEB_PORT": "tcp://10.96.0.7:5000", "MARSERVE_DRAIN_S": "5"}
+    prepare_environment(environ)
+    assert environ == {"WEB_PORT": "tcp://10.96.0.6:80", "MARSERVE_DRAIN_S": "5"}
+    assert Ports.from_environment(environ) == Ports()
+    assert not capsys.readouterr().err
+
+
 def test_a_relative_path_means_the_directory_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     environ = {"API_KEYS_FILE": "keys.txt", variable("home"): "state"}
