@@ -26,7 +26,7 @@ MISUSES = [
     Misuse("serve --precision bfloat16", "--precision: there is no 'bfloat16'; did you mean bf16?"),
     Misuse("serve --precision q4", "--precision: there is no 'q4'; there are: auto, f32, bf16, int8"),
     Misuse("serve --archive /nope.mar", "--archive: /nope.mar does not exist"),
-    Misuse("serve --archive /", "--archive: / is a folder, and a file is needed"),
+    Misuse("serve --archive /", "--archive: / holds no *.mar"),
     Misuse("serve --weights /nope.pth", "--weights: /nope.pth does not exist"),
     Misuse("serve --weights untraind", "--weights: untraind does not exist; did you mean untrained?"),
     Misuse("serve --labels /nope", "--labels: /nope does not exist"),

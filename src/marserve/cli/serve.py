@@ -10,6 +10,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
 from marserve.arguments import (
     UNTRAINED,
@@ -18,7 +19,7 @@ from marserve.arguments import (
     add_quiet,
     address,
     bounds,
-    file,
+    file_or_folder,
     positive,
     whole,
 )
@@ -74,9 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_quiet(parser, "say nothing unless something is wrong")
     add_archive_options(parser)
     parser.add_argument(
-        "--archive", metavar="FILE", dest="archives", nargs="+", type=file, default=(),
-        help="serve these archives that marserve build made instead of ResNet18, as they are; the first one answers "
-        "where no model is named",
+        "--archive", metavar="FILE", dest="archives", nargs="+", type=file_or_folder, default=(),
+        help="serve these archives that marserve build made instead of ResNet18, as they are, of a folder all *.mar; "
+        "the first one answers where no model is named",
     )  # fmt: skip
     parser.add_argument(
         "--discard-deployed", action="store_true",
@@ -190,7 +191,7 @@ def stack_options(options: argparse.Namespace) -> Options:
     """``options`` as the stack takes them. Raises UsageError where they do not fit together."""
     given = {name: value for name, value in vars(options).items() if not name.startswith("autoscale")}
     del given["check"], given["quiet"]
-    given["archives"] = tuple(options.archives)
+    given["archives"] = tuple(file for place in options.archives for file in _archives_of(place))
     chosen = Options(autoscale=_rules(options), **given)
     if chosen.archives and {chosen.weights, chosen.labels, chosen.precision} != {None}:
         raise UsageError("--archive takes archives as they were built, without --weights, --labels and --precision")
@@ -205,6 +206,15 @@ def stack_options(options: argparse.Namespace) -> Options:
     if chosen.only is not None and chosen.autoscale is not None:
         raise UsageError("--autoscale is for a whole stack: with --only, an orchestrator scales")
     return chosen
+
+
+def _archives_of(place: Path) -> list[Path]:
+    """Itself, or what is in it: a container's command has no shell that would write ``*.mar`` out."""
+    if not place.is_dir():
+        return [place]
+    if not (found := sorted(place.glob("*.mar"))):
+        raise UsageError(f"--archive: {place} holds no *.mar")
+    return found
 
 
 def _rules(options: argparse.Namespace) -> Rules | None:

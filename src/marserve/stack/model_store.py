@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from marserve.stack.deployments import FORMAT, DeployedModel, DeployedVersion, D
 from marserve.stack.run_directory import RunDirectory, remove_tree
 from marserve.system.files import failure_of, locked, replace_text, replacing
 from marserve.terminal import Report
+from marserve.variables import variable
 
 RECORD = "deployments.json"
 #: Hexadecimal digits of an archive's SHA-256 in its name.
@@ -97,12 +100,15 @@ class DeploymentStore:
             return after
 
     def add(self, archive: Path, model: str, version: str) -> DeployedVersion:
-        """Copy ``archive`` into the store, where it is on the disk by the end. Raises MarserveError.
+        """Copy ``archive`` into the store, where it is on the disk by the end. Raises MarserveError, also where it is
+        another one than is written beside it.
 
-        A copy, since whoever writes the next archive into the same file would change a link as well.
+        A copy, since whoever writes the next archive into the same file would change a link as well; a link where
+        nothing can be written, as in an image, so that it does not take its size in memory.
         """
         try:
             sha256 = sha256_of(archive)
+            check_digest(archive, sha256)
             added = DeployedVersion(version, f"{model}-{version}-{sha256[:NAME_DIGITS]}.mar", sha256, str(archive))
             with self._writable():
                 if self.damage(added) is not None:
@@ -197,6 +203,11 @@ class DeploymentStore:
 
     def _copy(self, source: Path, version: DeployedVersion) -> None:
         target = self.path / version.archive
+        if os.statvfs(source).f_flag & os.ST_RDONLY:
+            link = target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}")
+            link.symlink_to(source.resolve())
+            link.replace(target)
+            return
         with replacing(target, mode=0o400) as copy, source.open("rb") as content:
             shutil.copyfileobj(content, copy, CHUNK_BYTES)
             copy.flush()
@@ -235,6 +246,22 @@ class DeploymentStore:
                     self.path.chmod(0o500)
         except OSError as exc:
             raise MarserveError(failure_of(exc)) from exc
+
+
+def check_digest(archive: Path, sha256: str) -> None:
+    """Raise MarserveError where ``NAME.mar.sha256`` beside ``archive``, as sha256sum writes it, or the variable has
+    another one than ``sha256``.
+    """
+    beside, name = archive.with_name(f"{archive.name}.sha256"), variable("archive_sha256")
+    said = {str(beside): beside.read_text(encoding="utf-8", errors="replace").split()[:1]} if beside.exists() else {}
+    if listed := os.environ.get(name):
+        said[name] = [one.strip() for one in listed.split(",")]
+    for where, digests in said.items():
+        if sha256 not in map(str.lower, digests):
+            raise MarserveError(
+                f"{archive} is not the archive that it should be: its SHA-256 is {sha256}, and {where} has "
+                f"{' and '.join(digests)[:200] or 'none'}."
+            )
 
 
 def sha256_of(file: Path) -> str:

@@ -28,7 +28,8 @@ def file(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_every_setting_may_stand_in_the_file() -> None:
-    settings = {*WebSettings.model_fields, *(field.name for field in fields(Ports)), "classify_api_key"}
+    settings = {*WebSettings.model_fields, *(field.name for field in fields(Ports))}
+    settings |= {"classify_api_key", "archive_sha256"}
     assert {name.lower() for name in NAMES} == settings | {"home", "config"}
 
 

@@ -53,6 +53,17 @@ def test_arguments_become_options(arguments: list[str], expected: Options) -> No
     assert stack_options(read("serve", arguments)) == expected
 
 
+def test_a_folder_of_archives_is_what_is_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read("serve", ["--archive", str(tmp_path)])
+    assert f"--archive: {tmp_path} holds no *.mar" in capsys.readouterr().err
+    names = ("b.mar", "a.mar", "a.mar.sha256", "README.md")
+    for name in names:
+        (tmp_path / name).touch()
+    options = stack_options(read("serve", ["--archive", str(CAT), str(tmp_path)]))
+    assert options.archives == (CAT, tmp_path / "a.mar", tmp_path / "b.mar")
+
+
 def test_a_relative_file_keeps_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "w.pth").touch()
     monkeypatch.chdir(tmp_path)

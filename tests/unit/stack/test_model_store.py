@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from marserve.errors import MarserveError
 from marserve.stack.deployments import DeployedModel, DeployedVersion, Deployments, PendingChange, switched
-from marserve.stack.model_store import RECORD, DeploymentStore, LostArchiveError, LostRecordError
+from marserve.stack.model_store import RECORD, DeploymentStore, LostArchiveError, LostRecordError, sha256_of
 from marserve.stack.run_directory import RunDirectory
 
 MODEL = "resnet18"
@@ -243,3 +244,50 @@ def test_a_write_that_fails_leaves_the_record_as_it_was(
         store.update(lambda record: replace(record, pending=pending))
     assert store.read() == before
     assert store.path.stat().st_mode & 0o777 == 0o500
+
+
+@pytest.mark.parametrize("form", ["{}  1.0\n", "{}", "{} *elsewhere/1.0\n"])
+@pytest.mark.parametrize("case", [str.lower, str.upper])
+def test_an_archive_is_compared_with_what_is_written_beside_it(
+    store: DeploymentStore, tmp_path: Path, form: str, case: Callable[[str], str]
+) -> None:
+    archive = tmp_path / "1.0"
+    beside = tmp_path / "1.0.sha256"
+    beside.write_text(form.format(case(sha256_of(archive))))
+    assert store.add(archive, MODEL, "1.0").version == "1.0"
+    archive.write_text("another one")
+    with pytest.raises(MarserveError, match=rf"1\.0 is not the archive that it should be: .* and {beside} has "):
+        store.add(archive, MODEL, "1.0")
+
+
+@pytest.mark.parametrize("text", ["", "\n", "no digest"])
+def test_a_file_without_a_digest_lets_nothing_pass(store: DeploymentStore, tmp_path: Path, text: str) -> None:
+    (tmp_path / "1.0.sha256").write_text(text)
+    with pytest.raises(MarserveError, match="is not the archive that it should be"):
+        store.add(tmp_path / "1.0", MODEL, "1.0")
+
+
+def test_an_archive_is_compared_with_those_that_the_variable_lists(
+    store: DeploymentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARSERVE_ARCHIVE_SHA256", f"{'0' * 64}, {sha256_of(tmp_path / '1.0')}")
+    assert store.add(tmp_path / "1.0", MODEL, "1.0")
+    with pytest.raises(MarserveError, match=r"MARSERVE_ARCHIVE_SHA256 has 000.* and "):
+        store.add(tmp_path / "2.0", MODEL, "2.0")
+
+
+def test_where_nothing_can_be_written_an_archive_is_read_in_its_place(
+    store: DeploymentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in an image: a copy would take as much of a pod's memory."""
+    whole = os.statvfs(tmp_path)
+    fields = [getattr(whole, name) for name in ("f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail", "f_files")]
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((*fields, 0, 0, os.ST_RDONLY, 255)))
+    (tmp_path / "3.0").write_text("archive 3.0")
+    added = store.add(tmp_path / "3.0", MODEL, "3.0")
+    assert (store.path / added.archive).readlink() == tmp_path / "3.0"
+    assert store.damage(added) is None
+    assert store.add(tmp_path / "3.0", MODEL, "3.0") == added
+    store.remove(MODEL, "3.0")
+    assert (tmp_path / "3.0").read_text() == "archive 3.0"
+    assert not (store.path / added.archive).is_symlink()
