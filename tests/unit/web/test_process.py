@@ -207,22 +207,29 @@ async def test_a_log_that_cannot_be_written_fails_no_answer(torchserve: FakeTorc
     assert len(errors) < 1000, "nor does another stream fill"
 
 
-async def test_what_large_pictures_took_is_given_back() -> None:
+@pytest.mark.parametrize(
+    ("size", "then"),
+    [
+        pytest.param(2_000_000, "", id="large ones at once"),  # 62 MB would stay
+        pytest.param(100_000, "heap.return_free_blocks()", id="small ones when they are looked for"),  # 60 MB
+    ],
+)
+async def test_what_pictures_took_is_given_back(size: int, then: str) -> None:
     """Even though something small that lives on was made after each of them."""
-    code = """
-import os, marserve.web.server
-marserve.web.server.return_large_blocks()
-def resident() -> int:
-    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-before, kept = resident(), []
+    code = f"""
+from marserve.web.server import Heap, resident_bytes
+heap = Heap()
+heap.return_free_blocks()
+before, kept = resident_bytes(), []
 for _ in range(3):
     pictures = []
-    for _ in range(30):
-        pictures.append(bytearray(2_000_000))
-        kept.append(bytearray(10_000))
+    for _ in range(60_000_000 // {size}):
+        pictures.append(bytearray({size}))
+        kept.append(bytearray(1_000))
     pictures.clear()
-print(resident() - before)
+{then}
+print(resident_bytes() - before)
 """
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     output, _ = await process.communicate()
-    assert int(output) < 10_000_000  # 62 MB without
+    assert int(output) < 10_000_000
