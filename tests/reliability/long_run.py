@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import astuple
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
@@ -29,6 +30,7 @@ from marserve.variables import variable
 from tests.e2e.operating import edited, manage, rename_labels
 from tests.e2e.serving import Stack, stack_on_free_ports
 from tests.reliability.drift import LongRun, Sample
+from tests.reliability.java_heap import JavaHeap
 from tests.reliability.mixed_load import MixedLoad
 from tests.reliability.table import Row
 from tests.reliability.under_load import MODEL, archive, kind_of
@@ -57,9 +59,9 @@ class StoppedEarly(Exception):  # noqa: N818 - no error
 class Observer:
     """Looks at the processes of ``stack`` in a thread; what cannot be seen now is seen the next time."""
 
-    def __init__(self, stack: Stack, load: MixedLoad, run: LongRun, file: TextIO) -> None:
+    def __init__(self, stack: Stack, load: MixedLoad, run: LongRun, file: TextIO, heap: JavaHeap) -> None:
         self._stack, self._load, self._run = stack, load, run
-        self._file = file
+        self._file, self._heap = file, heap
         self._stop = threading.Event()
 
     @contextmanager
@@ -74,7 +76,7 @@ class Observer:
 
     def _watch(self) -> None:
         writer = csv.writer(self._file)
-        writer.writerow(["seconds", "kind", "processes", "bytes", "files", "threads"])
+        writer.writerow(["seconds", "kind", "processes", "bytes", "files", "threads", "heap", "left"])
         next_s = time.monotonic()
         while not self._stop.wait(max(0.0, next_s - time.monotonic())):
             next_s = max(next_s + SAMPLE_S, time.monotonic())
@@ -84,13 +86,13 @@ class Observer:
             # A full disk takes the file's end, and not the run.
             with suppress(OSError):
                 for seen in samples:
-                    figures = (seen.kind, seen.processes, seen.bytes, seen.files, seen.threads)
+                    _, *figures = astuple(seen)
                     writer.writerow([f"{seen.at - self._run.began:.1f}", *figures])
                 self._file.flush()
 
     def _samples(self) -> list[Sample]:
         at = time.monotonic()
-        found: dict[str, list[tuple[int, int, int]]] = {}
+        found: dict[str, list[tuple[int, ...]]] = {}
         with suppress(psutil.Error, AssertionError, StopIteration):
             state = self._stack.state()
             processes = {process.pid: process for process in self._stack.processes()}
@@ -100,7 +102,9 @@ class Observer:
                 with suppress(psutil.Error), process.oneshot():
                     files = process.num_fds() - self._callers(process)
                     figures = process.memory_full_info().pss, files, process.num_threads()
-                    found.setdefault(kind_of(process.cmdline()), []).append(figures)
+                    kind = kind_of(process.cmdline())
+                    heap = self._heap.seen(process) if kind == "Java" else (0, 0)
+                    found.setdefault(kind, []).append((*figures, *heap))
         return [
             Sample(at, kind, len(figures), *(sum(part) for part in zip(*figures, strict=True)))
             for kind, figures in found.items()
@@ -135,7 +139,8 @@ def run(minutes: float, file: Path | None = None) -> LongRun:
         try:
             say("  starting the stack ...")
             cache = {variable("cache_max_entries"): str(round(CACHE_ENTRIES_A_MINUTE * minutes))}
-            stack.started("--archive", str(source), "--workers", "1", "--model-api", **cache)
+            heap = JavaHeap(Path(temporary))
+            stack.started("--archive", str(source), "--workers", "1", "--model-api", **cache, **heap.options)
             second = edited(source, Path(temporary), "2.0", rename_labels)
             load = MixedLoad(stack.web)
             load.capacity(2.0)
@@ -144,7 +149,7 @@ def run(minutes: float, file: Path | None = None) -> LongRun:
             seen.rate = SHARE * capacity
             say(f"  capacity: {capacity:.1f} requests/s")
             seen.began = seen.ended = time.monotonic()
-            observer = Observer(stack, load, seen, samples)
+            observer = Observer(stack, load, seen, samples, heap)
             with seen.noting("the run"), suppress(StoppedEarly), observer.watching(), load.running(seen.rate):
                 try:
                     for share, name, command in STEPS:

@@ -55,6 +55,33 @@ def test_what_creeps_is_seen(run: LongRun, row: str) -> None:
     assert broken(run) == {row}
 
 
+def of_java(minutes: int, *, whole: float, heap: float, left: float) -> LongRun:
+    """One of a Java with 250 MiB, 120 of them its heap, of which collections leave 30; all grow by so many MiB."""
+    run = LongRun(minutes, began=1000, ended=1000 + 60 * minutes, rate=1)
+    for second in range(60 * minutes):
+        share = second / (60 * minutes)
+        figures = (MIB * (start + grown * share) for start, grown in ((250, whole), (120, heap), (30, left)))
+        total, of_heap, live = map(int, figures)
+        # Most collections leave what has just been made as well.
+        run.samples.append(Sample(1000 + second, "Java", 1, total, 50, 30, of_heap, live + (second % 5) * 10 * MIB))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("run", "holds"),
+    [
+        pytest.param(of_java(3, whole=100, heap=100, left=0), True, id="the heap is made larger"),
+        pytest.param(of_java(3, whole=100, heap=100, left=40), False, id="objects are kept"),
+        pytest.param(of_java(3, whole=30, heap=0, left=0), False, id="memory beside the heap is kept"),
+        pytest.param(of_java(60, whole=0, heap=0, left=0), True, id="an hour in which nothing grows"),
+        pytest.param(of_java(60, whole=30, heap=30, left=0), False, id="in an hour the whole counts"),
+        pytest.param(of_java(60, whole=0, heap=0, left=12), False, id="and so do the objects"),
+    ],
+)
+def test_java_may_make_its_heap_larger_while_it_warms_up_and_keep_no_more(run: LongRun, holds: bool) -> None:
+    assert run.memory().holds == holds, run.memory()
+
+
 @pytest.mark.parametrize(("outcome", "count"), [("wrong", 1), ("hung", 1), ("odd", 1), ("gone", 1), ("overload", 40)])
 def test_answers_that_are_not_right_are_seen(outcome: str, count: int) -> None:
     run = hour()
