@@ -21,7 +21,7 @@ import pytest
 
 from marserve.handler.resnet18.cpu import usable_cores
 from marserve.handler.resnet18.heif import find_decoder
-from tests.support import PHOTOS, TRACES
+from tests.support import CRDS, PHOTOS, TRACES
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,23 @@ def _has_nvidia_gpu() -> bool:
 
 
 REQUIREMENTS = {
+    "checkov": Requirement(
+        "what checkov thinks of the chart",
+        "in an environment of its own: pipx install checkov==3.3.30",
+        program("checkov"),
+    ),
     "chromium": Requirement(
         "a real browser for the page",
         "Debian: apt-get install chromium; macOS: brew install --cask google-chrome",
         program("chromium", "google-chrome"),
     ),
     "curl": Requirement("the README's commands", "Debian: apt-get install curl; macOS has it", program("curl")),
+    "custom-resource-definitions": Requirement(
+        "whether KEDA and KServe know every field",
+        f"their definitions in {CRDS}, which are not part of the project",
+        CRDS.is_dir,
+        is_optional=True,
+    ),
     "cykooz-resizer": Requirement(
         "the resize with vector instructions",
         "./scripts/marserve setup dev has it, but not on Linux on ARM",

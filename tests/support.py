@@ -13,6 +13,8 @@ CAT = REPOSITORY / "examples" / "cat.jpg"
 PHOTOS = REPOSITORY.parent / "shared" / "photos"
 #: When requests came to services in production, no part of it either: @pytest.mark.needs("recordings").
 TRACES = REPOSITORY.parent / "shared" / "traces"
+#: Definitions of custom resources, as KEDA and KServe install them.
+CRDS = REPOSITORY.parent / "shared" / "schemas"
 
 
 def report(line: str) -> None:

@@ -69,11 +69,15 @@ def _render(values: str, name: str) -> dict[str, str]:
     return {path.partition("/templates/")[2]: text for path, text in rendered.items()}
 
 
-def resources(values: dict[str, Any], *kinds: str) -> list[dict[str, Any]]:
+def resources(values: dict[str, Any], *kinds: str, name: str = "marserve") -> list[dict[str, Any]]:
     """All resources, or those of ``kinds``, as Helm sends them."""
-    texts = [text for path, text in render(values).items() if path.endswith(".yaml")]
-    found = [resource for text in texts for resource in yaml.safe_load_all(text) if resource]
-    return [resource for resource in found if not kinds or resource["kind"] in kinds]
+    return [one for one in _parsed(json.dumps(values), name) if not kinds or one["kind"] in kinds]
+
+
+@functools.cache
+def _parsed(values: str, name: str) -> list[dict[str, Any]]:
+    texts = [text for path, text in _render(values, name).items() if path.endswith(".yaml")]
+    return [resource for text in texts for resource in yaml.load_all(text, yaml.CSafeLoader) if resource]
 
 
 def pod_templates(values: dict[str, Any]) -> list[dict[str, Any]]:

@@ -26,6 +26,12 @@ def one(values: dict[str, Any], kind: str) -> dict[str, Any]:
     return resource
 
 
+def policy_of_pods(values: dict[str, Any]) -> dict[str, Any]:
+    policies = {one["metadata"]["name"]: one["spec"] for one in resources(values, "NetworkPolicy")}
+    assert set(policies) == {"marserve", "marserve-test"}
+    return dict(policies["marserve"])
+
+
 def settings_of(pod: dict[str, Any]) -> WebSettings:
     """What the web service reads from its pod, but for files, which are not here."""
     variables = environment(containers(pod)["web"])
@@ -62,8 +68,8 @@ def test_torchserve_is_a_native_sidecar_where_there_are_such(version: str, wish:
     native = wish == "true" or (wish == "auto" and version in {"1.29", "1.31.1-gke.7"})
     assert containers(pod)["torchserve"].get("restartPolicy") == ("Always" if native else None)
     assert [one["name"] for one in pod["spec"].get("initContainers", [])] == (["torchserve"] if native else [])
-    # Else the pod's readiness is the web service's alone, which knows TorchServe's.
-    assert ("readinessProbe" in containers(pod)["torchserve"]) == native
+    # The pod's readiness is the web service's, which knows TorchServe's.
+    assert [name for name, one in containers(pod).items() if "readinessProbe" in one] == ["web"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +122,7 @@ def test_nothing_but_the_web_service_is_reachable(values: dict[str, Any]) -> Non
     for pod in pod_templates(values):
         ports = [port for container in containers(pod).values() for port in container.get("ports", [])]
         assert all((port["name"], port["containerPort"]) == ("http", 5000) for port in ports)
-    policy = one(values, "NetworkPolicy")["spec"]
+    policy = policy_of_pods(values)
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert [rule["ports"] for rule in policy["ingress"]] == [[{"port": 5000, "protocol": "TCP"}]]
     # An empty list of peers would be everybody.
@@ -133,12 +139,12 @@ def test_nothing_but_the_web_service_is_reachable(values: dict[str, Any]) -> Non
     ],
 )
 def test_pods_reach_what_they_are_told_to_use_and_nothing_else(values: dict[str, Any], ports: set[int]) -> None:
-    egress = one(values, "NetworkPolicy")["spec"]["egress"]
+    egress = policy_of_pods(values)["egress"]
     assert {port["port"] for rule in egress for port in rule["ports"]} == ports
 
 
 def test_pictures_by_address_come_from_public_servers() -> None:
-    egress = one(CASES["secrets"], "NetworkPolicy")["spec"]["egress"]
+    egress = policy_of_pods(CASES["secrets"])["egress"]
     (rule,) = [rule for rule in egress if {"port": 80, "protocol": "TCP"} in rule["ports"]]
     assert {block["ipBlock"]["cidr"] for block in rule["to"]} == {"0.0.0.0/0", "::/0"}
     assert "10.0.0.0/8" in rule["to"][0]["ipBlock"]["except"]
@@ -192,7 +198,8 @@ def test_whoever_chooses_pods_chooses_exactly_its_own(values: dict[str, Any]) ->
         assert chosen(service["spec"]["selector"]) == {service["metadata"]["name"]}
     for budget in resources(values, "PodDisruptionBudget"):
         assert chosen(budget["spec"]["selector"]["matchLabels"]) == {budget["metadata"]["name"]}
-    assert chosen(one(values, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"]) == set(labels) - {"test"}
+    policies = [policy["spec"]["podSelector"]["matchLabels"] for policy in resources(values, "NetworkPolicy")]
+    assert [chosen(selector) for selector in policies] == [set(labels) - {"test"}, {"test"}]
     services = [service["metadata"]["labels"].items() for service in resources(values, "Service")]
     for monitor in resources(values, "ServiceMonitor"):
         assert all(monitor["spec"]["selector"]["matchLabels"].items() <= labels for labels in services)
@@ -359,8 +366,7 @@ def test_workers_on_a_gpu_have_one() -> None:
 @pytest.mark.parametrize("release", ["marserve", "vision", "a" * 53])
 def test_names_fit(release: str) -> None:
     values = CASES["canary by HTTPRoute"]
-    texts = [text for path, text in render(values, release).items() if path.endswith(".yaml")]
-    found = [resource for text in texts for resource in yaml.safe_load_all(text) if resource]
+    found = resources(values, name=release)
     names = {(one["kind"], one["metadata"]["name"]) for one in found}
     assert len(names) == len(found)
     assert max(len(name) for kind, name in names if kind == "Service") <= 63

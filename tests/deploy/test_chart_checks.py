@@ -1,0 +1,131 @@
+"""What others' tools say of the chart: Helm, Kubernetes' schemas, those of custom resources, checkov and Prometheus."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import helm_python as helm
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests.deploy.charts import CASES, CHART, resources
+from tests.support import CRDS, REPOSITORY
+
+EVERY_CASE = pytest.mark.parametrize("values", CASES.values(), ids=CASES)
+#: The file of each kind that is a custom resource, where its definition is at hand.
+CUSTOM = {"ScaledObject": "keda.sh_scaledobjects.yaml"}
+#: Those whose definitions are not: only this project's own tests look at them.
+UNCHECKED = {"HTTPRoute", "PrometheusRule", "ServiceMonitor"}
+#: What the oldest schemas have in place of versions that are older still; the fields are the same.
+SUCCESSORS = {"policy/v1beta1": "policy/v1", "autoscaling/v2beta2": "autoscaling/v2"}
+OLDEST_SCHEMAS, DEFAULT_VERSION = (1, 25), "1.36"
+
+
+@EVERY_CASE
+def test_helm_finds_nothing_to_complain_of(values: dict[str, Any]) -> None:
+    report = helm.lint(CHART, values, strict=True, namespace="pictures", kube_version=values.get("kubeVersion"))
+    assert report["errors"] == []
+    assert [one["error"] for one in report["messages"]] == ["icon is recommended"]
+
+
+def schema_version(values: dict[str, Any]) -> str:
+    version = values.get("kubeVersion", DEFAULT_VERSION).lstrip("v")
+    numbers = tuple(int(part) for part in version.split(".")[:2])
+    return ".".join(map(str, max(numbers, OLDEST_SCHEMAS)))
+
+
+@EVERY_CASE
+def test_kubernetes_knows_every_field(values: dict[str, Any]) -> None:
+    kinds = set[str]()
+    for resource in resources(values):
+        if resource["kind"] in {*CUSTOM, *UNCHECKED}:
+            continue
+        version = resource["apiVersion"]
+        known = resource | {"apiVersion": SUCCESSORS.get(version, version)}
+        kubernetes_validate.validate(known, schema_version(values), strict=True)  # raises, of unknown kinds as well
+        kinds.add(resource["kind"])
+    assert {"Deployment", "NetworkPolicy", "PodDisruptionBudget", "Pod", "Service", "ServiceAccount"} <= kinds
+
+
+def closed(schema: Any) -> Any:
+    """``schema`` without other properties than those it names: the server would drop what is misspelt."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {key: closed(value) for key, value in schema.items()}
+    if "properties" in schema and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        inner.setdefault("additionalProperties", False)
+    return inner
+
+
+@pytest.mark.needs("custom-resource-definitions")
+@EVERY_CASE
+def test_custom_resources_are_what_their_definitions_say(values: dict[str, Any]) -> None:
+    for resource in resources(values, *CUSTOM):
+        definition = yaml.safe_load((CRDS / CUSTOM[resource["kind"]]).read_text(encoding="utf-8"))["spec"]
+        (version,) = [one for one in definition["versions"] if one["served"] and one["storage"]]
+        assert resource["apiVersion"] == f"{definition['group']}/{version['name']}"
+        schema = closed(version["schema"]["openAPIV3Schema"])
+        schema["properties"]["metadata"] = {"type": "object"}
+        jsonschema.validate(resource, schema)
+
+
+def test_kinds_that_no_schema_is_at_hand_for_are_known() -> None:
+    custom = {one["kind"] for values in CASES.values() for one in resources(values) if "." in one["apiVersion"]}
+    own = {"NetworkPolicy", "Ingress"}
+    assert custom - own == UNCHECKED | set(CUSTOM)
+
+
+@pytest.mark.needs("checkov")
+def test_checkov_fails_nothing_and_what_it_skips_has_a_reason(tmp_path: Path) -> None:
+    for case, values in CASES.items():
+        texts = [yaml.safe_dump(resource) for resource in resources(values)]
+        (tmp_path / f"{case.replace(' ', '-')}.yaml").write_text("---\n".join(texts), encoding="utf-8")
+    command = [
+        "checkov",
+        "--directory",
+        str(tmp_path),
+        "--framework",
+        "kubernetes",
+        "--skip-download",
+        "--output",
+        "json",
+    ]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    report = json.loads(finished.stdout)
+    failed = {(one["check_id"], one["check_name"], one["resource"]) for one in report["results"]["failed_checks"]}
+    assert failed == set()
+    assert report["summary"]["parsing_errors"] == 0
+    assert report["summary"]["passed"] > 2000
+    reasons = {
+        (one["check_id"], one["check_result"]["suppress_comment"]) for one in report["results"]["skipped_checks"]
+    }
+    assert {check for check, _ in reasons} == {"CKV_K8S_8", "CKV_K8S_9", "CKV_K8S_15", "CKV_K8S_35", "CKV_K8S_43"}
+    assert all(len(reason.split()) > 3 for _, reason in reasons)
+
+
+@pytest.mark.needs("promtool")
+def test_prometheus_reads_the_rules_and_the_query_that_scales(tmp_path: Path) -> None:
+    (rules,) = resources(CASES["monitored"], "PrometheusRule")
+    (scaled,) = resources(CASES["keda"], "ScaledObject")
+    query = {"record": "scaled:on", "expr": scaled["spec"]["triggers"][0]["metadata"]["query"]}
+    groups = [*rules["spec"]["groups"], {"name": "query", "rules": [query]}]
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": groups}), encoding="utf-8")
+    command = ["promtool", "check", "rules", str(file)]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+def test_the_package_has_the_rules_themselves_and_not_a_link(tmp_path: Path) -> None:
+    helm.expand(tmp_path, helm.package(CHART, destination=tmp_path))
+    for name in ("alerts", "recording"):
+        packed = tmp_path / "marserve" / "files" / f"{name}.rules.yml"
+        assert not packed.is_symlink()
+        assert packed.read_bytes() == (REPOSITORY / "deploy" / "monitoring" / f"{name}.rules.yml").read_bytes()
