@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any
 
@@ -383,21 +382,20 @@ def test_the_notes_teach(values: dict[str, Any]) -> None:
     assert ("Whoever reaches it may send pictures" in notes) == ("secrets" not in values)
 
 
-def test_monitoring_has_the_rules_of_deploy_monitoring() -> None:
-    """One source: what differs is the job's name, and the alert on metrics that nobody scrapes here."""
+def test_monitoring_has_the_rules_of_deploy_monitoring_and_scrapes_what_they_are_about() -> None:
+    """One source: what differs are the names of the jobs."""
+    jobs = {"web": "marserve", "torchserve": "marserve-torchserve"}
+    source = []
+    for file in ("recording", "alerts"):
+        text = (REPOSITORY / "deploy" / "monitoring" / f"{file}.rules.yml").read_text(encoding="utf-8")
+        for job, own in jobs.items():
+            text = text.replace(f'job="{job}"', f'job="{own}"')
+        source += [group["rules"] for group in yaml.safe_load(text)["groups"]]
     groups = one(CASES["monitored"], "PrometheusRule")["spec"]["groups"]
-    found = list(itertools.chain.from_iterable(group["rules"] for group in groups))
-    source = [
-        rule
-        for file in ("recording", "alerts")
-        for group in yaml.safe_load(
-            (REPOSITORY / "deploy" / "monitoring" / f"{file}.rules.yml")
-            .read_text(encoding="utf-8")
-            .replace('job="web"', 'job="marserve"')
-        )["groups"]
-        for rule in group["rules"]
-    ]
-    assert found == [rule for rule in source if rule.get("alert") != "TorchServeDown"]
-    assert len(found) == len(source) - 1
-    (relabeling,) = one(CASES["monitored"], "ServiceMonitor")["spec"]["endpoints"][0]["relabelings"]
-    assert relabeling == {"targetLabel": "job", "replacement": "marserve"}
+    assert [group["rules"] for group in groups] == source
+    endpoints = one(CASES["monitored"], "ServiceMonitor")["spec"]["endpoints"]
+    assert {one["path"]: one["relabelings"] for one in endpoints} == {
+        "/metrics": [{"targetLabel": "job", "replacement": "marserve"}],
+        "/metrics/torchserve": [{"targetLabel": "job", "replacement": "marserve-torchserve"}],
+    }
+    assert {one["authorization"]["credentials"]["name"] for one in endpoints} == {"key-of-prometheus"}

@@ -10,8 +10,8 @@ import helm_python as helm
 import pytest
 import yaml
 
+from docs.chart_readme import described, render
 from marserve.web.settings import WebSettings
-from scripts.chart_readme import described, render
 from tests.deploy.charts import CHART, chart
 
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
@@ -19,7 +19,7 @@ SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text(enc
 #: Settings that follow from other values, or are a matter of the run directory.
 NOT_SETTINGS = {
     *("web_host", "web_port", "inference_url", "management_url", "key_file", "drain_s", "grace_s"),
-    *("rollout_file", "quarantine_file", "supervision_file"),
+    *("rollout_file", "quarantine_file", "supervision_file", "web_lock"),
     *("api_keys", "api_keys_file", "cache_url", "tls_certificate", "tls_key", "tls_published"),
 }
 
@@ -122,5 +122,5 @@ def test_every_value_is_described() -> None:
 
 
 def test_the_readme_is_current() -> None:
-    """Else: .venv/bin/python scripts/chart_readme.py."""
+    """Else: .venv/bin/python docs/chart_readme.py."""
     assert (CHART / "README.md").read_text(encoding="utf-8") == render()

@@ -27,7 +27,7 @@ helm test marserve --namespace pictures --logs
 [docs/kubernetes.md](../../../docs/kubernetes.md) says what comes with it and why, and how it is tried.
 `values-gpu.yaml` has workers on a GPU. What is misspelt is refused.
 
-<!-- Made by scripts/chart_readme.py from values.yaml: change it there. -->
+<!-- Made by docs/chart_readme.py from values.yaml: change it there. -->
 
 ## Values
 """
