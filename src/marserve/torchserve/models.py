@@ -33,6 +33,8 @@ class ListedWorker:
     status: str
     #: 0 while there is no process.
     pid: int
+    #: When TorchServe started it, in its own words.
+    since: str = ""
 
     @property
     def is_ready(self) -> bool:
@@ -70,6 +72,11 @@ class ModelVersion:
     def ready_pids(self) -> frozenset[int]:
         """Their process ids; a worker that is restarted has another one."""
         return frozenset(worker.pid for worker in self.workers if worker.is_ready)
+
+    @property
+    def ready_processes(self) -> frozenset[tuple[int, str]]:
+        """Which they are: a container that is started again gives the same ids to others."""
+        return frozenset((worker.pid, worker.since) for worker in self.workers if worker.is_ready)
 
     def __str__(self) -> str:
         return f"{self.model} {self.version}"
@@ -126,7 +133,8 @@ def parse_version(content: Mapping[str, Any]) -> ModelVersion:
         version=content["modelVersion"],
         archive=content["modelUrl"],
         workers=tuple(
-            ListedWorker(str(worker["id"]), worker["status"], int(worker["pid"])) for worker in content["workers"]
+            ListedWorker(str(worker["id"]), worker["status"], int(worker["pid"]), str(worker.get("startTime", "")))
+            for worker in content["workers"]
         ),
         batch_size=int(content.get("batchSize", 1)),
         batch_delay_s=int(content.get("maxBatchDelay", 0)) / 1000,

@@ -24,7 +24,10 @@ STALE_S = 4.0
 
 _Key = tuple[str, str]
 
-NOT_DESCRIBED: tuple[ArchiveDescription, frozenset[int]] = (ArchiveDescription(), frozenset())
+#: A description, and the workers that were READY when it was last known to be right.
+_Described = tuple[ArchiveDescription, frozenset[tuple[int, str]]]
+
+NOT_DESCRIBED: _Described = (ArchiveDescription(), frozenset())
 
 
 class Catalogue:
@@ -35,8 +38,7 @@ class Catalogue:
         self._management = management
         self._default_model = default_model
         self._versions: dict[_Key, ModelVersion] = {}
-        #: The description of each version, and the workers that were READY when it was last known to be right.
-        self._descriptions: dict[_Key, tuple[ArchiveDescription, frozenset[int]]] = {}
+        self._descriptions: dict[_Key, _Described] = {}
         self._describing: dict[_Key, asyncio.Task[None]] = {}
         #: Every version of every model, joined when either part changes, and not for every picture.
         self.models: list[KnownModel] = []
@@ -117,7 +119,7 @@ class Catalogue:
         restart, or a new registration, all workers are new ones, and so may be the archive.
         """
         description, workers = self._descriptions.get((version.model, version.version), NOT_DESCRIBED)
-        return KnownModel(version, description, not workers.isdisjoint(version.ready_pids))
+        return KnownModel(version, description, not workers.isdisjoint(version.ready_processes))
 
     def _join_all(self) -> None:
         self.models = [self._join(version) for version in self._versions.values()]
@@ -126,8 +128,8 @@ class Catalogue:
     def _confirm_or_describe(self, version: ModelVersion) -> None:
         key = (version.model, version.version)
         if self._join(version).is_confirmed:
-            self._descriptions[key] = (self._descriptions[key][0], version.ready_pids)
-        elif version.ready_pids and key not in self._describing:
+            self._descriptions[key] = (self._descriptions[key][0], version.ready_processes)
+        elif version.ready_processes and key not in self._describing:
             task = asyncio.create_task(self._describe(version))
             self._describing[key] = task
             task.add_done_callback(lambda _: self._describing.pop(key))
@@ -142,7 +144,7 @@ class Catalogue:
         description = ArchiveDescription.read(described.description or {})
         if key not in self._descriptions or self._descriptions[key][0] != description:
             logger.info("Serving %s %s: %s", *key, description)
-        self._descriptions[key] = (description, version.ready_pids)
+        self._descriptions[key] = (description, version.ready_processes)
         self._join_all()
 
     async def _answer(self, question: Question[Result], timeout_s: float) -> Result:

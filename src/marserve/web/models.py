@@ -93,7 +93,7 @@ class KnownModel:
     @property
     def identity(self) -> str:
         """What a result depends on besides the request; where ``was_last``, for as long as a result is kept."""
-        archive = self.description.inputs_sha256 if self.was_last else sorted(self.reported.ready_pids)
+        archive = self.description.inputs_sha256 if self.was_last else sorted(self.reported.ready_processes)
         return f"{self.name}\n{self.version}\n{self.reported.archive}\n{archive}"
 
 

@@ -105,6 +105,7 @@ class FakeTorchServe:
         #: The process ids of all workers, and their status.
         self.workers = [100]
         self.worker_status = "READY"
+        self.started = "2026-11-24T15:25:00.431Z"
         #: What answers pictures; probes for readiness (recognised by their request id) go to it as well.
         self.behaviour: Behaviour = self.answer
         #: How many pictures came in each group, and what a worker says that it spent on one, in microseconds.
@@ -247,7 +248,10 @@ class FakeTorchServe:
             "modelUrl": f"{name}.mar",
             "batchSize": 8,
             "maxBatchDelay": 1,
-            "workers": [{"id": str(pid), "pid": pid, "status": self.worker_status} for pid in self.workers],
+            "workers": [
+                {"id": str(pid), "pid": pid, "status": self.worker_status, "startTime": self.started}
+                for pid in self.workers
+            ],
         }
         return {**entry, "customizedMetadata": self.archives[name, version]} if is_customized else entry
 

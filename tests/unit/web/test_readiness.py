@@ -75,6 +75,37 @@ async def test_stopped_torchserve_is_noticed_and_its_return_too(service: Service
     await becomes(service, 200)
 
 
+@pytest.mark.parametrize("change", ["pid", "start"])
+async def test_workers_that_have_answered_nothing_yet_are_not_ready_by_what_those_before_answered(
+    service: Service, torchserve: FakeTorchServe, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """They are new within the time for which an answer counts; in a container's next start they have the same ids."""
+    monkeypatch.setattr(readiness, "SILENT_S", 60)
+    await becomes(service, 200)
+    torchserve.behaviour = hang
+    if change == "pid":
+        torchserve.workers = [101]
+    else:
+        torchserve.started = "2026-11-24T15:26:00.431Z"
+    await becomes(service, 503, "has not answered a picture")
+    torchserve.behaviour = torchserve.answer
+    await becomes(service, 200)
+
+
+async def test_one_worker_that_is_replaced_leaves_the_others_ready(
+    service: Service, torchserve: FakeTorchServe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "SILENT_S", 60)
+    torchserve.workers = [100, 101]
+    await becomes(service, 200)
+    await asyncio.sleep(0.3)
+    torchserve.behaviour = hang
+    torchserve.workers = [101, 102]
+    for _ in range(10):
+        assert (await service.get("/readyz")).status == 200
+        await asyncio.sleep(0.05)
+
+
 async def test_frozen_torchserve_is_noticed(service: Service, torchserve: FakeTorchServe) -> None:
     torchserve.is_frozen = True
     torchserve.behaviour = hang

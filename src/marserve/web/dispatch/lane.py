@@ -81,6 +81,8 @@ class Lane:
         self.dispatcher = Dispatcher(max_group_bytes=queues.max_group_bytes, on_drop=partial(queues.drop, self))
         self._queues = queues
         self._model: KnownModel | None = None
+        #: The workers that were READY when there was one last.
+        self._processes: frozenset[tuple[int, str]] = frozenset()
         self._tasks: set[asyncio.Task[None]] = set()
         #: When ``_send`` is called next, without anything more happening.
         self._next: asyncio.Handle | None = None
@@ -98,6 +100,14 @@ class Lane:
             if self._next is not None:
                 self._next.cancel()
             self._next = asyncio.get_running_loop().call_soon(self._send)
+
+    def follow(self) -> None:
+        """See who the workers are. Where none is left of those before, what they answered says nothing of these."""
+        model = self._queues.catalogue.get(self.name, self.version)
+        if model is not None and (processes := model.reported.ready_processes):
+            if self._processes and self._processes.isdisjoint(processes):
+                self.answered_at = -math.inf
+            self._processes = processes
 
     def close(self) -> None:
         if self._next is not None:

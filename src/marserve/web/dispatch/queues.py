@@ -207,4 +207,5 @@ class PictureQueues:
             if key not in listed and lane.dispatcher.is_idle:
                 del self._lanes[key]
             else:
+                lane.follow()
                 lane.wake()
