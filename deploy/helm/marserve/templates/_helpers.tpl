@@ -158,7 +158,6 @@ answered (request_deadline_s); then TorchServe ends. It rarely takes as long: th
   restartPolicy: Always # a native sidecar: it starts before the web service, and ends after it
   {{- end }}
   args:
-    - marserve
     - serve
     - --only=torchserve
     - --archive={{ ternary "/models" "/archive/models" (eq $values.archive.source "baked") }}
@@ -210,7 +209,7 @@ answered (request_deadline_s); then TorchServe ends. It rarely takes as long: th
 - name: archive
   image: {{ include "marserve.image" (dict "root" .root "image" .values.image "of" .values.archive.image) }}
   imagePullPolicy: {{ .values.image.pullPolicy }}
-  command: [/bin/busybox, cp, -r, /models, /archive/]
+  command: [cp, -r, /models, /archive/]
   resources:
     requests: {cpu: 100m, memory: 64Mi}
     limits: {cpu: "1", memory: 64Mi}
@@ -228,7 +227,7 @@ answered (request_deadline_s); then TorchServe ends. It rarely takes as long: th
 - name: web
   image: {{ include "marserve.image" (dict "root" .root "image" $values.image "of" $values.image.web) }}
   imagePullPolicy: {{ $values.image.pullPolicy }}
-  args: [marserve, serve, --only=web, --host=0.0.0.0]
+  args: [serve, --only=web, --host=0.0.0.0]
   ports:
     - {name: http, containerPort: 5000, protocol: TCP}
   env:
