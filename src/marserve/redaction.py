@@ -11,7 +11,7 @@ HIDDEN = "..."
 DIGEST = " with digest "
 #: Variables whose values are secrets, whoever they belong to. config/config.properties has the same for TorchServe's
 #: workers (blacklist_env_vars).
-SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|KEY|AWS", re.IGNORECASE)
+SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|KEY|AWS|HEADERS", re.IGNORECASE)
 #: What stands before the @ of an address: a password after a name, or a token alone. A password may hold another @.
 _USER_INFO = re.compile(r"(?<=://)([^\s/?#:@]*:)?[^\s/?#]*(?=@)")
 #: Parameters that give access: a password for Redis, or a signature for a file in a cloud's store.

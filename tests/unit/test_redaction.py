@@ -45,7 +45,7 @@ def test_a_process_that_needs_no_secret_inherits_none() -> None:
     secrets = {
         "MARSERVE_API_KEYS": "canary", "MARSERVE_CLASSIFY_API_KEY": "canary", "API_KEYS": "canary",
         "MARSERVE_CACHE_URL": "redis://:canary@cache", "https_proxy": "http://me:canary@proxy:3128",
-        "HF_TOKEN": "canary", "AWS_SESSION": "canary", "PIP_INDEX_URL": "https://me:canary@index.example/simple",
+        "OTEL_EXPORTER_OTLP_HEADERS": "api=canary", "HF_TOKEN": "canary", "AWS_SESSION": "canary", "PIP_INDEX_URL": "https://me:canary@index.example/simple",
     }  # fmt: skip
     others = {"PATH": "/bin", "no_proxy": "localhost", "MARSERVE_CACHE_TTL_S": "60", "OMP_NUM_THREADS": "2"}
     assert without_secrets(secrets | others) == others

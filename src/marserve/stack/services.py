@@ -163,7 +163,9 @@ class WebService(Service):
         return WEB
 
     def environment(self) -> dict[str, str]:
-        settings = {name: os.environ[name] for name in map(variable, WebSettings.model_fields) if name in os.environ}
+        names = set(map(variable, WebSettings.model_fields))
+        # With those of OpenTelemetry, which this service alone reads: some are secrets as well.
+        settings = {name: value for name, value in os.environ.items() if name in names or name.startswith("OTEL_")}
         own = {
             "MARSERVE_WEB_HOST": self._host,
             "MARSERVE_WEB_PORT": str(self._ports.web_port),

@@ -44,8 +44,11 @@ def test_each_service_inherits_only_the_secrets_that_it_needs(
     monkeypatch.setenv("MARSERVE_CACHE_URL", "redis://:canary@cache:6379/0")
     monkeypatch.setenv("MARSERVE_CLASSIFY_API_KEY", "canary-of-a-caller")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=canary")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "https://me:canary@collector")
     held = {name for name, value in service.environment().items() if "canary" in value}
-    assert held == {"MARSERVE_API_KEYS", "MARSERVE_CACHE_URL"}
+    of_collector = {"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_ENDPOINT"}
+    assert held == {"MARSERVE_API_KEYS", "MARSERVE_CACHE_URL", *of_collector}
     assignment = Assignment(["a"], Rules(1, 2), 1, 1, 2, "127.0.0.1", 3, "key_file.json", "change.lock")
     autoscaler = AutoscalerService(RunDirectory(5000, tmp_path), assignment, "canary-of-callers")
     held = {name for name, value in autoscaler.environment().items() if "canary" in value}
