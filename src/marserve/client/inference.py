@@ -188,17 +188,35 @@ class InferenceClient:
         return cls(connection, TorchServeEndpoint(model, version), deadline_s=deadline_s)
 
     def classify(
-        self, picture: Picture, *, top_k: int = 5, explain: bool = False, deadline_s: float | None = None
+        self,
+        picture: Picture,
+        *,
+        top_k: int = 5,
+        explain: bool = False,
+        deadline_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Classification:
-        """The ``top_k`` most probable classes of one picture; 1 to 1000. Raises ClientError."""
-        path, headers = self._endpoint.target(top_k=top_k, explain=explain)
+        """The ``top_k`` most probable classes of one picture; 1 to 1000. Raises ClientError.
+
+        ``headers`` go along, such as ``traceparent``, which makes the request a part of the caller's trace.
+        """
+        path, own = self._endpoint.target(top_k=top_k, explain=explain)
         deadline_s = self._deadline_s if deadline_s is None else deadline_s
-        body = self._connection.request("POST", path, headers=headers, body=_read(picture), deadline_s=deadline_s)
+        body = self._connection.request(
+            "POST", path, headers={**(headers or {}), **own}, body=_read(picture), deadline_s=deadline_s
+        )
         return parse_classification(body, version=self._endpoint.version)
 
-    def explain(self, picture: Picture, *, top_k: int = 5, deadline_s: float | None = None) -> Classification:
+    def explain(
+        self,
+        picture: Picture,
+        *,
+        top_k: int = 5,
+        deadline_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Classification:
         """As ``classify``, with where in the picture the most probable class was seen."""
-        return self.classify(picture, top_k=top_k, explain=True, deadline_s=deadline_s)
+        return self.classify(picture, top_k=top_k, explain=True, deadline_s=deadline_s, headers=headers)
 
     def classify_many(
         self, pictures: Iterable[GivenPicture], *, top_k: int = 5, parallel: int = PARALLEL, in_order: bool = True

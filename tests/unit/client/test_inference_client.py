@@ -56,6 +56,16 @@ def test_every_kind_of_picture_is_sent_as_it_is(
     assert request.headers["Content-Type"] == "application/octet-stream"
 
 
+def test_a_callers_headers_go_along_and_change_none_of_its_own(server: FakeServer) -> None:
+    trace = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01", "Content-Type": "text/plain"}
+    with web_client(server) as client:
+        client.classify(b"picture", headers=trace)
+        client.explain(b"picture", headers=trace)
+    for request in server.requests:
+        assert request.headers["traceparent"] == trace["traceparent"]
+        assert request.headers["Content-Type"] == "application/octet-stream"
+
+
 def test_an_explanation_says_where(server: FakeServer) -> None:
     explanation = {"map": [[0.5, 1.0]], "crop": {"left": 0, "top": 0, "right": 1, "bottom": 1}}
     server.answers = [Answer(content={**classification(), "explanation": explanation})]
