@@ -35,6 +35,7 @@ from marserve.web.rollout.traffic import LiveTraffic
 from marserve.web.routes import Services, feedback, health, inference_protocol, pages, pictures
 from marserve.web.routes.direct import DirectRouting
 from marserve.web.settings import WebSettings
+from marserve.web.tracing.context import Tracing
 from marserve.web.upstream.connection import KeyFileTokens, UpstreamConnection
 from marserve.web.upstream.inference import Inference
 
@@ -50,6 +51,8 @@ ALLOWED_HEADERS = [
     "X-Request-Timeout-Ms",
     "X-Priority",
     "X-Model-Version",
+    "traceparent",
+    "tracestate",
 ]
 #: Answers' headers that a page of another origin may read.
 EXPOSED_HEADERS = ["X-Request-ID", "X-Cache", "X-Model", "X-Model-Version", "X-Weights", "Retry-After"]
@@ -80,16 +83,21 @@ class Application(FastAPI):
         await super().__call__(scope, receive, send)
 
 
-def create_app(settings: WebSettings) -> Application:
-    """The whole service; it talks to TorchServe from its start-up to its shutdown."""
+def create_app(settings: WebSettings, tracing: Tracing | None = None) -> Application:
+    """The whole service; it talks to TorchServe from its start-up to its shutdown.
+
+    ``tracing`` None: no spans are recorded.
+    """
     metrics = WebMetrics()
+    tracing = tracing or Tracing()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(tracing.close)
             if app.state.certificate is not None:
                 await stack.enter_async_context(_running(app.state.certificate.keep_current()))
-            services = await stack.enter_async_context(_run_services(settings, metrics, app.state.stopping))
+            services = await stack.enter_async_context(_run_services(settings, metrics, tracing, app.state.stopping))
             app.state.services = services
             yield
 
@@ -126,7 +134,7 @@ def create_app(settings: WebSettings) -> Application:
             allow_headers=ALLOWED_HEADERS,
             expose_headers=EXPOSED_HEADERS,
         )
-    layers = RequestObservation(layers, metrics, app.state.stopping)
+    layers = RequestObservation(layers, metrics, app.state.stopping, tracing)
     if settings.trusted_proxies:
         layers = TrustedProxies(layers, settings.trusted_proxies)
     app.layers = layers
@@ -134,7 +142,9 @@ def create_app(settings: WebSettings) -> Application:
 
 
 @asynccontextmanager
-async def _run_services(settings: WebSettings, metrics: WebMetrics, stopping: Event) -> AsyncIterator[Services]:
+async def _run_services(
+    settings: WebSettings, metrics: WebMetrics, tracing: Tracing, stopping: Event
+) -> AsyncIterator[Services]:
     async with AsyncExitStack() as stack:
         tokens: KeyFileTokens | None = None
         background: list[Coroutine[Any, Any, None]] = []
@@ -161,6 +171,7 @@ async def _run_services(settings: WebSettings, metrics: WebMetrics, stopping: Ev
             inference,
             metrics,
             Quarantine(settings.quarantine_file, metrics),
+            tracing,
             max_image_bytes=settings.max_image_bytes,
             max_waiting_bytes=settings.max_waiting_bytes,
         )

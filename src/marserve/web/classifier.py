@@ -22,6 +22,7 @@ from marserve.web.models import KnownModel
 from marserve.web.protection import check_pixels
 from marserve.web.rollout.traffic import LiveTraffic
 from marserve.web.schemas import HandlerAnswer
+from marserve.web.tracing.context import current
 from marserve.web.upstream.inference import ModelGone, PictureCall, WorkerDied
 
 
@@ -65,7 +66,7 @@ class Classifier:
         whatever becomes the default meanwhile. Raises RequestError, and with ``one_try`` ModelGone and WorkerDied.
         """
         pixels = check_pixels(picture, self.max_image_pixels)
-        call = PictureCall(picture, top_k, request_id, explain, class_id, pixels)
+        call = PictureCall(picture, top_k, request_id, explain, class_id, pixels, current.get())
         served = self.catalogue.find(model, version)
         try:
             trial = self.traffic.trial(served) if version is None else None

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from marserve.web.errors import InternalError, error_response
 from marserve.web.logs import FIELDS
 from marserve.web.metrics import WebMetrics
+from marserve.web.tracing.context import TraceContext, Tracing, current
 
 logger = logging.getLogger("web.access")
 
@@ -71,13 +72,14 @@ REVALIDATED = ("/static", "/docs", "/openapi.json", "/labels/", "/example.jpg", 
 class RequestObservation:
     """ASGI middleware, outermost; the last resort for bugs."""
 
-    def __init__(self, app: ASGIApp, metrics: WebMetrics, stopping: Event) -> None:
+    def __init__(self, app: ASGIApp, metrics: WebMetrics, stopping: Event, tracing: Tracing) -> None:
         """When ``stopping`` is set every answer closes its connection: the next request goes to another process."""
         self._app = app
         # Both have few labels, which are slow to look up.
         self._count = functools.cache(metrics.requests.labels)
         self._time = functools.cache(metrics.request_seconds.labels)
         self._stopping = stopping
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -92,6 +94,9 @@ class RequestObservation:
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         state["log"] = {}
+        trace = self._tracing.begin(scope, request_id)
+        if trace is not None:
+            current.set(trace)
         status = 0
         sent = 0
 
@@ -117,7 +122,8 @@ class RequestObservation:
         except ClientDisconnect:
             status = CLIENT_LEFT
         except Exception:
-            logger.exception("A bug failed this request", extra={FIELDS: {"request_id": request_id}})
+            ids = {"request_id": request_id, **(trace.ids() if trace else {})}
+            logger.exception("A bug failed this request", extra={FIELDS: ids})
             if status:
                 raise  # the answer has begun: all that is left is to break the connection
             error = InternalError(
@@ -126,10 +132,17 @@ class RequestObservation:
             await error_response(error)(scope, receive, send_with_headers)
         finally:
             duration = time.perf_counter() - started
-            self._record(scope, status or CLIENT_LEFT, duration, sent, request_id, state["log"])
+            self._record(scope, status or CLIENT_LEFT, duration, sent, request_id, trace, state["log"])
 
     def _record(
-        self, scope: Scope, status: int, duration: float, sent: int, request_id: str, more: dict[str, Any]
+        self,
+        scope: Scope,
+        status: int,
+        duration: float,
+        sent: int,
+        request_id: str,
+        trace: TraceContext | None,
+        more: dict[str, Any],
     ) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if route != "unmatched" and scope["method"] in COUNTED_METHODS else "any"
@@ -140,6 +153,7 @@ class RequestObservation:
             client = scope.get("client")
             fields = {
                 "request_id": request_id,
+                **(trace.ids() if trace else {}),
                 "method": scope["method"],
                 "path": scope["path"][:MAX_LOGGED_PATH],
                 "status": status,
@@ -150,6 +164,8 @@ class RequestObservation:
                 **more,
             }
             logger.log(level, "request", extra={FIELDS: fields})
+        if trace is not None:
+            trace.end(scope, status, more)
 
 
 def header_of(scope: Scope, name: bytes) -> str:

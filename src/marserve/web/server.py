@@ -27,6 +27,7 @@ from marserve.web.certificate import Certificate
 from marserve.web.connections import MAX_CONNECTIONS, Places, most_connections, raise_descriptor_limit
 from marserve.web.protocol import KEEP_ALIVE_S, PatientProtocol
 from marserve.web.settings import WebSettings
+from marserve.web.tracing.context import create_tracing
 
 logger = logging.getLogger(__name__)
 
@@ -204,7 +205,7 @@ def resident_bytes() -> int:
 
 
 def serve(settings: WebSettings) -> None:
-    app = create_app(settings)
+    app = create_app(settings, create_tracing())
     connections = most_connections(raise_descriptor_limit(), settings.max_in_flight)
     config = create_config(app, settings, connections=connections)
     grace_s = math.inf if settings.grace_s is None else max(0, settings.grace_s - END_S)

@@ -111,6 +111,8 @@ class FakeTorchServe:
         #: How many pictures came in each group, and what a worker says that it spent on one, in microseconds.
         self.groups: list[int] = []
         self.worker_us = 1000
+        #: A worker's Server-Timing; an archive that was built before that has none.
+        self.timing: dict[str, str] = {}
         #: Bodies, headers and paths of the pictures, those of groups one by one, probes left out.
         self.pictures: list[bytes] = []
         self.headers: list[dict[str, str]] = []
@@ -217,7 +219,8 @@ class FakeTorchServe:
                 return answer
             assert isinstance(answer.body, bytes)
             of_handler.append((answer.status, answer.body))
-        return web.Response(body=join_answers(of_handler, self.worker_us), content_type=ANSWERS_TYPE)
+        body = join_answers(of_handler, self.worker_us)
+        return web.Response(body=body, content_type=ANSWERS_TYPE, headers=self.timing)
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         if self.is_frozen:

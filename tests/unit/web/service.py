@@ -17,6 +17,7 @@ from marserve.system.loopback import trusting
 from marserve.web.app import create_app
 from marserve.web.server import create_config
 from marserve.web.settings import WebSettings
+from marserve.web.tracing.context import Tracing
 from tests.unit.web.fake_torchserve import FakeTorchServe
 
 #: Seconds for anything that must happen soon.
@@ -134,12 +135,14 @@ async def until_seen(torchserve: FakeTorchServe) -> None:
 
 
 @asynccontextmanager
-async def running_service(torchserve: FakeTorchServe, settings: Mapping[str, object]) -> AsyncIterator[Service]:
+async def running_service(
+    torchserve: FakeTorchServe, settings: Mapping[str, object], tracing: Tracing | None = None
+) -> AsyncIterator[Service]:
     """Yields when it is ready, or, where it cannot be, when it is up."""
     chosen = WebSettings.model_validate(
         {"inference_url": torchserve.url, "management_url": torchserve.url, "key_file": torchserve.key_file, **settings}
     )
-    config = create_config(create_app(chosen), chosen)
+    config = create_config(create_app(chosen, tracing), chosen)
     config.port = 0
     config.timeout_graceful_shutdown = 1
     server = uvicorn.Server(config)

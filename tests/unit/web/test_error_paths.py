@@ -21,6 +21,7 @@ from marserve.web.feedback import Feedback
 from marserve.web.metrics import WebMetrics
 from marserve.web.middleware import RequestObservation
 from marserve.web.settings import WebSettings
+from marserve.web.tracing.context import Tracing
 from marserve.web.upstream.connection import UpstreamConnection
 from tests.unit.web import service as running
 from tests.unit.web.fake_torchserve import TRAINED, FakeTorchServe, join_answers, predictions_for
@@ -128,7 +129,7 @@ async def test_a_bug_after_an_answer_has_begun_breaks_the_connection() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise ZeroDivisionError
 
-    observed = RequestObservation(half, WebMetrics(), Event())
+    observed = RequestObservation(half, WebMetrics(), Event(), Tracing())
     scope = {"type": "http", "method": "GET", "path": "/", "raw_path": b"/", "scheme": "http", "query_string": b"",
              "headers": [], "client": ("127.0.0.1", 1)}  # fmt: skip
     with pytest.raises(ZeroDivisionError):

@@ -370,6 +370,13 @@ async def fetching_service(start_service: StartService, internet: Internet, monk
     return await start_service(fetch_pictures=True, max_image_bytes=10_000)
 
 
+async def test_a_callers_trace_does_not_go_to_strangers(fetching_service: Service, internet: Internet) -> None:
+    headers = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01", "tracestate": "vendor=secret"}
+    assert (await fetching_service.post(f"/classify?url={internet.url}/a", headers=headers)).status == 200
+    (request,) = internet.requests
+    assert not {name.lower() for name in request.headers} & {"traceparent", "tracestate", "baggage"}
+
+
 def ways(url: str) -> dict[str, dict[str, Any]]:
     return {
         "query": {"params": {"url": url, "top_k": "2"}},

@@ -24,6 +24,7 @@ from marserve.web.upstream.inference import GARBAGE, PROBE, ModelGone, PictureCa
 
 if TYPE_CHECKING:
     from marserve.web.dispatch.queues import PictureQueues
+    from marserve.web.tracing.spans import RecordedBatch, RecordedPicture
 
 #: Seconds that a group is waited for after the last caller has given up: as long as its worker does not answer it is
 #: busy, and how long that takes is worth knowing.
@@ -41,7 +42,7 @@ Keep = Callable[[bytes], Awaitable[None]]
 class Waiting:
     """A picture that was asked for, and those who wait for its answer."""
 
-    __slots__ = ("call", "futures", "futures_of_one_try", "keep", "key", "took_s")
+    __slots__ = ("batch", "call", "futures", "futures_of_one_try", "keep", "key", "spans", "took_s")
 
     def __init__(self, key: str, call: PictureCall, keep: Keep | None) -> None:
         self.key = key
@@ -52,6 +53,9 @@ class Waiting:
         self.futures_of_one_try: list[asyncio.Future[HandlerAnswer]] = []
         #: Seconds from sending it to a worker until its answer was here.
         self.took_s = 0.0
+        #: Of those whose spans are recorded, and the group that TorchServe has it in.
+        self.spans: list[RecordedPicture] = []
+        self.batch: RecordedBatch | None = None
 
     def resolve(self, outcome: HandlerAnswer | Exception) -> None:
         for future in (*self.futures, *self.futures_of_one_try):
@@ -149,13 +153,17 @@ class Lane:
         outcomes: Sequence[bytes | Exception]
         try:
             is_well = group.is_suspect and await self._send_control(jobs[0], give_up)
-            worker_s, outcomes = await self._queues.inference.send(
-                self.name,
-                self.version,
-                [job.content.call for job in jobs],
-                as_group=as_group,
-                timeout_s=give_up - time.monotonic(),
-            )
+            with self._queues.tracing.batch(jobs) as batch:
+                reply = await self._queues.inference.send(
+                    self.name,
+                    self.version,
+                    [job.content.call for job in jobs],
+                    as_group=as_group,
+                    timeout_s=give_up - time.monotonic(),
+                    trace=batch.context,
+                )
+                batch.answered(reply.headers)
+            worker_s, outcomes = reply.worker_s, reply.outcomes
         except WorkerDied as death:
             for job in jobs:
                 job.content.end_one_try(death)

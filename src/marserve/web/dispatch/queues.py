@@ -18,6 +18,7 @@ from marserve.web.metrics import WebMetrics
 from marserve.web.models import KnownModel
 from marserve.web.quarantine import Quarantine
 from marserve.web.schemas import HandlerAnswer
+from marserve.web.tracing.context import Tracing
 from marserve.web.upstream.inference import PROBE, Inference, PictureCall, WorkerDied
 
 #: Bytes of the pictures of a group, so that none waits long for the others to be copied.
@@ -38,6 +39,7 @@ class PictureQueues:
         inference: Inference,
         metrics: WebMetrics,
         quarantine: Quarantine,
+        tracing: Tracing,
         *,
         max_image_bytes: int,
         max_waiting_bytes: int,
@@ -46,6 +48,7 @@ class PictureQueues:
         self.inference = inference
         self.metrics = metrics
         self.quarantine = quarantine
+        self.tracing = tracing
         # TorchServe takes the largest picture, and so a group of as many bytes.
         self.max_group_bytes = min(MAX_GROUP_BYTES, max_image_bytes)
         self._max_waiting_bytes = max_waiting_bytes
@@ -95,7 +98,14 @@ class PictureQueues:
             job = self._submit(lane, model, Waiting(key, call, keep), urgency, now)
         else:
             lane.dispatcher.join(job, urgency, now)
-        return await self._wait(lane, job, urgency, now, one_try=one_try)
+        spans = None if call.trace is None else call.trace.begin_picture(job.content, *lane.labels)
+        if spans is None:
+            return await self._wait(lane, job, urgency, now, one_try=one_try)
+        try:
+            return await self._wait(lane, job, urgency, now, one_try=one_try)
+        except BaseException as error:
+            spans.leave(error)
+            raise
 
     async def measure(self, model: KnownModel, call: PictureCall, urgency: Urgency) -> tuple[HandlerAnswer, float]:
         """The answer of a worker that has this picture alone, and the seconds from sending it until that was here.

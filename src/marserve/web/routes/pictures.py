@@ -35,6 +35,7 @@ from marserve.web.schemas import (
     ListedModel,
     ModelList,
 )
+from marserve.web.tracing.context import child
 
 router = APIRouter(tags=["Pictures"], route_class=DirectRoute)
 
@@ -213,7 +214,8 @@ async def receive_picture(request: Request, top_k: int, url: str | None, names: 
     if services.fetcher is None:
         raise InvalidRequest("This service fetches nothing from addresses: send the picture itself.")
     refuse_foreign_pages(request)
-    picture = await services.fetcher.fetch(sent.address)
+    with child("fetch"):
+        picture = await services.fetcher.fetch(sent.address)
     request.state.log["fetched_from"] = urlsplit(sent.address).hostname
     return sent._replace(picture=picture)
 

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
@@ -78,6 +78,7 @@ class TorchServeGarbage(UpstreamError):  # noqa: N818
 class UpstreamReply:
     status: int
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class KeyFileTokens:
@@ -240,7 +241,7 @@ class UpstreamConnection:
             async with self._session.request(
                 method, self._base_url + path, data=data, headers=headers, allow_redirects=False
             ) as response:
-                return UpstreamReply(response.status, await response.read())
+                return UpstreamReply(response.status, await response.read(), response.headers)
         except aiohttp.ClientConnectorError as exc:
             if exc.errno in (errno.EMFILE, errno.ENFILE):
                 raise NoDescriptorsLeft(str(exc)) from exc

@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -23,6 +23,7 @@ from marserve.web.errors import (
     Overloaded,
 )
 from marserve.web.metrics import WebMetrics
+from marserve.web.tracing.context import TraceContext
 from marserve.web.upstream.connection import (
     NoDescriptorsLeft,
     TorchServeGarbage,
@@ -80,6 +81,8 @@ class PictureCall(NamedTuple):
     class_id: int | None = None
     #: By its header; 0: that does not say.
     pixels: int = 0
+    #: Of the request it came with.
+    trace: TraceContext | None = None
 
 
 #: What is asked to see whether anything is answered: a grey square, real enough to be decoded and classified.
@@ -97,6 +100,8 @@ class GroupReply(NamedTuple):
     worker_s: float | None
     #: For each picture the body of the handler's answer, or the error that the caller is to see.
     outcomes: list[bytes | RequestError]
+    #: Of TorchServe's reply.
+    headers: Mapping[str, str]
 
 
 class Inference:
@@ -105,9 +110,18 @@ class Inference:
         self._metrics = metrics
 
     async def send(
-        self, name: str, version: str, calls: Sequence[PictureCall], *, as_group: bool, timeout_s: float
+        self,
+        name: str,
+        version: str,
+        calls: Sequence[PictureCall],
+        *,
+        as_group: bool,
+        timeout_s: float,
+        trace: TraceContext | None = None,
     ) -> GroupReply:
         """What a worker says to ``calls``: several only where they go ``as_group``, which explanations do not.
+
+        TorchServe is sent ``trace``; None: the first that a caller came with.
 
         Raises ModelGone, WorkerDied, TorchServeAway, or the RequestError that all callers are to see.
         """
@@ -117,6 +131,9 @@ class Inference:
             "Content-Type": GROUP if as_group else BARE_PICTURE,
             "X-Request-ID": ",".join([call.request_id for call in calls]),
         }
+        trace = trace or next((call.trace for call in calls if call.trace is not None), None)
+        if trace is not None:
+            headers |= trace.headers()
         if as_group:
             body = encode_group([(call.top_k, call.picture) for call in calls])
         else:
@@ -132,7 +149,7 @@ class Inference:
                 raise WorkerDied from error
             raise error
         if not as_group:
-            return GroupReply(None, [reply.body])
+            return GroupReply(None, [reply.body], reply.headers)
         try:
             worker_s, answers = decode_answers(reply.body)
             if len(answers) != len(calls):
@@ -141,7 +158,7 @@ class Inference:
             self._metrics.upstream_errors.labels("garbage").inc()
             logger.error("TorchServe's answer is none to a group: %s", exc)
             raise (WorkerDied if len(calls) > 1 else InferenceFailed)(GARBAGE) from exc
-        return GroupReply(worker_s, [self._read(status, answer) for status, answer in answers])
+        return GroupReply(worker_s, [self._read(status, answer) for status, answer in answers], reply.headers)
 
     def _read(self, status: int, answer: bytes) -> bytes | RequestError:
         if status == 200:
