@@ -85,6 +85,11 @@ REQUIREMENTS = {
         is_optional=platform.machine() == "aarch64",
     ),
     "git": Requirement("clones", "Debian: apt-get install git; macOS: xcode-select --install", program("git")),
+    "haproxy": Requirement(
+        "the proxy before several hosts",
+        "Debian: apt-get install haproxy; macOS: brew install haproxy",
+        program("haproxy"),
+    ),
     "heif": Requirement(
         "the decoder of HEIC pictures", "./scripts/marserve setup dev has it", lambda: find_decoder() is not None
     ),

@@ -147,11 +147,15 @@ class Stack:
         return "\n".join(f"--- {file.name}\n{file.read_text(encoding='utf-8', errors='replace')}" for file in files)
 
 
+def quiet_ports(count: int) -> list[int]:
+    """Different ports that nobody uses at this moment, and that no connection is given."""
+    return list(itertools.islice(filter(is_free, random.sample(range(*QUIET_PORTS), 1000)), count))
+
+
 def stack_on_free_ports() -> Stack:
     """A stack that does not run yet."""
     names = list(asdict(Ports()))
-    found = itertools.islice(filter(is_free, random.sample(range(*QUIET_PORTS), 1000)), len(names))
-    ports = dict(zip(names, found, strict=True))
+    ports = dict(zip(names, quiet_ports(len(names)), strict=True))
     return Stack(Ports(**ports), os.environ | {variable(name): str(port) for name, port in ports.items()})
 
 
