@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -110,17 +111,41 @@ def test_checkov_fails_nothing_and_what_it_skips_has_a_reason(tmp_path: Path) ->
     assert all(len(reason.split()) > 3 for _, reason in reasons)
 
 
-@pytest.mark.needs("promtool")
-def test_prometheus_reads_the_rules_and_the_query_that_scales(tmp_path: Path) -> None:
-    (rules,) = resources(CASES["monitored"], "PrometheusRule")
-    (scaled,) = resources(CASES["keda"], "ScaledObject")
-    query = {"record": "scaled:on", "expr": scaled["spec"]["triggers"][0]["metadata"]["query"]}
-    groups = [*rules["spec"]["groups"], {"name": "query", "rules": [query]}]
-    file = tmp_path / "rules.yml"
-    file.write_text(yaml.safe_dump({"groups": groups}), encoding="utf-8")
-    command = ["promtool", "check", "rules", str(file)]
+def promtool(directory: Path, rules: object, tests: object) -> None:
+    """Run Prometheus' tests of rules. Raises AssertionError with what it says."""
+    (directory / "rules.yml").write_text(yaml.safe_dump({"groups": rules}), encoding="utf-8")
+    file = directory / "tests.yml"
+    file.write_text(yaml.safe_dump({"rule_files": ["rules.yml"], "tests": tests}), encoding="utf-8")
+    command = ["promtool", "test", "rules", str(file)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+@pytest.mark.needs("promtool")
+@pytest.mark.parametrize("name", ["alerts", "recording"])
+def test_the_charts_rules_pass_the_tests_of_deploy_monitoring_with_the_releases_jobs(name: str, tmp_path: Path) -> None:
+    text = (REPOSITORY / "deploy" / "monitoring" / "tests" / f"{name}.test.yml").read_text(encoding="utf-8")
+    for job, own in {"web": "marserve", "torchserve": "marserve-torchserve"}.items():
+        text = re.sub(rf'job(=|: )"{job}"', rf'job\1"{own}"', text)
+    (rules,) = resources(CASES["monitored"], "PrometheusRule")
+    promtool(tmp_path, rules["spec"]["groups"], yaml.safe_load(text)["tests"])
+
+
+@pytest.mark.needs("promtool")
+def test_what_scales_is_the_number_of_requests_in_flight_of_this_releases_own_pods(tmp_path: Path) -> None:
+    (scaled,) = resources(CASES["keda"], "ScaledObject")
+    query = scaled["spec"]["triggers"][0]["metadata"]["query"]
+    series = {
+        'job="marserve",namespace="pictures",pod="a",track="stable"': 12,
+        'job="marserve",namespace="pictures",pod="b",track="stable"': 6,
+        'job="marserve",namespace="pictures",pod="c",track="canary"': 100,
+        'job="marserve",namespace="others",pod="d",track="stable"': 1000,
+    }
+    given = [
+        {"series": f"web_requests_in_flight{{{labels}}}", "values": f"{value}x20"} for labels, value in series.items()
+    ]
+    expected = [{"expr": query, "eval_time": "2m", "exp_samples": [{"value": 18}]}]
+    promtool(tmp_path, [], [{"interval": "15s", "input_series": given, "promql_expr_test": expected}])
 
 
 def test_the_package_has_the_rules_themselves_and_not_a_link(tmp_path: Path) -> None:

@@ -290,3 +290,21 @@ answered (request_deadline_s); then TorchServe ends. It rarely takes as long: th
 {{- define "marserve.inFlightQuery" -}}
 sum(avg_over_time(web_requests_in_flight{namespace="{{ .Release.Namespace }}",job="{{ include "marserve.fullname" . }}",track="stable"}[30s]))
 {{- end }}
+
+{{/* Refuses the upgrade that begins to scale while Helm alone owns the number of pods: as Helm gives the field up, the server would set
+its default, one pod, until whatever scales now acts. A second owner keeps the number. (`lookup` finds nothing without a cluster.) */}}
+{{- define "marserve.keepReplicas" -}}
+{{- $name := include "marserve.fullname" . -}}
+{{- $now := lookup "apps/v1" "Deployment" .Release.Namespace $name -}}
+{{- $owners := list -}}
+{{- range dig "metadata" "managedFields" list $now -}}
+{{- if and (eq .operation "Apply") (hasKey (dig "f:spec" dict .fieldsV1) "f:replicas") -}}
+{{- $owners = append $owners .manager -}}
+{{- end -}}
+{{- end -}}
+{{- $pods := int (dig "spec" "replicas" 0 $now) -}}
+{{- if and $owners (not (has "autoscaling" $owners)) (gt $pods 1) -}}
+{{- $patch := dict "apiVersion" "apps/v1" "kind" "Deployment" "metadata" (dict "name" $name) "spec" (dict "replicas" $pods) | toJson -}}
+{{- fail (printf "\nautoscaling.engine: %s would begin with one pod in place of %d. To keep them, run this first:\n\n    echo '%s' |\n      kubectl -n %s apply --server-side --field-manager autoscaling --validate=false -f -\n" .Values.autoscaling.engine $pods $patch .Release.Namespace) -}}
+{{- end -}}
+{{- end }}
