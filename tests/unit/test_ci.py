@@ -1,0 +1,117 @@
+"""What continuous integration runs, with stand-ins for what takes long."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from marserve.system.waiting import wait_until
+from tests.support import REPOSITORY
+
+#: Says what it was asked, in ``done``; a stream fails, or waits until it is interrupted, where the file ``fails`` or
+#: ``waits`` names one of its arguments.
+TEST = """#!{python}
+import pathlib, sys, time
+asked = " ".join(sys.argv[1:])
+def say(text):
+    print(text, flush=True)
+    with open("done", "a") as done:
+        done.write(text + "\\n")
+def is_in(name):
+    file = pathlib.Path(name)
+    return file.exists() and file.read_text() in sys.argv
+say("began " + asked)
+if is_in("waits"):
+    pathlib.Path(".run/6000").mkdir()
+    pathlib.Path(".run/6000/state.json").touch()
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        say("interrupted " + asked)
+        sys.exit(2)
+failed = is_in("fails")
+say("FAILED tests/test_it.py::test_it" if failed else "==== 1 passed in 0.01s ====")
+sys.exit(failed)
+"""
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """One whose commands only say what they are asked."""
+    shutil.copytree(REPOSITORY / ".ci", tmp_path / ".ci")
+    for folder in ("programs", "scripts", ".venv/bin", ".run/5000", "tests/unit", "tests/deploy", "tests/e2e"):
+        (tmp_path / folder).mkdir(parents=True)
+    for test in ("unit", "deploy", "e2e"):
+        (tmp_path / "tests" / test / "test_it.py").write_text('needs("curl")')
+    (tmp_path / ".run" / "5000" / "state.json").touch()
+    says = '#!/bin/sh\necho "$(basename "$0") $MARSERVE_WEB_PORT $*" >>done\n'
+    stand_ins = {"scripts/test": TEST.format(python=sys.executable)}
+    stand_ins |= dict.fromkeys(("scripts/check", "scripts/audit", "scripts/stop", ".venv/bin/python"), says)
+    needed = ("checkov", "chromium", "curl", "git", "haproxy", "ip", "openssl", "promtool", "redis-server")
+    stand_ins |= {f"programs/{name}": "#!/bin/sh\n" for name in (*needed, "systemd-analyze", "wrk", "apt-get")}
+    for path, content in stand_ins.items():
+        (tmp_path / path).write_text(content)
+        (tmp_path / path).chmod(0o755)
+    return tmp_path
+
+
+def begin(clone: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"PATH": f"{clone / 'programs'}:{os.environ['PATH']}", "TMPDIR": str(clone)}
+    return subprocess.Popen(
+        ["/bin/bash", ".ci/run"],
+        cwd=clone,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def done(clone: Path) -> list[str]:
+    file = clone / "done"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def test_every_test_is_in_one_stream_and_coverage_is_of_all(clone: Path) -> None:
+    output, _ = (ci := begin(clone)).communicate(timeout=60)
+    assert ci.returncode == 0, output
+    began = [line for line in done(clone) if line.startswith("began")]
+    assert sum("--cov " in line for line in began) == 2
+    assert any("--cov-fail-under=0 tests/e2e tests/reliability" in line for line in began)
+    assert any("--ignore=tests/e2e --ignore=tests/reliability" in line for line in began)
+    assert sum(line.startswith("python ") for line in done(clone)) == 2
+    assert not any(line.startswith("stop") for line in done(clone))
+    assert "stacks | ==== 1 passed in 0.01s ====" in output
+    assert "unit | ==== 1 passed in 0.01s ====" in output
+
+
+@pytest.mark.parametrize(
+    ("argument", "name"), [("tests/e2e", "stacks"), ("--ignore=tests/e2e", "unit"), ("-m", "bare")]
+)
+def test_a_stream_that_fails_fails_the_run_and_is_named_at_its_end(clone: Path, argument: str, name: str) -> None:
+    (clone / "fails").write_text(argument)
+    output, _ = (ci := begin(clone)).communicate(timeout=60)
+    assert ci.returncode == 1
+    assert f"{name} | FAILED tests/test_it.py::test_it\n" in output
+    assert "\nFAILED tests/test_it.py::test_it\n" in output
+    assert output.endswith(f"Failed: {name}\n")
+    assert sum(line.startswith("began") for line in done(clone)) == 4, "the others end"
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_ended_ends_its_streams_and_the_stacks_that_they_leave(clone: Path, sent: signal.Signals) -> None:
+    (clone / "waits").write_text("tests/e2e")
+    ci = begin(clone)
+    assert wait_until(lambda: (clone / ".run" / "6000" / "state.json").exists(), 30)
+    ci.send_signal(sent)
+    output, _ = ci.communicate(timeout=60)
+    assert ci.returncode == 128 + sent
+    assert "stacks | interrupted " in output
+    assert [line for line in done(clone) if line.startswith("stop")] == ["stop 6000 "]
+    assert list(clone.glob("tmp.*")) == []
