@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import helm_python as helm
+import pytest
 import yaml
 
 from tests.support import REPOSITORY
@@ -22,6 +23,7 @@ CASES: dict[str, dict[str, Any]] = {
         "canary": {"enabled": True, "weight": 5, "archive": {"source": "initContainer", "image": {"tag": "2.0"}}},
         "ingress": {"enabled": True, "tlsSecret": "certificate"},
         "networkPolicy": {"fromNamespaces": ["ingress-nginx"]},
+        "service": {"type": "LoadBalancer", "externalTrafficPolicy": "Local"},
     },
     "canary by HTTPRoute": {
         "canary": {"enabled": True, "web": {"settings": {"request_deadline_s": 40}}},
@@ -51,6 +53,7 @@ CASES: dict[str, dict[str, Any]] = {
     "1.28": {"kubeVersion": "v1.28.3-eks-1", "archive": {"source": "initContainer"}},
     "old": {"kubeVersion": "1.20.2", "autoscaling": {"engine": "hpa", "hpa": {"metricType": "External"}}},
 }
+EVERY_CASE = pytest.mark.parametrize("values", CASES.values(), ids=CASES)
 
 
 @functools.cache

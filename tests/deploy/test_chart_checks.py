@@ -14,10 +14,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.deploy.charts import CASES, CHART, resources
+from tests.deploy.charts import CASES, CHART, EVERY_CASE, resources
 from tests.support import CRDS, REPOSITORY
 
-EVERY_CASE = pytest.mark.parametrize("values", CASES.values(), ids=CASES)
 #: The file of each kind that is a custom resource, where its definition is at hand.
 CUSTOM = {"ScaledObject": "keda.sh_scaledobjects.yaml"}
 #: Those whose definitions are not: only this project's own tests look at them.
