@@ -27,6 +27,7 @@ from .engines.base import FeatureMap, Pixels
 from .engines.factory import create_engine
 from .errors import InvalidParameter, NotExplainable, RequestError
 from .formats import readable_formats
+from .gpu import gpu_of_worker
 from .groups import ANSWERS, GROUP, Buffer, encode_answers
 from .images import DecodedImage, ImageDecoder, ImageLimits
 from .labels import LABELS_FILE, check_label_count, read_labels
@@ -90,9 +91,8 @@ class ClassificationHandler:
         )
         # What all workers of a server have in common: TorchServe unpacks archives side by side.
         self._occupancy = Occupancy(directory.parent)
-        self._engine = create_engine(
-            directory, self._description, config, context.system_properties.get("gpu_id"), self._occupancy
-        )
+        gpu_id = gpu_of_worker(context.system_properties.get("gpu_id"))
+        self._engine = create_engine(directory, self._description, config, gpu_id, self._occupancy)
         self._maps = ClassActivationMaps(directory, self._description.head) if self._description.head else None
         side = self._description.preprocessing.crop_size
         self._input = np.zeros((self._batch_size, side, side, 3), dtype=np.uint8)

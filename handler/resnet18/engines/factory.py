@@ -23,7 +23,7 @@ MOST_THREADS = 8
 def create_engine(
     directory: Path, description: Description, config: ModelConfig, gpu_id: int | None, occupancy: Occupancy
 ) -> Engine:
-    """The engine for an archive unpacked in ``directory``, on the GPU that TorchServe assigned (None: on the CPU).
+    """The engine for an archive unpacked in ``directory``, on GPU ``gpu_id`` (None: on the CPU).
 
     It has computed batches of 1 and of the greatest size once: the first of a size allocates and compiles, which is
     better done now than in a caller's request.
@@ -53,7 +53,9 @@ def _choose_engine(
         from ..engines.torch_engine import can_use_gpu
 
         if not can_use_gpu(gpu_id):
-            logger.warning("PyTorch cannot use GPU %d, which TorchServe assigned: computing on the processor.", gpu_id)
+            logger.warning(
+                "PyTorch cannot use GPU %d, which this worker was given: computing on the processor.", gpu_id
+            )
             gpu_id = None
     if settings.engine == "torch" or (settings.engine == "auto" and gpu_id is not None):
         from ..engines.torch_engine import TorchEngine

@@ -16,8 +16,10 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import distribution
 from pathlib import Path
 
+from marserve.archive.contents import ArchiveError, read_text
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.cpu import THREADS_VARIABLE
+from marserve.handler.resnet18.gpu import GPUS_VARIABLE
 from marserve.paths import CONFIG
 from marserve.stack.archives import whole_deployments
 from marserve.stack.deployments import KEPT_WORKERS, Deployments, defaults
@@ -29,6 +31,7 @@ from marserve.stack.services import Check, Service
 from marserve.stack.torchserve_answers import TorchServeAnswers, using_temp
 from marserve.system.files import replace_text
 from marserve.system.loopback import LOOPBACK
+from marserve.system.machine import VISIBLE_GPUS, visible_gpus
 from marserve.system.processes import kill_processes
 from marserve.terminal import Progress, complain
 from marserve.torchserve import failures, properties
@@ -42,10 +45,10 @@ LOG4J_CONFIG = "-Dlog4j.configurationFile="
 PICTURES_ON_WAY = 128
 #: Megabytes of Java's heap besides these.
 OWN_HEAP_MB = 1000
+#: In an archive whose handler chooses its GPU.
+GPU_CODE = "resnet18/gpu.py"
 #: Of the machine's memory, what Java's heap may take at most: the workers need the rest.
 HEAP_SHARE = 0.5
-#: The variable that chooses among GPUs, for CUDA by their numbers or UUIDs.
-VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 def read_configuration(web: WebSettings, memory_bytes: int) -> dict[str, str | int]:
@@ -94,6 +97,15 @@ def load_settings(deployments: Deployments, *, scaled: bool) -> dict[str, str]:
     return {"load_models": ",".join(files), "models": json.dumps(workers)}
 
 
+def chooses_gpu(archive: Path) -> bool:
+    """Whether the handler in ``archive`` chooses its GPU itself; older ones take what TorchServe assigns."""
+    try:
+        read_text(archive, GPU_CODE)
+    except ArchiveError:
+        return False
+    return True
+
+
 class TorchServe(Service):
     """The model server. It is ready when each model has classified a picture: its own ping is 200 long before that."""
 
@@ -125,6 +137,7 @@ class TorchServe(Service):
         #: The record as it was when it was last read, should it be lost.
         self._known: Deployments | None = None
         self._waiting: list[str] = []
+        self._gpus = 0
         self._answers = TorchServeAnswers(ports, run_directory.key_file, temp)
         self._log_since = Follower(run_directory.logs)
         self._threads = str(concurrency.threads)
@@ -177,16 +190,29 @@ class TorchServe(Service):
         logs = str(self._run_directory.logs)
         own = {"TEMP": str(self._temp), "TMPDIR": str(self._temp), "LOG_LOCATION": logs, "METRICS_LOCATION": logs}
         # By the locale Java reads the names of files: in C's it finds none that is not ASCII.
-        return environment | own | {THREADS_VARIABLE: self._threads, "LC_ALL": "C.UTF-8"}
+        sent = {THREADS_VARIABLE: self._threads, GPUS_VARIABLE: str(self._gpus)}
+        return environment | own | sent | {"LC_ALL": "C.UTF-8"}
 
     def start(self) -> subprocess.Popen[bytes]:
         """Serve what is deployed by now. Raises MarserveError where nobody knows what, or no archive of it is left."""
         self._served = self._known = self._deployments()
         self._waiting = list(self._served.models)
         self.settings |= load_settings(self._served, scaled=self._options.autoscale is None)
+        self._share_gpus(self._served)
         replace_text(self._run_directory.config, properties.render(self.settings))
         self._log_since = Follower(self._run_directory.logs)
         return super().start()
+
+    def _share_gpus(self, served: Deployments) -> None:
+        """Have the workers choose among the GPUs, without TorchServe, where each archive's handler knows how.
+
+        Other archives' workers get from TorchServe what it finds, at the price that ``handler/resnet18/gpu.py`` names.
+        """
+        self._gpus = visible_gpus()
+        archives = [self._store.path / one.archive for model in served.models.values() for one in model.versions]
+        self.settings.pop("number_of_gpu", None)
+        if self._gpus and all(map(chooses_gpu, archives)):
+            self.settings["number_of_gpu"] = 0
 
     def _deployments(self) -> Deployments:
         try:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from marserve.handler.resnet18 import cpu
@@ -11,6 +16,10 @@ from marserve.handler.resnet18.cpu import cgroups, usable_cores
 #: Share of the memory that is never given to workers, and the least of it in bytes.
 RESERVED_SHARE = 0.1
 LEAST_RESERVE_BYTES = 500_000_000
+#: The variable that chooses among GPUs, for CUDA by their numbers or UUIDs; empty, it hides all.
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+#: Seconds for nvidia-smi: a driver that nobody uses is loaded first.
+NVIDIA_SMI_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,25 @@ def read_machine(proc: Path | None = None) -> Machine:
         if (limited := _memory_limit(cgroup)) is not None:
             total, available = min(total, limited[0]), min(available, limited[1])
     return Machine(usable_cores(proc), total, available)
+
+
+def visible_gpus(environ: Mapping[str, str] = os.environ) -> int:
+    """How many NVIDIA GPUs a process with ``environ`` may use; 0 where nvidia-smi is missing or finds none."""
+    try:
+        # Where PATH has it, as TorchServe looks for it.
+        done = subprocess.run(
+            ["nvidia-smi", "-L"],  # noqa: S607
+            env=dict(environ), capture_output=True, text=True, check=False, timeout=NVIDIA_SMI_S,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    there = len(re.findall(r"^GPU \d+:", done.stdout, re.MULTILINE)) if done.returncode == 0 else 0
+    chosen = environ.get(VISIBLE_GPUS)
+    if chosen is None:
+        return there
+    # CUDA reads up to the first that is none, such as -1.
+    named = takewhile(lambda name: re.match(r"\s*\w", name), chosen.split(","))
+    return min(there, len(list(named)))
 
 
 def out_of_memory_kills() -> int:

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -15,6 +16,7 @@ import pytest
 
 from marserve.errors import MarserveError
 from marserve.stack import services
+from marserve.stack import torchserve as torchserve_module
 from marserve.stack.deployments import DeployedModel, DeployedVersion, Deployments, switched
 from marserve.stack.model_store import RECORD, DeploymentStore
 from marserve.stack.options import Concurrency, Options
@@ -213,3 +215,34 @@ def test_java_reads_names_of_files_as_utf8_whatever_the_locale(
 ) -> None:
     monkeypatch.setenv("LC_ALL", "C")
     assert torchserve.environment()["LC_ALL"] == "C.UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "codes", "told"), [(2, (True, True), True), (2, (True, False), False), (0, (True, True), False)]
+)
+def test_torchserve_is_told_of_no_gpu_where_the_workers_choose(
+    torchserve: TorchServe,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    gpus: int,
+    codes: tuple[bool, ...],
+    told: bool,
+) -> None:
+    """With one, it would ask nvidia-smi for each worker whenever it lists them."""
+    monkeypatch.setattr(torchserve_module, "visible_gpus", lambda: gpus)
+    run_directory = torchserve._run_directory
+    store = DeploymentStore(run_directory)
+    record = store.read()
+    assert record is not None
+    model = record.models["a"]
+    versions = []
+    for version, has_code in zip(model.versions, codes, strict=True):
+        with zipfile.ZipFile(tmp_path / "new.mar", "w") as archive:
+            archive.writestr("description.json", version.version)
+            if has_code:
+                archive.writestr("resnet18/gpu.py", "")
+        versions.append(store.add(tmp_path / "new.mar", "a", version.version))
+    store.write(replace(record, models={"a": replace(model, current=versions[0], before=versions[1])}))
+    torchserve.start()
+    assert ("number_of_gpu=0" in run_directory.config.read_text().splitlines()) == told
+    assert torchserve.environment()["MARSERVE_GPUS"] == str(gpus)
