@@ -1,9 +1,10 @@
-"""Whether the service holds when things go wrong: experiments on real processes, each a table of docs/reliability.md.
+"""Whether the service holds when things go wrong: experiments on real processes, each a table in the documentation.
 
 An experiment is a module of this folder with ROWS, its rows by name: functions that do something and answer a Row, or
 raise CannotRunHereError. It may have a context manager ``stage(options)``, whose value each of its rows is given, and
-``add_arguments(parser)`` for options of its own. Where that value has ``clear()``, a row that does not hold is followed
-by it, so that the next one finds a stack that is well.
+``add_arguments(parser)`` for options of its own, and PAGE where its table is not in docs/reliability.md. Where the
+stage's value has ``clear()``, a row that does not hold is followed by it, so that the next one finds a stack that is
+well.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from marserve.terminal import say
 from tests.reliability.table import MOST_TOLD, PAGE, CannotRunHereError, Row, write
 
 #: What can be run, in the order of the page; a module is written with underscores.
-EXPERIMENTS = ("faults", "hostile", "long-run", "deployments", "canaries")
+EXPERIMENTS = ("faults", "hostile", "long-run", "deployments", "canaries", "several-hosts")
 
 
 class Experiment:
@@ -42,6 +43,7 @@ class Experiment:
         self.add_arguments: Callable[[argparse.ArgumentParser], object] = getattr(
             module, "add_arguments", lambda _: None
         )
+        self.page: Path = getattr(module, "PAGE", PAGE)
         self.stage: Callable[[argparse.Namespace], AbstractContextManager[Any]] = getattr(module, "stage", nullcontext)
 
 
@@ -73,7 +75,7 @@ def run(experiment: Experiment, options: argparse.Namespace) -> bool:
             line = row.cells(key, at)
             say(f"  {line}\n  {time.monotonic() - began:.0f} s")
             if options.write:
-                write(experiment.name, {key: line}, list(experiment.rows))
+                write(experiment.name, {key: line}, list(experiment.rows), experiment.page)
             if not row.holds:
                 broken.append(key)
                 try:
@@ -108,7 +110,9 @@ def command_line() -> argparse.ArgumentParser:
         choice.add_argument(
             "--only", nargs="+", choices=experiment.rows, metavar="ROW", help="these rows (default: all)"
         )
-        choice.add_argument("--write", action="store_true", help=f"write what was seen into {PAGE.name}, row by row")
+        choice.add_argument(
+            "--write", action="store_true", help=f"write what was seen into {experiment.page.name}, row by row"
+        )
         experiment.add_arguments(choice)
         choice.set_defaults(experiment=experiment)
     return parser
