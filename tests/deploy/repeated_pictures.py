@@ -65,7 +65,7 @@ def picture(number: int) -> bytes:
 
 
 @asynccontextmanager
-async def hosts(count: int, **settings: object) -> AsyncIterator[list[tuple[FakeTorchServe, str]]]:
+async def web_services(count: int, **settings: object) -> AsyncIterator[list[tuple[FakeTorchServe, str]]]:
     """Web services with TorchServes of their own."""
     async with AsyncExitStack() as stack:
         started = []
@@ -74,7 +74,7 @@ async def hosts(count: int, **settings: object) -> AsyncIterator[list[tuple[Fake
             await torchserve.start()
             stack.push_async_callback(torchserve.stop)
             service = await stack.enter_async_context(running_service(torchserve, settings))
-            started.append((torchserve, service.url.removeprefix("http://")))
+            started.append((torchserve, service.url.partition("://")[2]))
         yield started
 
 
@@ -82,7 +82,7 @@ async def measure(
     load: Load, count: int, directory: Path, variables: Mapping[str, str], settings: Mapping[str, object]
 ) -> Shares:
     """``count`` hosts with ``settings``, behind haproxy with ``variables``."""
-    async with hosts(count, **settings) as started:
+    async with web_services(count, **settings) as started:
         lines = [f"host{number} {address}" for number, (_, address) in enumerate(started)]
         with proxy(directory, lines, **variables) as balancer:
             for number in range(count):

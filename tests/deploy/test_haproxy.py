@@ -28,7 +28,7 @@ from marserve.system.waiting import wait_until
 from marserve.web import errors
 from tests.certificates import make_pair
 from tests.deploy.proxy import CONFIGURATION, SHIPPED, Proxy, proxy
-from tests.deploy.repeated_pictures import Load, measure
+from tests.deploy.repeated_pictures import Load, measure, web_services
 from tests.unit.fake_server import Answer, FakeServer, Request, classification
 
 pytestmark = pytest.mark.needs("haproxy")
@@ -197,7 +197,7 @@ def test_an_answer_that_has_begun_is_never_begun_again(hosts: list[Host], tmp_pa
         assert sum(len(host.requests) for host in hosts) == 1
 
 
-@pytest.mark.parametrize("path", ["/feedback", "//Feedback/"])
+@pytest.mark.parametrize("path", ["/feedback", "//feedback/", "/%66eedback"])
 def test_a_report_is_sent_once(path: str, hosts: list[Host], tmp_path: Path) -> None:
     hosts[0].answers = hosts[1].answers = [Answer(breaks=True)]
     with before(hosts, tmp_path) as started:
@@ -305,7 +305,8 @@ def test_figures_are_for_the_machine_itself(hosts: list[Host], tmp_path: Path) -
     assert '"${PROXY_METRICS-127.0.0.1:8404}"' in CONFIGURATION.read_text(encoding="utf-8")
     with before(hosts, tmp_path) as started:
         send(started)
-        assert_is_error(requests.get(f"{started.url}/metrics", timeout=ANSWER_S), 404, "NotFound")
+        for path in ("/metrics", "//metrics/", "/metrics/torchserve", "/%6Detrics?a=b"):
+            assert_is_error(requests.get(f"{started.url}{path}", timeout=ANSWER_S), 404, "NotFound")
         figures = requests.get(f"{started.metrics}/metrics", timeout=ANSWER_S).text
         assert 'haproxy_server_status{proxy="marserve",server="one",state="UP"} 1' in figures
         assert "one" in requests.get(started.metrics, timeout=ANSWER_S).text
@@ -388,6 +389,21 @@ def test_https_ends_at_the_proxy(hosts: list[Host], tmp_path: Path) -> None:
         assert label(answer) in {"one", "two"}
     (received,) = hosts[0].requests + hosts[1].requests
     assert received.headers["x-forwarded-proto"] == "https"
+
+
+@pytest.mark.needs("openssl")
+def test_https_reaches_to_a_host_whose_certificate_is_trusted(tmp_path: Path) -> None:
+    pair = make_pair(tmp_path)
+    settings = {"tls_certificate": pair.certificate, "tls_key": pair.key}
+
+    async def answer() -> int:
+        async with web_services(1, **settings) as [(_, address)]:
+            line = f"one {address} {QUICK} ssl verify required ca-file {pair.certificate}"
+            with proxy(tmp_path, [line]) as started:
+                assert await asyncio.to_thread(wait_until, partial(started.is_in_rotation, "one"), 10)
+                return (await asyncio.to_thread(send, started, b"picture")).status_code
+
+    assert asyncio.run(answer()) == requests.codes.ok
 
 
 def pictures(count: int) -> list[bytes]:
