@@ -112,8 +112,6 @@ class GracefulServer(uvicorn.Server):
         if counter % LOOK_TICKS == 0:
             self._heap.return_free_blocks()
         self.should_exit = self.should_exit or time.monotonic() >= self._close_at
-        if counter % LOOK_TICKS == 0:
-            self._heap.return_free_blocks()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
