@@ -9,6 +9,7 @@ READ = (
     "/",
     "/models",
     "/metrics",
+    "/metrics/torchserve",
     "/healthz",
     "/readyz",
     "/docs",

@@ -19,7 +19,7 @@ SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text(enc
 #: Settings that follow from other values, or are a matter of the run directory.
 NOT_SETTINGS = {
     *("web_host", "web_port", "inference_url", "management_url", "key_file", "drain_s", "grace_s"),
-    *("rollout_file", "quarantine_file", "supervision_file", "web_lock"),
+    *("rollout_file", "quarantine_file", "supervision_file", "web_lock", "metrics_url"),
     *("api_keys", "api_keys_file", "cache_url", "tls_certificate", "tls_key", "tls_published"),
 }
 

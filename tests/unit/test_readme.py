@@ -22,7 +22,7 @@ DOCUMENTS = ("README.md", "docs/reference.md")
 #: Set by ./scripts/serve itself, so not for users to set.
 SET_BY_SERVE = {
     "web_host", "web_port", "inference_url", "management_url", "key_file", "default_model", "rollout_file",
-    "quarantine_file", "supervision_file", "tls_published", "web_lock",
+    "quarantine_file", "supervision_file", "tls_published", "web_lock", "metrics_url",
 }  # fmt: skip
 
 #: Of the example in the Chinese README.

@@ -171,6 +171,7 @@ class WebService(Service):
             "MARSERVE_WEB_PORT": str(self._ports.web_port),
             "MARSERVE_INFERENCE_URL": f"http://{LOOPBACK}:{self._ports.inference_port}",
             "MARSERVE_MANAGEMENT_URL": f"http://{LOOPBACK}:{self._ports.management_port}",
+            "MARSERVE_METRICS_URL": f"http://{LOOPBACK}:{self._ports.metrics_port}",
             "MARSERVE_KEY_FILE": str(self._run_directory.key_file),
             "MARSERVE_ROLLOUT_FILE": str(self._run_directory.rollout),
             "MARSERVE_QUARANTINE_FILE": str(self._run_directory.quarantine),

@@ -42,6 +42,7 @@ from marserve.web.upstream.inference import Inference
 logger = logging.getLogger(__name__)
 
 MANAGEMENT_CONNECTIONS = 8
+METRICS_CONNECTIONS = 2
 #: Requests' headers that a page of another origin may send.
 ALLOWED_HEADERS = [
     "X-API-Key",
@@ -158,8 +159,11 @@ async def _run_services(
         management = UpstreamConnection(
             settings.management_url, "management", tokens, max_connections=MANAGEMENT_CONNECTIONS
         )
+        metrics_of_torchserve = UpstreamConnection(
+            settings.metrics_url, "management", None, max_connections=METRICS_CONNECTIONS
+        )
         fetcher = Fetcher(settings.max_image_bytes) if settings.fetch_pictures else None
-        for opened in (cache, predictions, management, *([fetcher] if fetcher else ())):
+        for opened in (cache, predictions, management, metrics_of_torchserve, *([fetcher] if fetcher else ())):
             stack.push_async_callback(opened.close)
         catalogue = Catalogue(management, settings.default_model)
         inference = Inference(predictions, metrics)
@@ -189,6 +193,7 @@ async def _run_services(
             guard=Guard(settings.api_keys, RateLimit(settings.rate_limit_per_minute), metrics),
             admission=Admission(settings.max_in_flight, settings.max_waiting_bytes, metrics),
             catalogue=catalogue,
+            metrics_of_torchserve=metrics_of_torchserve,
             readiness=readiness,
             classifier=Classifier(
                 catalogue=catalogue,

@@ -31,7 +31,7 @@ MAX_LOGGED_PATH = 200
 #: The parser lets some thirty more through, each of which would be a time series of every address.
 COUNTED_METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT"}
 #: Requested every second by machines: only their failures are worth a line.
-QUIET_ROUTES = {"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"}
+QUIET_ROUTES = {"/healthz", "/readyz", "/metrics", "/metrics/torchserve", "/v2/health/live", "/v2/health/ready"}
 
 #: What a page may do: nothing but what follows, with no exception for what stands inside a page.
 CONTENT_SECURITY_POLICY = {

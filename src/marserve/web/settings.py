@@ -111,6 +111,8 @@ class WebSettings(BaseModel):
     inference_url: HttpUrl = "http://127.0.0.1:8080"
     #: TorchServe's management API.
     management_url: HttpUrl = "http://127.0.0.1:8081"
+    #: TorchServe's metrics, which need no token.
+    metrics_url: HttpUrl = "http://127.0.0.1:8082"
     #: TorchServe's key_file.json, with the tokens of its authorization; not set: it needs none.
     key_file: Path | None = None
     #: Where ``deploy`` says which version is on trial, and what was seen of it is written beside it; not set: none is.

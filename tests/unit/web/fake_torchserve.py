@@ -137,6 +137,7 @@ class FakeTorchServe:
         app.router.add_get("/models/{model}", self._describe)
         app.router.add_get("/models/{model}/{version}", self._describe)
         app.router.add_get("/token", self._renew)
+        app.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port)
@@ -257,6 +258,11 @@ class FakeTorchServe:
             ],
         }
         return {**entry, "customizedMetadata": self.archives[name, version]} if is_customized else entry
+
+    async def _metrics(self, _: web.Request) -> web.StreamResponse:
+        """Without a token, as TorchServe does it."""
+        text = '# TYPE ts_inference_requests_total counter\nts_inference_requests_total{model_name="resnet18",} 7.0\n'
+        return web.Response(text=text)
 
     async def _renew(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Authorization") != f"Bearer {self._keys['API']}":

@@ -140,7 +140,8 @@ async def running_service(
 ) -> AsyncIterator[Service]:
     """Yields when it is ready, or, where it cannot be, when it is up."""
     chosen = WebSettings.model_validate(
-        {"inference_url": torchserve.url, "management_url": torchserve.url, "key_file": torchserve.key_file, **settings}
+        dict.fromkeys(("inference_url", "management_url", "metrics_url"), torchserve.url)
+        | {"key_file": torchserve.key_file, **settings}
     )
     config = create_config(create_app(chosen, tracing), chosen)
     config.port = 0

@@ -132,6 +132,7 @@ async def test_anything_else_does_not(
         ("GET", "/v2/models/resnet18"),
         ("GET", "/models"),
         ("GET", "/metrics"),
+        ("GET", "/metrics/torchserve"),
     ]:
         reply = await service.ask(method, path, headers=headers)
         assert (reply.status, reply.json["type"]) == (401, "ApiKeyRequired")

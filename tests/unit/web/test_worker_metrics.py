@@ -8,6 +8,7 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import Service, until
@@ -91,3 +92,13 @@ async def test_memory_of_other_processes_is_not(torchserve: FakeTorchServe, serv
 async def test_the_machines_memory_is_told(service: Service) -> None:
     available = await service.metric("web_machine_memory_available_bytes")
     assert 0 < available < await service.metric("web_machine_memory_bytes")
+
+
+async def test_torchserves_own_metrics_are_handed_on(service: Service, torchserve: FakeTorchServe) -> None:
+    reply = await service.get("/metrics/torchserve")
+    assert reply.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    (family,) = text_string_to_metric_families(reply.body.decode())
+    assert [sample.value for sample in family.samples] == [7.0]
+    await torchserve.stop()
+    away = await service.get("/metrics/torchserve")
+    assert (away.status, away.json["type"], away.headers["Retry-After"]) == (503, "ModelUnavailable", "5")

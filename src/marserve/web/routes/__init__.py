@@ -22,6 +22,7 @@ from marserve.web.openapi import VERSION_HEADER
 from marserve.web.protection import Admission, Guard
 from marserve.web.readiness import Readiness
 from marserve.web.settings import WebSettings
+from marserve.web.upstream.connection import UpstreamConnection
 
 #: Characters of an unknown parameter's name in an error.
 MAX_SHOWN_NAME = 40
@@ -34,6 +35,7 @@ class Services:
     guard: Guard
     admission: Admission
     catalogue: Catalogue
+    metrics_of_torchserve: UpstreamConnection
     readiness: Readiness
     classifier: Classifier
     #: None: reports of wrong answers are not taken.

@@ -7,10 +7,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 
 from marserve.web.content import Content, respond
-from marserve.web.errors import RETRY_RESTART_S
+from marserve.web.errors import RETRY_RESTART_S, ModelUnavailable
 from marserve.web.failures import WITH_KEY, failures
 from marserve.web.routes import GET, READ, services_of
 from marserve.web.schemas import HealthReport
+from marserve.web.upstream.connection import MANAGEMENT_TIMEOUT_S, UpstreamError
+
+#: Prometheus' text format as TorchServe writes it.
+TORCHSERVES_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 router = APIRouter(tags=["Operation"])
 
@@ -48,3 +52,27 @@ async def readyz(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Counters, histograms and gauges."""
     return respond(request, Content(generate_latest(services_of(request).metrics.registry), CONTENT_TYPE_LATEST))
+
+
+@router.api_route(
+    "/metrics/torchserve",
+    summary="Read TorchServe's metrics for Prometheus",
+    methods=GET,
+    dependencies=READ,
+    response_class=Response,
+    responses={
+        **failures((*WITH_KEY, ModelUnavailable)),
+        200: {"content": {"text/plain": {}}, "description": "Prometheus' text format."},
+    },
+)
+async def torchserve_metrics(request: Request) -> Response:
+    """Those of its workers and its frontend, whose own address is closed to other machines."""
+    try:
+        reply = await services_of(request).metrics_of_torchserve.request(
+            "GET", "/metrics", timeout_s=MANAGEMENT_TIMEOUT_S
+        )
+    except UpstreamError as exc:
+        raise ModelUnavailable("The model server does not answer: try again in a few seconds.") from exc
+    if reply.status != 200:
+        raise ModelUnavailable(f"The model server answers status {reply.status}: try again in a few seconds.")
+    return respond(request, Content(reply.body, TORCHSERVES_TYPE))
