@@ -20,7 +20,7 @@ from marserve.redaction import DIGEST
 from marserve.setup.java import find_java
 from marserve.stack.archives import archives_to_start, configured_threads
 from marserve.stack.model_store import DeploymentStore
-from marserve.stack.options import BASE_OPTIONS, Options, concurrency, spelled
+from marserve.stack.options import BASE_OPTIONS, Options, concurrency, room_for_workers, spelled
 from marserve.stack.ports import SERVICES, Ports, check_free, with_free_grpc_ports
 from marserve.stack.run_directory import RunDirectory, StackModel, State
 from marserve.stack.services import AUTOSCALER, WEB, AutoscalerService, Service, WebService
@@ -131,7 +131,8 @@ def start(
         ports = with_free_grpc_ports(ports)
         served = [StackModel(archive.model, archive.trained) for archive in archives]
         threads = configured_threads(archives)
-        shared = concurrency(options.workers, machine.cores, autoscale=options.autoscale, threads=threads)
+        room = room_for_workers(machine.memory_bytes, len(archives))
+        shared = concurrency(options.workers, machine.cores, autoscale=options.autoscale, threads=threads, room=room)
         choices = choices | options.given()
         state = replace(state, ports=ports, models=served, concurrency=shared, choices=choices)
         say(f"Starting TorchServe for {' and '.join(models)}: per model {shared} ...")

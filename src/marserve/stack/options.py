@@ -12,6 +12,11 @@ from marserve.autoscale.rules import Rules
 
 #: Each worker keeps a copy of the network and of Python; beyond this many, more cores go to each worker instead.
 MOST_WORKERS = 16
+#: Bytes of TorchServe with the web service, and of a worker, as the README has them.
+SERVER_BYTES = 250_000_000
+WORKER_BYTES = 200_000_000
+#: Of the memory, what no worker is started for: archives, large pictures, caches.
+FREE_SHARE = 0.25
 #: A request takes the frontend some 0.4 ms and a core of a worker at least 5 ms, in int8.
 CORES_PER_FRONTEND_THREAD = 4
 #: The options that say which archives are built and served.
@@ -108,10 +113,20 @@ class Concurrency:
         return f"{_counted(self.at_start or self.workers, 'worker')} of {_counted(self.threads, 'thread')}"
 
 
+def room_for_workers(memory_bytes: int, models: int) -> int:
+    """Workers per model for which a machine, or a container, of ``memory_bytes`` has room."""
+    return max(1, int(memory_bytes * (1 - FREE_SHARE) - SERVER_BYTES) // WORKER_BYTES // models)
+
+
 def concurrency(
-    asked_workers: int | None, cores: int, *, autoscale: Rules | None = None, threads: int | None = None
+    asked_workers: int | None,
+    cores: int,
+    *,
+    autoscale: Rules | None = None,
+    threads: int | None = None,
+    room: int = MOST_WORKERS,
 ) -> Concurrency:
-    """As many workers as ``asked_workers``, else one per core up to ``MOST_WORKERS``.
+    """As many workers as ``asked_workers``, else one per core up to ``MOST_WORKERS``, as far as there is ``room``.
 
     ``threads`` is the number for each worker where the archives set it; then fewer workers use all cores.
     With ``autoscale``, threads are shared out as for the most workers that there may be, so that those fit as well;
@@ -121,7 +136,7 @@ def concurrency(
     if autoscale is not None:
         most = max(autoscale.minimum, min(autoscale.maximum, fitting))
         return Concurrency(most, threads or max(1, cores // most), at_start=autoscale.minimum)
-    workers = asked_workers or min(fitting, MOST_WORKERS)
+    workers = asked_workers or min(fitting, room, MOST_WORKERS)
     return Concurrency(workers, threads or max(1, cores // workers))
 
 

@@ -8,14 +8,10 @@ from collections.abc import Callable
 from marserve.errors import MarserveError
 from marserve.setup.environment import is_installed
 from marserve.setup.java import find_java
-from marserve.stack.options import Options, concurrency
+from marserve.stack.options import SERVER_BYTES, WORKER_BYTES, Options, concurrency, room_for_workers
 from marserve.stack.ports import SERVICES, Ports, check_free, with_free_grpc_ports
 from marserve.stack.run_directory import RunDirectory, State
 from marserve.terminal import complain, say
-
-#: Bytes of TorchServe with the web service, and of a worker, as the README has them.
-SERVER_BYTES = 250_000_000
-WORKER_BYTES = 200_000_000
 
 
 def check_start(options: Options, ports: Ports) -> int:
@@ -70,7 +66,9 @@ def _archives_and_memory(options: Options, run_directory: RunDirectory) -> None:
         say(f"Archive {archive.path.name}: {archive.model} {archive.version}, weights: {archive.weights}")
     built = [archive for archive in archives if archive.path.exists()]
     machine = read_machine()
-    shared = concurrency(options.workers, machine.cores, autoscale=options.autoscale, threads=configured_threads(built))
+    room = room_for_workers(machine.memory_bytes, len(archives))
+    threads = configured_threads(built)
+    shared = concurrency(options.workers, machine.cores, autoscale=options.autoscale, threads=threads, room=room)
     needed = SERVER_BYTES + shared.workers * len(archives) * WORKER_BYTES
     what = f"per model {shared}, about {needed / 1e9:.1f} GB; {machine.available_bytes / 1e9:.1f} GB are available"
     if needed > machine.available_bytes:

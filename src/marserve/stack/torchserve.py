@@ -47,15 +47,18 @@ PICTURES_ON_WAY = 128
 OWN_HEAP_MB = 1000
 #: In an archive whose handler chooses its GPU.
 GPU_CODE = "resnet18/gpu.py"
-#: Of the machine's memory, what Java's heap may take at most: the workers need the rest.
+#: Of the machine's memory, or the container's, what Java's heap may take at most: the workers need the rest.
 HEAP_SHARE = 0.5
+#: Megabytes of it that TorchServe needs however little there is.
+LEAST_HEAP_MB = 256
 
 
 def read_configuration(web: WebSettings, memory_bytes: int) -> dict[str, str | int]:
-    """``config/config.properties``, its sizes of a request and of the heap raised where ``web`` takes larger pictures.
+    """``config/config.properties``, its sizes of a request and of the heap raised where ``web`` takes larger pictures,
+    and the heap and its queue lowered where ``memory_bytes``, the machine's or the container's, are few.
 
-    Raises MarserveError where ``memory_bytes``, the machine's, do not suffice for that, or TorchServe would not start
-    with the GPUs that the environment names.
+    Raises MarserveError where they do not suffice for larger pictures, or TorchServe would not start with the GPUs that
+    the environment names.
     """
     visible = os.environ.get(VISIBLE_GPUS, "")
     if visible and not re.fullmatch(r"-?\d+(,-?\d+)*,*", visible):
@@ -72,9 +75,13 @@ def read_configuration(web: WebSettings, memory_bytes: int) -> dict[str, str | i
             f"{needed_mb / 1000:.1f} GB of memory in TorchServe, more than half of this machine's "
             f"{memory_bytes / 1e9:.1f} GB: lower one of the two."
         )
-    heap = f"-Xmx{max(needed_mb, configured_mb)}m"
+    wanted_mb = max(needed_mb, configured_mb)
+    heap_mb = min(wanted_mb, max(LEAST_HEAP_MB, int(memory_bytes * HEAP_SHARE) >> 20))
+    heap = f"-Xmx{heap_mb}m"
     return {
         **configured,
+        # Of those who call TorchServe directly: the web service sends what the workers can take.
+        "job_queue_size": int(configured["job_queue_size"]) * heap_mb // wanted_mb,
         # Base64 in JSON is the longest form of a picture.
         "max_request_size": max(int(configured["max_request_size"]), web.picture_body_bytes),
         "vmargs": " ".join(heap if argument.startswith("-Xmx") else argument for argument in arguments),
@@ -167,6 +174,8 @@ class TorchServe(Service):
             str(self._java),
             *(argument for argument in vm_arguments if not argument.startswith(LOG4J_CONFIG)),
             f"{LOG4J_CONFIG}{CONFIG / 'log4j2.xml'}",
+            # In a container they are shown, and lie in its memory.
+            *([] if self._options.only is None else ["-Dlog.size=1 MB"]),
             # Everything is in the logs; nobody reads this process's output.
             "-Dconsole.level=off",
             f"-Dmodel_server_home={home}",

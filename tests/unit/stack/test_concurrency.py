@@ -7,7 +7,7 @@ import pytest
 
 from marserve.autoscale.rules import Rules
 from marserve.handler.resnet18.cpu import threads_of_worker
-from marserve.stack.options import Concurrency, Options, concurrency
+from marserve.stack.options import Concurrency, Options, concurrency, room_for_workers
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
 from marserve.stack.torchserve import TorchServe
@@ -47,6 +47,23 @@ def test_threads_that_the_archives_set_leave_room_for_fewer_workers(
 ) -> None:
     """One worker a core, each with 4 threads, would be 4 threads a core."""
     assert concurrency(asked, cores=8, autoscale=autoscale, threads=4) == expected
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "models", "expected"),
+    [(64, 1, Concurrency(16, 4)), (2, 1, Concurrency(6, 10)), (1, 1, Concurrency(2, 32)), (0.5, 1, Concurrency(1, 64))],
+)
+def test_no_more_workers_are_started_than_memory_has_room_for(
+    gigabytes: float, models: int, expected: Concurrency
+) -> None:
+    """A container may have all cores of its machine and a small part of its memory."""
+    room = room_for_workers(int(gigabytes * 1e9), models)
+    assert concurrency(None, cores=64, room=room) == expected
+    assert concurrency(20, cores=64, room=room).workers == 20, "as was asked"
+
+
+def test_two_models_share_the_room() -> None:
+    assert room_for_workers(4_000_000_000, 2) == 6
 
 
 @pytest.mark.parametrize("cores_of_the_worker", [1, 2, 64])

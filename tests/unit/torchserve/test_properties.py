@@ -64,9 +64,20 @@ def test_gpus_are_chosen_by_number(monkeypatch: pytest.MonkeyPatch, visible: str
 
 def test_pictures_of_the_default_size_need_what_the_file_has() -> None:
     kept = properties.parse((CONFIG / "config.properties").read_text())
-    limits = read_configuration(WebSettings(), memory_bytes=4 * 10**9)
+    limits = read_configuration(WebSettings(), memory_bytes=8 * 10**9)
     assert limits["max_request_size"] == int(kept["max_request_size"])
     assert str(limits["vmargs"]).replace("-Xmx3072m", "-Xmx3g") == kept["vmargs"]
+    assert limits["job_queue_size"] == int(kept["job_queue_size"])
+
+
+@pytest.mark.parametrize(("gibibytes", "heap", "queue"), [(4, 2048, 256), (1, 512, 64), (0.25, 256, 32)])
+def test_a_small_container_gets_a_small_heap_and_a_queue_that_fits_into_it(
+    gibibytes: float, heap: int, queue: int
+) -> None:
+    """Else the kernel would end it, and not the collector make room."""
+    limits = read_configuration(WebSettings(), memory_bytes=int(gibibytes * 2**30))
+    assert f"-Xmx{heap}m" in str(limits["vmargs"]).split()
+    assert limits["job_queue_size"] == queue
 
 
 def test_larger_pictures_fit_into_torchserves_requests_and_heap() -> None:
