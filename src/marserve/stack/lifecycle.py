@@ -19,12 +19,13 @@ from marserve.paths import CLONE, EXAMPLE_PICTURE, command, working_directory
 from marserve.redaction import DIGEST
 from marserve.setup.java import find_java
 from marserve.stack.archives import archives_to_start, configured_threads
+from marserve.stack.configuration import read_configuration
 from marserve.stack.model_store import DeploymentStore
 from marserve.stack.options import BASE_OPTIONS, Options, concurrency, room_for_workers, spelled
 from marserve.stack.ports import SERVICES, Ports, check_free, with_free_grpc_ports
 from marserve.stack.run_directory import RunDirectory, StackModel, State
 from marserve.stack.services import AUTOSCALER, WEB, AutoscalerService, Service, WebService
-from marserve.stack.torchserve import TorchServe, read_configuration
+from marserve.stack.torchserve import TorchServe
 from marserve.stack.torchserve_answers import using_temp
 from marserve.system import processes
 from marserve.system.loopback import LOOPBACK, reachable_address

@@ -39,8 +39,8 @@ def _passes(step: Callable[[], object]) -> bool:
 
 
 def _settings(options: Options, ports: Ports) -> None:
+    from marserve.stack.configuration import read_configuration
     from marserve.stack.lifecycle import check_same, chosen, is_running
-    from marserve.stack.torchserve import read_configuration
     from marserve.system.machine import read_machine
     from marserve.web.settings import WebSettings
 

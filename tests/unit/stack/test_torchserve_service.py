@@ -17,12 +17,13 @@ import pytest
 from marserve.errors import MarserveError
 from marserve.stack import services
 from marserve.stack import torchserve as torchserve_module
+from marserve.stack.configuration import load_settings
 from marserve.stack.deployments import DeployedModel, DeployedVersion, Deployments, switched
 from marserve.stack.model_store import RECORD, DeploymentStore
 from marserve.stack.options import Concurrency, Options
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory, remove_tree
-from marserve.stack.torchserve import TorchServe, load_settings
+from marserve.stack.torchserve import TorchServe
 from marserve.system.files import replace_text
 from tests.support import CAT
 from tests.unit.fake_server import Answer, FakeServer, classification, error

@@ -8,10 +8,11 @@ import pytest
 
 from marserve.errors import MarserveError
 from marserve.paths import CONFIG
+from marserve.stack.configuration import read_configuration
 from marserve.stack.options import Concurrency, Options
 from marserve.stack.ports import Ports
 from marserve.stack.run_directory import RunDirectory
-from marserve.stack.torchserve import TorchServe, read_configuration
+from marserve.stack.torchserve import TorchServe
 from marserve.torchserve import properties
 from marserve.web.settings import WebSettings
 
