@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import helm_python as helm
-import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
 
 from tests.deploy.charts import CASES, CHART, EVERY_CASE, resources
-from tests.support import CRDS, REPOSITORY
+from tests.deploy.custom_resources import check
+from tests.support import REPOSITORY
 
-#: The file of each kind that is a custom resource, where its definition is at hand.
-CUSTOM = {"ScaledObject": "keda.sh_scaledobjects.yaml"}
+#: Custom resources whose definitions are at hand.
+CUSTOM = {"ScaledObject"}
 #: Those whose definitions are not: only this project's own tests look at them.
 UNCHECKED = {"HTTPRoute", "PrometheusRule", "ServiceMonitor"}
 #: What the oldest schemas have in place of versions that are older still; the fields are the same.
@@ -52,28 +52,11 @@ def test_kubernetes_knows_every_field(values: dict[str, Any]) -> None:
     assert {"Deployment", "NetworkPolicy", "PodDisruptionBudget", "Pod", "Service", "ServiceAccount"} <= kinds
 
 
-def closed(schema: Any) -> Any:
-    """``schema`` without other properties than those it names: the server would drop what is misspelt."""
-    if isinstance(schema, list):
-        return [closed(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    inner = {key: closed(value) for key, value in schema.items()}
-    if "properties" in schema and not schema.get("x-kubernetes-preserve-unknown-fields"):
-        inner.setdefault("additionalProperties", False)
-    return inner
-
-
 @pytest.mark.needs("custom-resource-definitions")
 @EVERY_CASE
 def test_custom_resources_are_what_their_definitions_say(values: dict[str, Any]) -> None:
     for resource in resources(values, *CUSTOM):
-        definition = yaml.safe_load((CRDS / CUSTOM[resource["kind"]]).read_text(encoding="utf-8"))["spec"]
-        (version,) = [one for one in definition["versions"] if one["served"] and one["storage"]]
-        assert resource["apiVersion"] == f"{definition['group']}/{version['name']}"
-        schema = closed(version["schema"]["openAPIV3Schema"])
-        schema["properties"]["metadata"] = {"type": "object"}
-        jsonschema.validate(resource, schema)
+        check(resource)
 
 
 def test_kinds_that_no_schema_is_at_hand_for_are_known() -> None:
