@@ -21,6 +21,7 @@ import pytest
 
 from marserve.handler.resnet18.cpu import usable_cores
 from marserve.handler.resnet18.heif import find_decoder
+from tests.deploy.cluster import throwaway
 from tests.support import CRDS, PHOTOS, TRACES
 
 
@@ -92,6 +93,12 @@ REQUIREMENTS = {
     ),
     "heif": Requirement(
         "the decoder of HEIC pictures", "./scripts/marserve setup dev has it", lambda: find_decoder() is not None
+    ),
+    "kubernetes-cluster": Requirement(
+        "the chart on a real cluster",
+        "KUBECONFIG with a throw-away cluster such as kind's or k3d's, kubectl, and the images: docs/kubernetes.md",
+        throwaway.is_reachable,
+        is_optional=True,
     ),
     "network-namespaces": Requirement(
         "a network of its own for each of the benchmark's servers",

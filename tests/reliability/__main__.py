@@ -33,10 +33,10 @@ EXPERIMENTS = ("faults", "hostile", "long-run", "deployments", "canaries", "seve
 
 
 class Experiment:
-    """A module of this folder by what it must and what it may have."""
+    """A module of this folder, or another one, by what it must and what it may have."""
 
-    def __init__(self, name: str) -> None:
-        module = importlib.import_module(f"tests.reliability.{name.replace('-', '_')}")
+    def __init__(self, name: str, module_name: str | None = None) -> None:
+        module = importlib.import_module(module_name or f"tests.reliability.{name.replace('-', '_')}")
         self.name = name
         self.about: str = module.__doc__ or ""
         self.rows: Mapping[str, Callable[[Any], Row]] = module.ROWS
@@ -107,15 +107,18 @@ def command_line() -> argparse.ArgumentParser:
             epilog=f"rows: {' '.join(experiment.rows)}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        choice.add_argument(
-            "--only", nargs="+", choices=experiment.rows, metavar="ROW", help="these rows (default: all)"
-        )
-        choice.add_argument(
-            "--write", action="store_true", help=f"write what was seen into {experiment.page.name}, row by row"
-        )
-        experiment.add_arguments(choice)
-        choice.set_defaults(experiment=experiment)
+        add_options(choice, experiment)
     return parser
+
+
+def add_options(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
+    """What each experiment takes, and its own."""
+    parser.add_argument("--only", nargs="+", choices=experiment.rows, metavar="ROW", help="these rows (default: all)")
+    parser.add_argument(
+        "--write", action="store_true", help=f"write what was seen into {experiment.page.name}, row by row"
+    )
+    experiment.add_arguments(parser)
+    parser.set_defaults(experiment=experiment)
 
 
 def main() -> int:

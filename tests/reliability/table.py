@@ -51,7 +51,7 @@ def written(page: str, experiment: str, lines: Mapping[str, str], order: Sequenc
     before, found, rest = page.partition(begin)
     table, closed, after = rest.partition(end)
     if not (found and closed):
-        raise ValueError(f"{PAGE} lacks the markers {begin} and {end}")
+        raise ValueError(f"the page lacks the markers {begin} and {end}")
     old = {key: line for line in table.splitlines() if (key := _key(line))}
     kept = [lines.get(key) or old.get(key) or f"| `{key}` | {UNMEASURED} |" for key in order]
     return "\n".join([f"{before}{begin}", HEADING, *kept, f"{end}{after}"])

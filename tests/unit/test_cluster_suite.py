@@ -1,0 +1,121 @@
+"""What the suite for a throw-away cluster decides by itself; the cluster is tests/deploy/cluster's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deploy.cluster import throwaway
+from tests.deploy.cluster.callers import Called, summed_up
+from tests.deploy.cluster.prometheus import configuration
+from tests.deploy.cluster.rows import flaps
+from tests.deploy.cluster.throwaway import Access, Cluster, NotThrowawayError, Watch, is_throwaway, refuse_others
+
+
+@pytest.mark.parametrize("context", ["kind-marserve", "k3d-try", "minikube", "throwaway", "my-throw-away-cluster"])
+def test_clusters_for_trying_are_told_by_their_context(context: str) -> None:
+    assert is_throwaway(context, {})
+
+
+@pytest.mark.parametrize(
+    "context", ["production", "gke_shop_europe-west1_main", "kindness", "not-k3d-", "admin@minikube-prod"]
+)
+def test_another_cluster_is_tried_only_if_its_user_says_so(context: str) -> None:
+    assert not is_throwaway(context, {})
+    assert not is_throwaway(context, {throwaway.IS_THROWAWAY: "yes"})
+    assert is_throwaway(context, {throwaway.IS_THROWAWAY: "1"})
+
+
+def test_another_cluster_is_refused_before_anything_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(throwaway.IS_THROWAWAY, raising=False)
+    asked: list[tuple[str, ...]] = []
+
+    def kubectl(*arguments: str, **_: Any) -> str:
+        asked.append(arguments)
+        return "production\n"
+
+    monkeypatch.setattr(throwaway, "kubectl", kubectl)
+    with pytest.raises(NotThrowawayError, match="production"), throwaway.own_namespace("mine"):
+        pytest.fail("it was let in")
+    assert asked == [("config", "current-context")]
+    with pytest.raises(NotThrowawayError, match=throwaway.IS_THROWAWAY):
+        refuse_others()
+
+
+@pytest.mark.parametrize(
+    ("path", "is_flapping"),
+    [([1, 2, 4, 3, 1], False), ([1, 4, 1], False), ([1], False), ([1, 4, 3, 4, 1], True), ([4, 1, 2, 1], True)],
+)
+def test_up_and_down_once_is_no_flapping(path: list[int], is_flapping: bool) -> None:
+    assert flaps(path) == is_flapping
+
+
+def test_what_callers_saw_is_counted() -> None:
+    right = Called("right", 0.0, 0.5, "200", version="1.0")
+    answers = [
+        right,
+        right,
+        Called("right", 0, 2, "200", version="2.0", redirected=3),
+        Called("gone", 1, 1, "reset (X)"),
+    ]
+    assert summed_up(answers) == (
+        "3 of 4 × 200, right, 1 × reset (X), 3 connections not accepted and tried by the other node, "
+        "2 by version 1.0 and 1 by version 2.0; longest 2.0 s"
+    )
+
+
+def pod(name: str, *, ready: bool, **metadata: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, **metadata},
+        "spec": {"nodeName": "node1"},
+        "status": {"conditions": [{"type": "Ready", "status": str(ready)}], "containerStatuses": [{"restartCount": 2}]},
+    }
+
+
+def test_a_watch_knows_who_is_ready_and_who_is_ending(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    events = [
+        ("ADDED", pod("a", ready=True)),
+        ("ADDED", pod("b", ready=True)),
+        ("ADDED", pod("c", ready=False)),
+        ("MODIFIED", pod("b", ready=True, deletionTimestamp="now")),
+        ("DELETED", pod("c", ready=False)),
+    ]
+    lines = "\n".join(json.dumps({"type": kind, "object": thing}) for kind, thing in events)
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(f"#!/bin/sh\ncat <<'EVENTS'\n{lines}\nEVENTS\nexec sleep 60\n")
+    kubectl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    watch = Watch(Cluster("mine"), "app=a")
+    with watch.running():
+        give_up = time.monotonic() + 10
+        while len(watch.history) < len(events) and time.monotonic() < give_up:
+            time.sleep(0.01)
+        assert [seen.name for seen in watch.ready] == ["a"]
+        assert [seen.name for seen in watch.pods] == ["a", "b"]
+        assert {seen.restarts for seen in watch.history} == {2}
+
+
+def test_prometheus_scrapes_pods_through_the_api_server(tmp_path: Path) -> None:
+    access = Access("https://10.0.0.1:6443", tmp_path, frozenset({"token"}))
+    config: Any = configuration(access, "mine", "app=a")
+    (job,) = config["scrape_configs"]
+    assert job["authorization"] == {"credentials_file": str(tmp_path / "token")}
+    assert {"target_label": "__address__", "replacement": "10.0.0.1:6443"} in job["relabel_configs"]
+    assert access.of_pod("mine", "a", 5000, "/readyz") == (
+        "https://10.0.0.1:6443/api/v1/namespaces/mine/pods/a:5000/proxy/readyz"
+    )
+
+
+def test_a_command_that_fails_says_what_it_complained_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "break"
+    program.write_text('#!/bin/sh\necho "no node $2" >&2\nexit 3\n')
+    program.chmod(0o755)
+    monkeypatch.setenv(throwaway.NODE_PROGRAM, str(program))
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        throwaway.told_by(throwaway.NODE_PROGRAM, "cut", "node9")
+    assert failed.value.stderr == "no node node9\n"
