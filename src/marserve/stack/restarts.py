@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from marserve.system.files import replace_text
+from marserve.system.processes import ProcessRecord
 
 #: The latest restarts are described, all are counted.
 DESCRIBED = 20
@@ -34,6 +35,8 @@ class Restarts:
     #: By service, as metrics name it.
     counts: dict[str, int] = field(default_factory=dict)
     latest: list[Restart] = field(default_factory=list)
+    #: Who watches, for whoever asks whether it still runs.
+    supervisor: ProcessRecord | None = None
 
     @classmethod
     def read(cls, file: Path) -> Restarts:

@@ -204,6 +204,7 @@ class Supervisor:
         if not self._is_written:
             with suppress(OSError):
                 self.state.write(self._run_directory.state)
+                self.restarts.supervisor = self.state.serve
                 self.restarts.write(self._run_directory.supervision)
                 self._is_written = True
 

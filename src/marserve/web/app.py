@@ -25,7 +25,7 @@ from marserve.web.dispatch.queues import PictureQueues
 from marserve.web.errors import error_response, handle_errors
 from marserve.web.feedback import Feedback
 from marserve.web.fetching import Fetcher
-from marserve.web.metrics import RestartMetrics, WebMetrics, WorkerMetrics
+from marserve.web.metrics import SupervisionMetrics, WebMetrics, WorkerMetrics
 from marserve.web.middleware import RequestObservation
 from marserve.web.protection import Admission, Guard, RateLimit
 from marserve.web.proxies import TrustedProxies
@@ -169,7 +169,7 @@ async def _run_services(
         inference = Inference(predictions, metrics)
         metrics.registry.register(WorkerMetrics(catalogue))
         if settings.supervision_file is not None:
-            metrics.registry.register(RestartMetrics(settings.supervision_file))
+            metrics.registry.register(SupervisionMetrics(settings.supervision_file))
         queues = PictureQueues(
             catalogue,
             inference,

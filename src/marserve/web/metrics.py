@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from marserve.system.machine import read_machine
+from marserve.system.processes import ProcessRecord, running
 from marserve.torchserve.worker_process import resident_bytes
 from marserve.web.catalogue import Catalogue
 
@@ -107,8 +109,8 @@ class WebMetrics:
         )
 
 
-class RestartMetrics(Collector):
-    """What the supervisor has restarted, as its file says at each scrape."""
+class SupervisionMetrics(Collector):
+    """Whether the supervisor runs, and what it has restarted, as its file says at each scrape."""
 
     #: Each is there from the beginning, so that the first restart is seen as an increase.
     SERVICES = ("torchserve", "web", "autoscaler", "worker", "supervisor")
@@ -116,19 +118,21 @@ class RestartMetrics(Collector):
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    def describe(self) -> list[CounterMetricFamily]:
+    def describe(self) -> tuple[CounterMetricFamily, GaugeMetricFamily]:
         text = "Restarts since the stack was started: of its services, of workers, and of the supervisor itself."
-        return [CounterMetricFamily("supervisor_restarts", text, labels=["service"])]
+        return (
+            CounterMetricFamily("supervisor_restarts", text, labels=["service"]),
+            GaugeMetricFamily("supervisor_up", "1 while the supervisor runs, which starts again what ends."),
+        )
 
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        (restarts,) = self.describe()
-        try:
-            counts = dict.fromkeys(self.SERVICES, 0) | json.loads(self._file.read_text(encoding="utf-8"))["counts"]
-        except (OSError, ValueError, KeyError, TypeError):
-            counts = {}  # nobody watches, or nobody says
-        for service, count in counts.items():
-            restarts.add_metric([service], count)
-        yield restarts
+    def collect(self) -> Iterator[Metric]:
+        restarts, is_up = families = self.describe()
+        with suppress(OSError, ValueError, KeyError, TypeError):  # nobody says
+            content = json.loads(self._file.read_text(encoding="utf-8"))
+            for service, count in (dict.fromkeys(self.SERVICES, 0) | content["counts"]).items():
+                restarts.add_metric([service], count)
+            is_up.add_metric([], running(ProcessRecord(**content["supervisor"])) is not None)
+        yield from families
 
 
 class WorkerMetrics(Collector):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from marserve.web.metrics import RestartMetrics, WebMetrics, WorkerMetrics
+from marserve.web.metrics import SupervisionMetrics, WebMetrics, WorkerMetrics
 from tests.support import REPOSITORY
 
 DOCUMENT = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -30,8 +30,8 @@ def declared(section: str) -> dict[str, dict[str, Any]]:
 def web_metrics() -> set[str]:
     metrics = WebMetrics()
     own = [family for family in metrics.registry.collect() if not family.name.startswith("process_")]
-    names = {family.name + ("_total" if family.type == "counter" else "") for family in own}
-    names |= {f"{family.name}_total" for family in RestartMetrics(Path()).describe()}
+    families = [*own, *SupervisionMetrics(Path()).describe()]
+    names = {family.name + ("_total" if family.type == "counter" else "") for family in families}
     return names | {family.name for family in WorkerMetrics(None).describe()}  # type: ignore[arg-type]
 
 
