@@ -52,7 +52,9 @@ def clone(tmp_path: Path) -> Path:
     (tmp_path / ".run" / "5000" / "state.json").touch()
     says = '#!/bin/sh\necho "$(basename "$0") $MARSERVE_WEB_PORT $*" >>done\n'
     stand_ins = {"scripts/test": TEST.format(python=sys.executable)}
-    stand_ins |= dict.fromkeys(("scripts/check", "scripts/audit", "scripts/stop", ".venv/bin/python"), says)
+    stand_ins |= dict.fromkeys(
+        ("scripts/check", "scripts/audit", "scripts/marserve", "scripts/stop", ".venv/bin/python"), says
+    )
     needed = ("checkov", "chromium", "curl", "git", "haproxy", "ip", "openssl", "promtool", "redis-server")
     stand_ins |= {f"programs/{name}": "#!/bin/sh\n" for name in (*needed, "systemd-analyze", "wrk", "apt-get")}
     for path, content in stand_ins.items():
@@ -102,6 +104,15 @@ def test_a_stream_that_fails_fails_the_run_and_is_named_at_its_end(clone: Path, 
     assert "\nFAILED tests/test_it.py::test_it\n" in output
     assert output.endswith(f"Failed: {name}\n")
     assert sum(line.startswith("began") for line in done(clone)) == 4, "the others end"
+
+
+def test_a_check_that_fails_fails_the_run_and_the_tests_run_all_the_same(clone: Path) -> None:
+    (clone / "scripts" / "check").write_text("#!/bin/sh\necho F401 >&2; exit 1\n")
+    output, _ = (ci := begin(clone)).communicate(timeout=60)
+    assert ci.returncode == 1
+    assert "check | F401\n" in output
+    assert output.endswith("Failed: check\n")
+    assert sum(line.startswith("began") for line in done(clone)) == 4
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
