@@ -102,10 +102,19 @@ class Release:
         nodes = min(self.replicas, len(self.cluster.nodes()))
         self.watch.wait_for_ready(self.replicas, READY_S)
         if len({pod.node for pod in self.watch.ready}) < nodes:
-            self.cluster.kubectl("rollout", "restart", f"deployment/{self.deployment}")  # to spread them again
-            self.roll_out()
+            self._spread()
         assert self.watch.wait_for_ready(self.replicas, READY_S, nodes=nodes), self.watch.pods
         self.wait_for_calm(time.monotonic(), 60.0)
+
+    def _spread(self) -> None:
+        """Let one pod start elsewhere: what was drained or lost fills again by itself only with what is new."""
+        crowded = self.watch.ready[0]
+        self.cluster.kubectl("cordon", crowded.node)
+        try:
+            self.cluster.kubectl("delete", "pod", crowded.name, within_s=READY_S)
+            wait_until(lambda: len(self.watch.ready) == self.replicas, READY_S)
+        finally:
+            self.cluster.kubectl("uncordon", crowded.node)
 
     def wait_for_calm(self, since: float, within_s: float) -> float | None:
         """The time of the first answer after the last bad one, once nothing bad was seen for a while."""
