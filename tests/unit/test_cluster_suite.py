@@ -13,8 +13,10 @@ import pytest
 from tests.deploy.cluster import throwaway
 from tests.deploy.cluster.callers import Called, summed_up
 from tests.deploy.cluster.prometheus import configuration
-from tests.deploy.cluster.rows import flaps
+from tests.deploy.cluster.release import IMAGES
+from tests.deploy.cluster.rows import PAGE, ROWS, flaps
 from tests.deploy.cluster.throwaway import Access, Cluster, NotThrowawayError, Watch, is_throwaway, refuse_others
+from tests.reliability.table import written
 
 
 @pytest.mark.parametrize("context", ["kind-marserve", "k3d-try", "minikube", "throwaway", "my-throw-away-cluster"])
@@ -45,6 +47,18 @@ def test_another_cluster_is_refused_before_anything_is_done(monkeypatch: pytest.
     assert asked == [("config", "current-context")]
     with pytest.raises(NotThrowawayError, match=throwaway.IS_THROWAWAY):
         refuse_others()
+
+
+def test_the_page_has_each_row_measured_or_not() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert written(page, "cluster", {}, list(ROWS)) == page
+
+
+def test_the_page_has_every_variable_of_the_suite() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    images = {variable for variable, _ in IMAGES.values()}
+    named = {throwaway.IS_THROWAWAY, throwaway.NODE_PROGRAM, throwaway.METRIC_PROGRAM, *images}
+    assert {variable for variable in named if f"`{variable}" not in page} == set()
 
 
 @pytest.mark.parametrize(
