@@ -75,11 +75,14 @@ class TorchEngine:
 
 
 def can_use_gpu(gpu_id: int) -> bool:
-    """Whether PyTorch can compute on the GPU that TorchServe calls ``gpu_id``.
+    """Whether PyTorch is there and can compute on GPU ``gpu_id``.
 
     TorchServe also counts an Apple M1's cores and Intel's GPUs, and NVIDIA's whatever their driver and PyTorch's build.
     """
-    import torch
+    try:
+        import torch
+    except ModuleNotFoundError:  # an image for processors, on a machine with a GPU
+        return False
 
     return torch.cuda.is_available() and gpu_id < torch.cuda.device_count()
 

@@ -1,5 +1,6 @@
 """Every engine against eager torch, on the same uint8 pictures."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,14 @@ class TestChoice:
         )
         assert isinstance(engine, kind)
         assert "cannot use GPU 7" in caplog.text
+
+    def test_a_gpu_without_pytorch_leaves_the_processor(
+        self, resnet18_directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "torch", None)
+        config = ModelConfig(handler=HandlerSettings(threads=1))
+        assert isinstance(engine_of(resnet18_directory, config, gpu_id=0), OpenVinoEngine)
+        assert "cannot use GPU 0" in caplog.text
 
     @pytest.mark.parametrize(("cores", "threads_when_alone"), [(1, None), (2, 2), (64, 8)])
     def test_a_worker_of_several_may_use_all_cores_when_it_is_alone(
