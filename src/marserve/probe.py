@@ -1,8 +1,9 @@
-"""``python3 -I -m marserve.probe started|alive|ready``: how TorchServe's container is, for an orchestrator that asks
-every few seconds. So it imports next to nothing, and asks nobody: the supervisor writes down how it is.
+"""``python3 -I -m marserve.probe started|alive|ready|web``: how a container is, for an orchestrator that asks every few
+seconds. So it imports next to nothing, and TorchServe's supervisor is not asked: it writes down how it is.
 
 ``started``: everything worked once. ``alive``: the supervisor is at work; whatever else ends, it starts again.
-``ready``: everything works now. Exit status 0: yes; 1: no, with the reason; 2: wrong arguments.
+``ready``: everything works now. ``web``: the web service here is ready, for what cannot ask it over HTTP.
+Exit status 0: yes; 1: no, with the reason; 2: wrong arguments.
 """
 
 import fcntl
@@ -17,6 +18,9 @@ HEARTBEAT = "heartbeat"
 BEAT_S = 1.0
 SILENT_S = 15.0
 QUESTIONS = ("started", "alive", "ready")
+WEB = "web"
+#: Seconds that the web service has to answer.
+ANSWER_S = 3.0
 
 
 def beat(number: int, *, has_worked: bool, works: bool) -> None:
@@ -51,13 +55,43 @@ def reason(file: str, question: str) -> str:
     return ""
 
 
+def web_reason(port: str, *, tls: bool) -> str:
+    """Why the web service on ``port`` of this machine is not ready; empty where it is."""
+    import http.client  # only here: it takes longer to load than all the rest
+
+    if tls:
+        import ssl
+
+        # To oneself, whatever name the certificate is for.
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            "127.0.0.1",
+            int(port),
+            timeout=ANSWER_S,
+            context=ssl._create_unverified_context(),  # noqa: S323
+        )
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=ANSWER_S)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        return "" if answer.status == 200 else f"{answer.status} {answer.read().decode()}"
+    except (OSError, http.client.HTTPException) as exc:
+        return f"no answer: {exc}"
+    finally:
+        connection.close()
+
+
 def main(arguments: list[str]) -> int:
     """Answers the exit status."""
-    if len(arguments) != 1 or arguments[0] not in QUESTIONS:
-        print(f"usage: python3 -I -m marserve.probe {'|'.join(QUESTIONS)}", file=sys.stderr)
+    if len(arguments) != 1 or arguments[0] not in (*QUESTIONS, WEB):
+        print(f"usage: python3 -I -m marserve.probe {'|'.join((*QUESTIONS, WEB))}", file=sys.stderr)
         return 2
     home, port = (os.environ.get(f"MARSERVE_{name}") for name in ("HOME", "WEB_PORT"))
-    why = reason(os.path.join(home or ".", ".run", port or "5000", HEARTBEAT), arguments[0])  # noqa: PTH118 - pathlib is slow
+    if arguments == [WEB]:
+        why = web_reason(port or "5000", tls=bool(os.environ.get("MARSERVE_TLS_CERTIFICATE")))
+    else:
+        file = os.path.join(home or ".", ".run", port or "5000", HEARTBEAT)  # noqa: PTH118 - pathlib is slow
+        why = reason(file, arguments[0])
     if why:
         print(why)
     return 1 if why else 0

@@ -6,18 +6,20 @@ them. They are kept in a file, so that a restart of this service costs no more w
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
 from collections import Counter, OrderedDict
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import anyio
+from typing import TYPE_CHECKING
 
 from marserve.system.files import failure_of, replace_text
-from marserve.web.metrics import WebMetrics
-from marserve.web.models import KnownModel
+
+if TYPE_CHECKING:  # `marserve status` reads the file where the packages of the web service are not installed
+    from marserve.web.metrics import WebMetrics
+    from marserve.web.models import KnownModel
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ class Quarantine:
         self._known = OrderedDict((_key(one), one) for one in ([] if file is None else read_suspicions(file)))
         #: Digests are expensive: only pictures of a size that is here are looked up.
         self._sizes = Counter(one.size_bytes for one in self._known.values())
-        self._writing = anyio.Lock()
+        self._writing = asyncio.Lock()
         self._count()
 
     def find(self, model: KnownModel, picture: bytes) -> Suspicion | None:
@@ -110,7 +112,7 @@ class Quarantine:
         async with self._writing:
             text = json.dumps({"pictures": [asdict(one) for one in self._known.values()]}, indent=1)
             try:
-                await anyio.to_thread.run_sync(replace_text, self._file, text)
+                await asyncio.to_thread(replace_text, self._file, text)
             except OSError as exc:
                 logger.warning("The pictures that end workers cannot be kept: %s", failure_of(exc))
 

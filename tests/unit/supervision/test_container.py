@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -88,7 +89,27 @@ def test_a_directory_has_one_supervisor(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_wrong_questions_are_refused() -> None:
-    assert asks(Path("/"), "reddy") == (2, "usage: python3 -I -m marserve.probe started|alive|ready")
+    assert asks(Path("/"), "reddy") == (2, "usage: python3 -I -m marserve.probe started|alive|ready|web")
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, (0, "")), (503, (1, "503 not yet"))])
+def test_a_probe_asks_the_web_service_whether_it_is_ready(status: int, expected: tuple[int, str]) -> None:
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/readyz" else 404)
+            self.end_headers()
+            self.wfile.write(b"not yet" if status != 200 else b"yes")
+
+        def log_message(self, *_: object) -> None:
+            """Nowhere."""
+
+    with HTTPServer(("127.0.0.1", 0), Ready) as server:
+        thread = Thread(target=server.handle_request)
+        thread.start()
+        assert asks(Path("/"), "web", server.server_port) == expected
+        thread.join()
+        port = server.server_port
+    assert asks(Path("/"), "web", port)[0] == 1
 
 
 def test_probes_import_next_to_nothing() -> None:
