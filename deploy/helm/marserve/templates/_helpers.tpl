@@ -186,6 +186,13 @@ answered (request_deadline_s); then TorchServe ends. It rarely takes as long: th
     periodSeconds: 10
     timeoutSeconds: 5
     failureThreshold: 3
+  {{- if not .native }}
+  readinessProbe: # says no more; but old kubelets notice a minute late that a container is ready that has none (kubernetes#95140)
+    exec: {command: [python3, -I, -m, marserve.probe, alive]}
+    periodSeconds: 2
+    timeoutSeconds: 5
+    failureThreshold: 3
+  {{- end }}
   resources:
     {{- toYaml $values.torchserve.resources | nindent 4 }}
   securityContext:
