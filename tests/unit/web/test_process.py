@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 from marserve.web.server import GracefulServer, create_config
 from marserve.web.settings import WebSettings
+from tests.otlp_collector import otlp_collector
 from tests.unit.web.fake_torchserve import FakeTorchServe
 
 pytestmark = pytest.mark.anyio
@@ -233,3 +234,28 @@ print(resident_bytes() - before)
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     output, _ = await process.communicate()
     assert int(output) < 10_000_000
+
+
+async def test_a_collector_that_hangs_delays_no_request_and_hardly_the_end(torchserve: FakeTorchServe) -> None:
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    urls = {"MARSERVE_INFERENCE_URL": torchserve.url, "MARSERVE_MANAGEMENT_URL": torchserve.url}
+    with otlp_collector() as collector:
+        collector.answers.clear()
+        batches = {
+            "OTEL_BSP_SCHEDULE_DELAY": "10",
+            "OTEL_BSP_MAX_QUEUE_SIZE": "64",
+            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "8",
+        }
+        process = await start(MARSERVE_WEB_PORT=str(port), OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, **batches, **urls)
+        async with aiohttp.ClientSession() as session:
+            while await status_of(session, f"{url}/readyz") != 200:
+                assert process.returncode is None
+                await asyncio.sleep(0.05)
+            pictures = (b"picture %d" % number for number in range(100))  # more spans than may wait
+            assert {await status_of(session, f"{url}/predict", picture) for picture in pictures} == {200}
+        assert collector.headers
+        process.terminate()
+        # OpenTelemetry itself would wait for half a minute.
+        output, errors = await asyncio.wait_for(process.communicate(), 15)
+    assert process.returncode == 0, errors
+    assert output.decode().count("dropping Span") <= 1
