@@ -31,6 +31,7 @@ MAY_CHANGE_IMPORT_PATH = {
     "tests/unit/bench/test_gpu.py",  # those servers' models, on a GPU and beside it
     "tests/cases/machines.py",  # what must change nothing
     "tests/mutants/judging.py",  # tests on changed copies of the code
+    "tests/tracing_cost.py",  # another state of the project
     "tests/unit/test_house.py",
 }
 

@@ -263,7 +263,7 @@ async def test_configured_origin_may_call_and_read_errors(start_service: StartSe
         assert reply.status == status
         assert reply.headers["Access-Control-Allow-Origin"] == "https://example.org"
         assert "X-Request-ID" in reply.headers["Access-Control-Expose-Headers"]
-    asked = "x-api-key, x-priority, x-request-timeout-ms"
+    asked = "traceparent, tracestate, x-api-key, x-priority, x-request-timeout-ms"
     preflight = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": asked}
     allowed = await service.ask("OPTIONS", "/predict", headers={"Origin": "https://example.org", **preflight})
     assert allowed.status == 200

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from marserve.handler.resnet18.errors import UnsupportedImage
 from marserve.web.tracing import context, export
 from marserve.web.tracing.context import Tracing, create_tracing
 from marserve.web.tracing.export import ExportedTracing
@@ -299,6 +300,23 @@ async def test_no_span_holds_a_picture_a_key_or_a_query(traced: Service, recorde
     await traced.post("/classify", b"canary")
     assert len(recorded.spans) >= 4
     assert "canary" not in "".join(span.to_json() for span in recorded.spans)
+
+
+def test_a_step_of_a_request_has_a_span_with_its_failure(recorded: Recorded) -> None:
+    with context.child("nothing is recorded"):
+        pass
+    scope = {"type": "http", "method": "GET", "path": "/", "scheme": "http", "headers": [], "http_version": "1.1"}
+    request = recorded.tracing.begin(scope, "id")
+    assert request is not None
+    token = context.current.set(request)
+    with pytest.raises(UnsupportedImage), context.child("fetch"):
+        raise UnsupportedImage("It is no picture.")
+    context.current.reset(token)
+    request.end(scope, 415, {"fetched_from": "example.org"})
+    (server,), (fetch,) = recorded.named("GET"), recorded.named("fetch")
+    assert recorded.below(server) == [fetch]
+    assert attributes(server)["marserve.fetched_from"] == "example.org"
+    assert (fetch.status.status_code, attributes(fetch)) == (StatusCode.ERROR, {"error.type": "UnsupportedImage"})
 
 
 @pytest.fixture

@@ -127,20 +127,19 @@ class RequestSpan(TraceContext):
         span = self._span
         if not span.is_recording():
             return
+        attributes = {attribute: log[name] for name, attribute in ATTRIBUTES.items() if name in log}
         route = getattr(scope.get("route"), "path", None)
         if route is not None:
             span.update_name(f"{self._method} {route}")
-            span.set_attribute("http.route", route)
-        for name, attribute in ATTRIBUTES.items():
-            if name in log:
-                span.set_attribute(attribute, log[name])
+            attributes["http.route"] = route
         if status == CLIENT_LEFT:
-            span.set_attribute("error.type", "ClientDisconnect")
+            attributes["error.type"] = "ClientDisconnect"
         else:
-            span.set_attribute("http.response.status_code", status)
+            attributes["http.response.status_code"] = status
         if status >= 500:
-            span.set_attribute("error.type", log.get("error", str(status)))
+            attributes["error.type"] = log.get("error", str(status))
             span.set_status(Status(StatusCode.ERROR))
+        span.set_attributes(attributes)
         span.end()
 
 
