@@ -22,7 +22,7 @@ from marserve.stack.archives import archives_to_start, configured_threads
 from marserve.stack.configuration import read_configuration
 from marserve.stack.model_store import DeploymentStore
 from marserve.stack.options import BASE_OPTIONS, Options, concurrency, room_for_workers, spelled
-from marserve.stack.ports import SERVICES, Ports, check_free, with_free_grpc_ports
+from marserve.stack.ports import Ports, check_free, ports_of, with_free_grpc_ports
 from marserve.stack.run_directory import RunDirectory, StackModel, State
 from marserve.stack.services import AUTOSCALER, WEB, AutoscalerService, Service, WebService
 from marserve.stack.torchserve import TorchServe
@@ -120,7 +120,7 @@ def start(
     machine = read_machine()
     read_configuration(WebSettings.from_environment(os.environ), machine.memory_bytes)
     # The gRPC ports are dealt with apart: they give way when taken.
-    check_free(ports, [name for name in SERVICES if options.only is None or name != "web_port"])
+    check_free(ports, ports_of(options.only))
     temp = run_directory.prepare()
     state = State(ports, str(temp), processes.record("serve", os.getpid()), host=options.host, choices=choices)
     try:

@@ -14,6 +14,12 @@ from marserve.variables import origin, variable
 SERVICES = ("inference_port", "management_port", "metrics_port", "web_port")
 
 
+def ports_of(only: str | None) -> tuple[str, ...]:
+    """``SERVICES`` of the whole stack, or of the half that ``only`` names."""
+    web = tuple(name for name in SERVICES if name == "web_port")
+    return {"web": web, "torchserve": tuple(name for name in SERVICES if name not in web)}.get(only or "", SERVICES)
+
+
 @dataclass(frozen=True)
 class Ports:
     """Each field has an environment variable that sets it, such as MARSERVE_WEB_PORT."""

@@ -9,22 +9,21 @@ from marserve.errors import MarserveError
 from marserve.setup.environment import is_installed
 from marserve.setup.java import find_java
 from marserve.stack.options import SERVER_BYTES, WORKER_BYTES, Options, concurrency, room_for_workers
-from marserve.stack.ports import SERVICES, Ports, check_free, with_free_grpc_ports
+from marserve.stack.ports import Ports, check_free, ports_of, with_free_grpc_ports
 from marserve.stack.run_directory import RunDirectory, State
 from marserve.terminal import complain, say
 
 
 def check_start(options: Options, ports: Ports) -> int:
     """Say what ``serve`` would do; answers 0 where nothing is in its way, else 1."""
-    if is_installed("serve"):
-        found = [
-            _passes(lambda: _settings(options, ports)),
-            _passes(find_java),
-            _passes(lambda: _archives_and_memory(options, RunDirectory(ports.web_port))),
-        ]
+    if is_installed(options.only or "serve"):
+        found = [_passes(lambda: _settings(options, ports))]
+        if options.only != "web":
+            found.append(_passes(find_java))
+            found.append(_passes(lambda: _archives_and_memory(options, RunDirectory(ports.web_port))))
     else:
         say("Packages: would be installed into .venv; archives and settings are checked after that.")
-        found = [_passes(lambda: check_free(ports, SERVICES)), _passes(find_java)]
+        found = [_passes(lambda: check_free(ports, ports_of(options.only))), _passes(find_java)]
     say("Nothing is in the way of a start." if all(found) else "A start would fail.")
     return 0 if all(found) else 1
 
@@ -47,13 +46,14 @@ def _settings(options: Options, ports: Ports) -> None:
     read_configuration(WebSettings.from_environment(os.environ), read_machine().memory_bytes)
     say("Options and settings: fit together.")
     earlier = State.read(RunDirectory(ports.web_port).state)
-    if earlier is not None and is_running(earlier):
+    if earlier is not None and options.only != "web" and is_running(earlier):
         check_same(earlier, chosen(options))
         say(f"Already running on web port {ports.web_port}: a start would change nothing.")
         return
-    check_free(ports, SERVICES)
+    names = ports_of(options.only)
+    check_free(ports, names)
     with_free_grpc_ports(ports)
-    say(f"Ports: {', '.join(str(getattr(ports, name)) for name in SERVICES)} are free.")
+    say(f"Ports: {', '.join(str(getattr(ports, name)) for name in names)} are free.")
 
 
 def _archives_and_memory(options: Options, run_directory: RunDirectory) -> None:

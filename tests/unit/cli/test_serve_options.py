@@ -274,6 +274,26 @@ def test_a_check_starts_nothing_and_finds_what_is_in_the_way(
     assert memory.startswith("! Memory: per model 16 workers of 4 threads, about 3.5 GB; 1.0 GB are available")
 
 
+@pytest.mark.usefixtures("unbuilt")
+def test_a_check_of_half_a_stack_is_about_that_half(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside the other half, which may have its ports by now."""
+    monkeypatch.setattr(preflight, "find_java", no_java)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = str(taken.getsockname()[1])
+        monkeypatch.setenv("MARSERVE_METRICS_PORT", number)
+        assert run(read("serve", ["--check", "--only", "web"])) == 0
+        assert f"Ports: {os.environ['MARSERVE_WEB_PORT']} are free." in capsys.readouterr().out
+        monkeypatch.setenv("MARSERVE_METRICS_PORT", os.environ["MARSERVE_WEB_PORT"])
+        monkeypatch.setenv("MARSERVE_WEB_PORT", number)
+        monkeypatch.setattr(preflight, "_archives_and_memory", lambda *_: None)
+        assert run(read("serve", ["--check", "--only", "torchserve", "--archive", str(CAT)])) == 1
+    assert capsys.readouterr().err == "! no Java\n"
+
+
 def no_java() -> Path:
     raise MarserveError("no Java")
 
