@@ -47,6 +47,14 @@ def _has_network_namespaces() -> bool:
     return subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0  # noqa: S607
 
 
+def _has_process_namespaces() -> bool:
+    if not shutil.which("unshare"):
+        return False
+    read_only = "mount -o remount,bind,ro /"
+    command = ["unshare", "--pid", "--fork", "--mount-proc", "--mount", "sh", "-c", read_only]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
 def _has_bf16() -> bool:
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -111,6 +119,11 @@ REQUIREMENTS = {
     "bf16": Requirement("bf16 in the CPU engine", "a processor with AVX-512 BF16 or AMX, and Linux", _has_bf16),
     "openssl": Requirement(
         "a certificate that nobody vouches for", "Debian: apt-get install openssl; macOS has it", program("openssl")
+    ),
+    "process-namespaces": Requirement(
+        "what two containers see of each other",
+        "Debian: apt-get install util-linux, and run as root; macOS has none",
+        _has_process_namespaces,
     ),
     "photographs": Requirement(
         "true labels", f"200 labelled photographs in {PHOTOS}, which are not part of the project", PHOTOS.is_dir
