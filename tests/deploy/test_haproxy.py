@@ -391,6 +391,17 @@ def test_https_ends_at_the_proxy(hosts: list[Host], tmp_path: Path) -> None:
     assert received.headers["x-forwarded-proto"] == "https"
 
 
+@pytest.mark.needs("openssl", "curl")
+def test_a_browser_speaks_http_2_with_the_proxy(hosts: list[Host], tmp_path: Path) -> None:
+    (tmp_path / "large.jpg").write_bytes(LARGE)
+    with before(hosts, tmp_path, PROXY_TLS=str(pem(tmp_path)), scheme="https") as started:
+        command = ["curl", "-s", "--http2", "--cacert", "here.pem", "-w", " %{http_version}", "-T", "large.jpg"]
+        done = subprocess.run([*command, started.url], cwd=tmp_path, capture_output=True, text=True, check=False)
+    content, _, version = done.stdout.rpartition(" ")
+    assert (json.loads(content)["model"], version) == ("resnet18", "2")
+    assert [request.body for host in hosts for request in host.requests] == [LARGE]
+
+
 @pytest.mark.needs("openssl")
 def test_https_reaches_to_a_host_whose_certificate_is_trusted(tmp_path: Path) -> None:
     pair = make_pair(tmp_path)
