@@ -80,20 +80,22 @@ class Proxy:
         return [json.loads(line) for line in lines if line.startswith("{")]
 
 
-def hosts_file(servers: Sequence[str], *, has_canary: bool) -> str:
-    """hosts.cfg with ``servers``, which are what stands behind the word server in each line."""
-    shipped = HOSTS.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in shipped if not line.lstrip(" #").startswith(("server ", "use-server "))]
-    rules = [line.lstrip(" #") for line in shipped if has_canary and line.lstrip(" #").startswith("use-server ")]
-    return "\n".join([*kept, *rules, *(f"    server {server}" for server in servers), ""])
+def hosts_file(servers: Sequence[str]) -> str:
+    """hosts.cfg with ``servers``, each of which is a name, an address and options besides the shipped ones."""
+    shipped = [line.lstrip(" #") for line in HOSTS.read_text(encoding="utf-8").splitlines()]
+    options = next(line for line in shipped if line.startswith("server ")).split()[3:]
+    rules = [line for line in shipped if line.startswith("use-server ")]
+    backend = next(line for line in shipped if line.startswith("backend "))
+    has_canary = any(server.startswith("canary ") for server in servers)
+    lines = [f"server {server} {' '.join(options)}" for server in servers]
+    return "\n".join([backend, *(rules if has_canary else []), *lines, ""])
 
 
 @contextmanager
 def proxy(directory: Path, servers: Sequence[str], scheme: str = "http", **variables: str) -> Iterator[Proxy]:
     """The shipped configuration with ``servers`` for hosts."""
     hosts = directory / "hosts.cfg"
-    has_canary = any(server.startswith("canary ") for server in servers)
-    hosts.write_text(hosts_file(servers, has_canary=has_canary), encoding="utf-8")
+    hosts.write_text(hosts_file(servers), encoding="utf-8")
     log, control = directory / "haproxy.log", directory / "haproxy.sock"
     control.unlink(missing_ok=True)  # of one before
     public, metrics = (f"{LOOPBACK}:{port}" for port in quiet_ports(2))
