@@ -135,7 +135,8 @@ class MixedLoad:
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
                 else:
-                    self._answers.append(Answer("hung", due, due, f"{MOST_WAITING} others are not answered"))
+                    # Where the service hangs, those that wait tell so.
+                    self._answers.append(Answer("overload", due, due, f"not sent: {MOST_WAITING} others wait"))
             await asyncio.gather(*tasks)
 
     async def _send(self, session: aiohttp.ClientSession, chance: random.Random, due: float) -> None:

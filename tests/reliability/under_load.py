@@ -19,6 +19,7 @@ import psutil
 from marserve.archive.build import build
 from marserve.archive.package import BuildOptions
 from marserve.errors import MarserveError
+from marserve.paths import RUN
 from marserve.system.loopback import request
 from marserve.system.waiting import wait_until
 from marserve.terminal import say
@@ -247,9 +248,11 @@ def kind_of(command: list[str]) -> str:
 
 
 def archive() -> Path:
-    """The demonstration model, built once."""
+    """The demonstration model, built once; not where others build the same model in another precision."""
     say("  building the archive, unless it is up to date ...")
-    return build(BuildOptions(architecture=MODEL, model_name=MODEL, precision="f32"), report=say).path
+    ours = RUN / "reliability"
+    ours.mkdir(parents=True, exist_ok=True)
+    return build(BuildOptions(architecture=MODEL, model_name=MODEL, precision="f32", output=ours), report=say).path
 
 
 @contextmanager
