@@ -68,7 +68,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (replace "+" "_" .Chart.Version) }}
 {{- if .test -}}
 {{- $skips = concat $skips (list "CKV_K8S_8=it runs once and ends" "CKV_K8S_9=it runs once and ends") -}}
 {{- else -}}
-{{- $skips = append $skips "CKV_K8S_9=the readiness of both containers is the web service's /readyz, for which a picture was classified" -}}
 {{- with .root.Values }}{{ if or .secrets.cache.existingSecret (and .tracing.endpoint .secrets.tracingHeaders.existingSecret) -}}
 {{- $skips = append $skips "CKV_K8S_35=an address and headers, which the programs read from variables alone; keys and certificates are files" -}}
 {{- end }}{{ end -}}
