@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 
+from marserve.system.files import failure_of, locked
 from marserve.variables import prepare_environment
 from marserve.web.logs import configure_logging
 from marserve.web.settings import WebSettings, WebSettingsError
@@ -20,7 +22,14 @@ def main() -> int:
     configure_logging(settings.log_level)
     from marserve.web.server import serve
 
-    serve(settings)
+    with ExitStack() as held:
+        if settings.web_lock is not None:
+            try:
+                held.enter_context(locked(settings.web_lock, shared=True))
+            except OSError as exc:
+                print(f"web: the directory that it shares with TorchServe: {failure_of(exc)}", file=sys.stderr)
+                return 1
+        serve(settings)
     return 0
 
 

@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,6 @@ from typing import cast
 import uvicorn
 from fastapi import FastAPI
 
-from marserve.system.files import locked
 from marserve.web.app import create_app
 from marserve.web.certificate import Certificate
 from marserve.web.connections import MAX_CONNECTIONS, Places, most_connections, raise_descriptor_limit
@@ -208,5 +207,4 @@ def serve(settings: WebSettings) -> None:
     config = create_config(app, settings, connections=connections)
     grace_s = math.inf if settings.grace_s is None else max(0, settings.grace_s - END_S)
     server = GracefulServer(config, drain_s=settings.drain_s, on_stop=app.state.stopping.set, grace_s=grace_s)
-    with locked(settings.web_lock, shared=True) if settings.web_lock is not None else nullcontext():
-        server.run()
+    server.run()

@@ -8,6 +8,8 @@ import os
 import signal
 import socket
 import sys
+import time
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -15,7 +17,8 @@ import uvloop
 from aiohttp import web
 from fastapi import FastAPI
 
-from marserve.web.server import GracefulServer, create_config
+from marserve.system.files import is_held
+from marserve.web.server import END_S, GracefulServer, create_config
 from marserve.web.settings import WebSettings
 from tests.otlp_collector import otlp_collector
 from tests.unit.web.fake_torchserve import FakeTorchServe
@@ -82,6 +85,72 @@ async def test_signal_lets_requests_finish_and_ends_with_status_0(
     for line in output.decode().splitlines():
         assert {"time", "level", "message"} <= json.loads(line).keys()
     assert errors == b""
+
+
+async def test_what_takes_longer_than_the_grace_is_given_up_before_it_ends_and_the_lock_is_held_until_then(
+    torchserve: FakeTorchServe, tmp_path: Path
+) -> None:
+    """Whoever sends SIGTERM sends SIGKILL after the grace: TorchServe is to end in between."""
+    arrived = asyncio.Event()
+
+    async def never(request: web.Request, picture: bytes) -> web.StreamResponse:
+        arrived.set()
+        await asyncio.sleep(60)
+        return web.Response()
+
+    url, lock = f"http://127.0.0.1:{(port := free_port())}", tmp_path / "run" / "web.lock"
+    urls = {"MARSERVE_INFERENCE_URL": torchserve.url, "MARSERVE_MANAGEMENT_URL": torchserve.url}
+    shared = {"MARSERVE_WEB_LOCK": str(lock), "MARSERVE_GRACE_S": str(END_S + 3), "MARSERVE_REQUEST_DEADLINE_S": "60"}
+    process = await start(MARSERVE_WEB_PORT=str(port), MARSERVE_DRAIN_S="60", **urls, **shared)
+    async with aiohttp.ClientSession() as session:
+        while await status_of(session, f"{url}/readyz") != 200:
+            assert process.returncode is None
+            await asyncio.sleep(0.05)
+        torchserve.behaviour = never
+        request = asyncio.create_task(status_of(session, f"{url}/predict", b"slow"))
+        await arrived.wait()
+        assert is_held(lock)
+        process.send_signal(signal.SIGTERM)
+        asked_s = time.monotonic()
+        await asyncio.sleep(0.5)
+        assert is_held(lock)
+        _, errors = await process.communicate()
+        assert time.monotonic() - asked_s < END_S + 3
+        assert await request in (None, 500)
+    assert process.returncode == 0, errors
+    assert not is_held(lock)
+
+
+async def test_a_directory_that_cannot_be_shared_ends_the_start_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    process = await start(MARSERVE_WEB_LOCK=str(tmp_path / "file" / "web.lock"))
+    _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert errors.decode().startswith("web: the directory that it shares with TorchServe: ")
+    assert "Traceback" not in errors.decode()
+
+
+async def test_without_a_key_file_the_service_is_up_and_it_takes_the_one_that_comes(
+    torchserve: FakeTorchServe, tmp_path: Path
+) -> None:
+    port, key_file = free_port(), tmp_path / "key_file.json"
+    torchserve.require_tokens(key_file)
+    later = key_file.rename(tmp_path / "later.json")
+    urls = {"MARSERVE_INFERENCE_URL": torchserve.url, "MARSERVE_MANAGEMENT_URL": torchserve.url}
+    process = await start(MARSERVE_WEB_PORT=str(port), MARSERVE_KEY_FILE=str(key_file), **urls)
+    async with aiohttp.ClientSession() as session:
+        while await status_of(session, f"http://127.0.0.1:{port}/healthz") != 200:
+            assert process.returncode is None
+            await asyncio.sleep(0.05)
+        async with session.post(f"http://127.0.0.1:{port}/predict", data=b"picture") as reply:
+            assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
+        assert await status_of(session, f"http://127.0.0.1:{port}/readyz") == 503
+        later.rename(key_file)
+        while await status_of(session, f"http://127.0.0.1:{port}/readyz") != 200:
+            assert process.returncode is None
+            await asyncio.sleep(0.05)
+    process.terminate()
+    await process.communicate()
 
 
 async def test_a_request_on_its_way_when_the_service_stops_is_answered(torchserve: FakeTorchServe) -> None:
