@@ -131,7 +131,8 @@ class Inference:
             "Content-Type": GROUP if as_group else BARE_PICTURE,
             "X-Request-ID": ",".join([call.request_id for call in calls]),
         }
-        trace = trace or next((call.trace for call in calls if call.trace is not None), None)
+        for call in calls:
+            trace = trace or call.trace
         if trace is not None:
             headers |= trace.headers()
         if as_group:
