@@ -170,9 +170,9 @@ def test_a_lost_nodes_pod_is_replaced_soon() -> None:
     assert tolerations[-1]["key"] == "nvidia.com/gpu"
 
 
-def test_workers_on_a_gpu_have_one() -> None:
+def test_workers_are_as_many_as_cores_on_a_gpu_too_unless_a_number_is_given() -> None:
     torchserve = containers(pod_templates(CASES["gpu"])[0])["torchserve"]
     assert torchserve["resources"]["limits"]["nvidia.com/gpu"] == 1
-    assert "--workers=4" in torchserve["args"]
-    # Without a number, workers are as many as cores.
-    assert not [one for one in containers(pod_templates({})[0])["torchserve"]["args"] if "workers" in one]
+    assert not [argument for argument in torchserve["args"] if "workers" in argument]
+    few = containers(pod_templates({"torchserve": {"workers": 3}})[0])["torchserve"]
+    assert "--workers=3" in few["args"]
