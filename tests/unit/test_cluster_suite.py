@@ -12,7 +12,7 @@ import pytest
 
 from tests.deploy.cluster import throwaway
 from tests.deploy.cluster.callers import Called, summed_up
-from tests.deploy.cluster.prometheus import configuration
+from tests.deploy.cluster.prometheus import configuration, write_targets
 from tests.deploy.cluster.release import IMAGES
 from tests.deploy.cluster.rows import PAGE, ROWS, flaps
 from tests.deploy.cluster.throwaway import Access, Cluster, NotThrowawayError, Watch, is_throwaway, refuse_others
@@ -114,15 +114,19 @@ def test_a_watch_knows_who_is_ready_and_who_is_ending(monkeypatch: pytest.Monkey
         assert {seen.restarts for seen in watch.history} == {2}
 
 
-def test_prometheus_scrapes_pods_through_the_api_server(tmp_path: Path) -> None:
+def test_prometheus_scrapes_ready_pods_through_the_api_server(tmp_path: Path) -> None:
     access = Access("https://10.0.0.1:6443", tmp_path, frozenset({"token"}))
-    config: Any = configuration(access, "mine", "app=a")
+    config: Any = configuration(access)
     (job,) = config["scrape_configs"]
     assert job["authorization"] == {"credentials_file": str(tmp_path / "token")}
-    assert {"target_label": "__address__", "replacement": "10.0.0.1:6443"} in job["relabel_configs"]
-    assert access.of_pod("mine", "a", 5000, "/readyz") == (
-        "https://10.0.0.1:6443/api/v1/namespaces/mine/pods/a:5000/proxy/readyz"
-    )
+    (files,) = job["file_sd_configs"]
+    watch = Watch(Cluster("mine"), "app=a")
+    for name, ready in (("a", True), ("b", False)):
+        watch._note("ADDED", pod(name, ready=ready))
+    write_targets(tmp_path, access, watch)
+    (target,) = json.loads((tmp_path / files["files"][0]).read_text())
+    assert target["targets"] == ["10.0.0.1:6443"]
+    assert target["labels"]["__metrics_path__"] == "/api/v1/namespaces/mine/pods/a:5000/proxy/metrics"
 
 
 def test_a_command_that_fails_says_what_it_complained_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

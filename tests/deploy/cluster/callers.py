@@ -8,11 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
 
+from tests.deploy.cluster.second_archive import SECOND_VERSION
+from tests.e2e.steady_load import SECOND
 from tests.reliability.crowd import PICTURES, Answer, Known, Outcome, beside, judged
 
 CLIENTS = 16
@@ -50,7 +52,10 @@ class Callers:
     known: dict[str, list[Known]] = field(default_factory=dict)
 
     def learn(self, url: str) -> str:
-        """Take what the service at ``url`` answers now for right; the version that says so."""
+        """Take what the service at ``url`` answers now for right, and the same with other labels for the second's.
+
+        Returns the version that says so.
+        """
         import requests
 
         known, versions = [], set()
@@ -60,6 +65,10 @@ class Callers:
             versions.add(requests.post(f"{url}/classify", data=picture, timeout=ANSWER_S).headers["X-Model-Version"])
         (version,) = versions
         self.known[version] = known
+        self.known[SECOND_VERSION] = [
+            replace(one, predictions=[(index, f"{SECOND}{label}", share) for index, label, share in one.predictions])
+            for one in known
+        ]
         return version
 
     @contextmanager

@@ -7,10 +7,13 @@ ask it themselves.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,20 +22,21 @@ import yaml
 
 from marserve.system.loopback import free_ports
 from marserve.system.waiting import wait_until
-from tests.deploy.cluster.throwaway import METRIC_PROGRAM, Access, told_by
+from tests.deploy.cluster.throwaway import METRIC_PROGRAM, Access, Watch, told_by
 from tests.e2e.prometheus import Prometheus
 
 #: Seconds between two scrapes, and between two values that are told.
 SCRAPE_S = 1
 TOLD_S = 2.0
+TARGETS = "targets.json"
 
 
 @contextmanager
-def scraping(directory: Path, access: Access, namespace: str, selector: str) -> Iterator[Prometheus]:
-    """One that scrapes all pods of ``selector``, as many as there are."""
+def scraping(directory: Path, access: Access, watch: Watch) -> Iterator[Prometheus]:
+    """One that scrapes the pods that ``watch`` knows, as many as there are."""
     (port,) = free_ports(1)
     file = directory / "prometheus.yml"
-    file.write_text(yaml.safe_dump(configuration(access, namespace, selector)), encoding="utf-8")
+    file.write_text(yaml.safe_dump(configuration(access)), encoding="utf-8")
     command = [
         "prometheus",
         f"--config.file={file}",
@@ -40,13 +44,34 @@ def scraping(directory: Path, access: Access, namespace: str, selector: str) -> 
         f"--web.listen-address=127.0.0.1:{port}",
     ]
     log = directory / "prometheus.log"
+    write = partial(write_targets, directory, access, watch)
+    write()
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
         try:
             url = f"http://127.0.0.1:{port}"
             assert wait_until(lambda: is_ready(url), 30, while_alive=lambda: process.poll() is None), log.read_text()
-            yield Prometheus(url)
+            with repeating(write, SCRAPE_S):
+                yield Prometheus(url)
         finally:
             process.terminate()
+
+
+@contextmanager
+def repeating(work: Callable[[], object], every_s: float) -> Iterator[None]:
+    """``work`` is done again and again, until the block is left."""
+    stop = threading.Event()
+
+    def repeat() -> None:
+        while not stop.wait(every_s):
+            work()
+
+    with ThreadPoolExecutor(1) as threads:
+        working = threads.submit(repeat)
+        try:
+            yield
+        finally:
+            stop.set()
+            working.result()
 
 
 def is_ready(url: str) -> bool:
@@ -56,52 +81,45 @@ def is_ready(url: str) -> bool:
         return False
 
 
-def configuration(access: Access, namespace: str, selector: str) -> dict[str, object]:
-    """Pods as the API server knows them, by the API server: its own example of scraping from outside of a cluster."""
-    server = urlsplit(access.server)
-    proxied = f"/api/v1/namespaces/{namespace}/pods/$1:5000/proxy/metrics"
-    pod = {"source_labels": ["__meta_kubernetes_pod_name"]}
+def configuration(access: Access) -> dict[str, object]:
+    """Targets come from a file: Debian's Prometheus cannot ask an API server for them, only scrape through it."""
     job = {
         "job_name": "web",
-        "scheme": server.scheme,
+        "scheme": urlsplit(access.server).scheme,
         **access.for_prometheus(),
-        "kubernetes_sd_configs": [
-            {
-                "role": "pod",
-                "api_server": access.server,
-                "namespaces": {"names": [namespace]},
-                "selectors": [{"role": "pod", "label": selector}],
-                **access.for_prometheus(),
-            }
-        ],
-        "relabel_configs": [
-            {"source_labels": ["__meta_kubernetes_pod_container_port_number"], "regex": "5000", "action": "keep"},
-            {"source_labels": ["__meta_kubernetes_pod_ready"], "regex": "true", "action": "keep"},
-            {"target_label": "__address__", "replacement": server.netloc},
-            {**pod, "target_label": "__metrics_path__", "replacement": proxied},
-            {**pod, "target_label": "instance"},
-            {**pod, "target_label": "pod"},
-        ],
+        "file_sd_configs": [{"files": [TARGETS]}],
     }
     return {"global": {"scrape_interval": f"{SCRAPE_S}s", "scrape_timeout": f"{SCRAPE_S}s"}, "scrape_configs": [job]}
+
+
+def write_targets(directory: Path, access: Access, watch: Watch) -> None:
+    """The API server once for each pod that is ready, which it passes the question on to."""
+    server = urlsplit(access.server)
+    found = [
+        {
+            "targets": [server.netloc],
+            "labels": {
+                "__metrics_path__": urlsplit(access.of_pod(watch.cluster.namespace, pod.name, 5000, "/metrics")).path,
+                "instance": pod.name,
+                "pod": pod.name,
+            },
+        }
+        for pod in watch.ready
+    ]
+    new = directory / f"{TARGETS}.new"
+    new.write_text(json.dumps(found), encoding="utf-8")
+    new.replace(directory / TARGETS)
 
 
 @contextmanager
 def telling(prometheus: Prometheus, metric: str, query: str) -> Iterator[list[float]]:
     """What Prometheus answers to ``query`` becomes the external ``metric``, again and again; all values so far."""
     told: list[float] = []
-    stop = threading.Event()
 
     def tell() -> None:
-        while not stop.wait(TOLD_S):
-            if series := prometheus.query(query):
-                told.append(float(series[0]["value"][1]))
-                told_by(METRIC_PROGRAM, metric, f"{told[-1] * 1000:.0f}m")
+        if series := prometheus.query(query):
+            told.append(float(series[0]["value"][1]))
+            told_by(METRIC_PROGRAM, metric, f"{told[-1] * 1000:.0f}m")
 
-    thread = threading.Thread(target=tell)
-    thread.start()
-    try:
+    with repeating(tell, TOLD_S):
         yield told
-    finally:
-        stop.set()
-        thread.join()

@@ -8,7 +8,8 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.support import REPOSITORY
 
 CHART = REPOSITORY / "deploy" / "helm" / "marserve"
 NAME = "pictures"
+OURS = f"app.kubernetes.io/instance={NAME}"
 #: Of the web service, in the pods.
 PORT = 5000
 REPLICAS = 2
@@ -56,7 +58,7 @@ def values(*, second: bool = False, **more: Any) -> dict[str, Any]:
         "torchserve": {"workers": 1, "resources": resources("500m", "1Gi")},
         "web": {"resources": resources("100m", "256Mi")},
         "service": {"type": "NodePort"},
-        "lostNodeSeconds": 5,
+        "lostNodeSeconds": 2,
         **more,
     }
 
@@ -78,12 +80,20 @@ class Release:
     session: requests.Session
     #: When it was installed, by time.monotonic().
     installed_at: float
+    #: Whether each revision so far has the second archive.
+    archives: list[bool] = field(default_factory=lambda: [False])
     replicas: int = REPLICAS
 
     def upgrade(self, **changed: Any) -> None:
         """``helm upgrade``, which returns when the API server has it."""
         with Chart.load(CHART) as chart:
             self.helm.upgrade(chart, NAME, values(**changed))
+        self.archives.append(changed.get("second", False))
+
+    def roll_back(self) -> None:
+        """``helm rollback`` to the revision before."""
+        self.helm.rollback(NAME)
+        self.archives.append(self.archives[-2])
 
     def roll_out(self, within_s: float = READY_S) -> None:
         """Return when the last change is rolled out. Raises CalledProcessError where it is not in time."""
@@ -175,7 +185,7 @@ def installed(given: Mapping[str, Any] | None = None, *, clients: int | None = N
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         access = Access.of_kubeconfig(directory)
         session = stack.enter_context(access.session())
-        watch = Watch(cluster, f"app.kubernetes.io/instance={NAME}")
+        watch = Watch(cluster, f"{OURS},app.kubernetes.io/component=server")
         stack.enter_context(watch.running())
         helm = stack.enter_context(Config(namespace=cluster.namespace))
         began = time.monotonic()
@@ -188,15 +198,24 @@ def installed(given: Mapping[str, Any] | None = None, *, clients: int | None = N
         assert watch.wait_for_ready(release.replicas, READY_S), f"not ready: {watch.pods}\n{ailment(cluster)}"
         service = next(
             item
-            for item in cluster.get("services", f"--selector={watch.selector}")["items"]
+            for item in cluster.get("services", f"--selector={OURS}")["items"]
             if item["spec"]["type"] == "NodePort"
         )
         port = service["spec"]["ports"][0]["nodePort"]
         release.callers = Callers([f"http://{address}:{port}" for address in cluster.nodes().values()])
+        for entry in release.callers.entries:  # kube-proxy needs a moment
+            assert wait_until(partial(lets_in, entry), 30), f"{entry} lets nobody in"
         release.callers.learn(release.callers.entries[0])
         with release.callers.at_work(clients):
             assert wait_until(lambda: len(release.callers.answers) >= 1, 30)
             yield release
+
+
+def lets_in(entry: str) -> bool:
+    try:
+        return requests.get(f"{entry}/readyz", timeout=2).ok
+    except requests.RequestException:
+        return False
 
 
 def ailment(cluster: Cluster) -> str:
