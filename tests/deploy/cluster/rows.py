@@ -32,6 +32,8 @@ ANSWERED_S = 12.0
 REPLACED_S = 30.0
 #: Seconds for which a fault lasts whose effect is to be seen.
 FAULT_S = 15.0
+#: Seconds after which callers on a busy machine note that a connection was accepted.
+NOTED_S = 0.5
 #: Seconds for which nothing may change, once the number of pods fits.
 STEADY_S = 10.0
 #: In one pod's container: SIGKILL to TorchServe's worker, and to each that follows, for so many seconds.
@@ -229,7 +231,7 @@ def lost_node(stage: Stage, fault: str, mend: str, name: str, *, may_lose: bool 
     began = time.monotonic()
     try:
         told_by(NODE_PROGRAM, fault, lost_pod.node)
-        struck_by = time.monotonic()  # at the latest
+        struck_by = time.monotonic() + NOTED_S
         replacement = wait_until(
             lambda: [pod for pod in release.watch.ready if pod.name not in before], REPLACED_S + 30
         )
