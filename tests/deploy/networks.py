@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -13,8 +14,9 @@ import psutil
 
 from marserve.system.waiting import wait_until
 
-#: Begins the names of all that is made; a process id follows.
+#: Begins the names of all that is made; a process id follows, and a number of that process.
 PREFIX = "marserve-"
+NUMBERS = itertools.count()
 #: Seconds for processes that were killed to be gone.
 GONE_S = 10.0
 
@@ -53,10 +55,13 @@ class Network:
 @contextmanager
 def network(hosts: int) -> Iterator[Network]:
     """Made, and removed in the end with all that runs there."""
-    remove(lambda pid: not psutil.pid_exists(pid))  # what tests left behind that were killed themselves
-    own = os.getpid()
+    remove(is_left_behind)
+    own = f"{os.getpid()}-{next(NUMBERS)}"
     begin, uplink = f"{PREFIX}{own}-", f"mv{own}"
-    subnet = f"198.18.{own % 256}"  # of the range for tests of networks (RFC 2544)
+    taken = ip("-4", "-o", "addr", "show")
+    numbers = range(os.getpid(), os.getpid() + 256)
+    # Of the range for tests of networks (RFC 2544).
+    subnet = next(subnet for number in numbers if (subnet := f"198.18.{number % 256}") + "." not in taken)
     made = Network(
         f"{subnet}.1",
         tuple(f"{subnet}.{10 + host}" for host in range(hosts)),
@@ -86,19 +91,23 @@ def network(hosts: int) -> Iterator[Network]:
                 made.kill(host)
         with suppress(AssertionError):  # it was not made
             ip("link", "delete", uplink)
-        remove(own.__eq__)
+        remove(lambda name: name.startswith(begin))
 
 
 def namespaces() -> list[str]:
     return [line.split()[0] for line in ip("netns", "list").splitlines()]
 
 
-def remove(is_chosen: Callable[[int], bool]) -> None:
-    """The namespaces of processes that are chosen by their ids; with the switch goes the cable to it."""
-    for name in namespaces():
-        owner = name.removeprefix(PREFIX).partition("-")[0]
-        if name.startswith(PREFIX) and owner.isdecimal() and is_chosen(int(owner)):
-            ip("netns", "delete", name)
+def is_left_behind(name: str) -> bool:
+    """Whether a process made it that was killed itself."""
+    owner = name.removeprefix(PREFIX).partition("-")[0]
+    return name.startswith(PREFIX) and owner.isdecimal() and not psutil.pid_exists(int(owner))
+
+
+def remove(is_chosen: Callable[[str], bool]) -> None:
+    """The namespaces that are chosen by their names; with the switch goes the cable to it."""
+    for name in filter(is_chosen, namespaces()):
+        ip("netns", "delete", name)
 
 
 def ip(*arguments: str) -> str:

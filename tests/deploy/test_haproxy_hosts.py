@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from marserve.system.waiting import wait_until
-from tests.deploy.networks import network
+from tests.deploy.networks import namespaces, network
 from tests.deploy.proxy import proxy
 from tests.reliability.several_hosts import NEEDS, ROWS
 from tests.reliability.stage import Stage, opened
@@ -72,6 +72,16 @@ def test_what_is_on_its_way_into_a_cut_connection_is_answered_by_the_other_host(
         assert answered() == set(made.namespaces)
         made.plug(0, is_in=False)
         assert answered() == {made.namespaces[1]}
+
+
+def test_two_networks_of_one_process_do_not_meet() -> None:
+    """The stacks' stays for as long as this file's tests run, in whatever order."""
+    with network(1) as first:
+        with network(1) as second:
+            assert not set(first.namespaces) & set(second.namespaces)
+            assert not set(first.addresses) & set(second.addresses)
+        assert first.processes(0) == []
+    assert not set(first.namespaces) & set(namespaces())
 
 
 def is_up(url: str) -> bool:
