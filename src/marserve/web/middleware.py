@@ -95,8 +95,8 @@ class RequestObservation:
         state["request_id"] = request_id
         state["log"] = {}
         trace = self._tracing.begin(scope, request_id)
-        if trace is not None:
-            current.set(trace)
+        # None as well: a pipelined request begins in the context of the one before it.
+        current.set(trace)
         status = 0
         sent = 0
 

@@ -168,3 +168,17 @@ async def test_a_group_goes_with_the_first_context_of_its_pictures(
     assert {answer.status for answer in await asyncio.gather(*first, *tasks)} == {200}
     assert torchserve.groups[2:] == [3]
     assert {headers.get("traceparent") for headers in torchserve.headers[2:]} == {PARENT}
+
+
+@pytest.mark.anyio
+async def test_a_pipelined_request_is_no_part_of_the_trace_before_it(
+    service: Service, torchserve: FakeTorchServe
+) -> None:
+    def request(picture: bytes, *headers: str) -> bytes:
+        lines = ["POST /classify HTTP/1.1", "Host: x", f"Content-Length: {len(picture)}", *headers]
+        return "\r\n".join([*lines, "", ""]).encode() + picture
+
+    first = request(b"of a trace", f"traceparent: {PARENT}")
+    answers = await service.talk(first + request(b"of no trace", "Connection: close"))
+    assert answers.count(b" 200 ") == 2
+    assert [headers.get("traceparent") for headers in torchserve.headers] == [PARENT, None]
