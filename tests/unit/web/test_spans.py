@@ -261,6 +261,28 @@ async def test_what_waits_in_vain_shows_how_long(
 
 
 @pytest.mark.anyio
+async def test_who_has_left_has_no_part_in_what_others_still_wait_for(
+    traced: Service, recorded: Recorded, torchserve: FakeTorchServe
+) -> None:
+    gate = Gate(torchserve)
+    first = await gate.fill(traced)
+    tasks = start(traced, b"the same", headers={"X-Request-ID": "patient"})
+    await waiting(traced, 1)
+    hasty = await traced.post(
+        "/classify", b"the same", headers={"X-Request-ID": "hasty", "X-Request-Timeout-Ms": "300"}
+    )
+    assert hasty.status in (503, 504)
+    gate.opened.set()
+    await asyncio.gather(*first, *tasks)
+    below = {
+        attributes(server)["marserve.request_id"]: [span.name for span in recorded.below(server)]
+        for server in recorded.named("POST /classify")
+    }
+    assert below["hasty"] == ["queue"]
+    assert below["patient"] == ["queue", "batch"]
+
+
+@pytest.mark.anyio
 async def test_refusals_and_unknown_addresses_keep_names_few(traced: Service, recorded: Recorded) -> None:
     await traced.get(f"/{'x' * 500}")
     await traced.ask("MKCOL", "/classify")

@@ -154,6 +154,8 @@ class RecordedPicture(PictureSpans):
         #: While TorchServe has it.
         self._span: Span | None = None
         self._sent_at = 0
+        #: Whether its caller waits no longer, while others may.
+        self.has_left = False
 
     def send(self, batch: RecordedBatch, at_ns: int, *, is_coalesced: bool = False) -> SpanContext:
         """It waits no longer: its span in ``batch``."""
@@ -194,6 +196,7 @@ class RecordedPicture(PictureSpans):
         span.end(at_ns)
 
     def leave(self, error: BaseException) -> None:
+        self.has_left = True
         if self._waits_since is not None:
             span = self._request.start("queue", self._waits_since, self._attributes)
             _fail(span, error)
@@ -213,6 +216,7 @@ class RecordedBatch(Batch):
         now = time.time_ns()
         for waiting in self._pictures:
             waiting.batch = self
+            waiting.spans = [picture for picture in waiting.spans if not picture.has_left]
             for picture in waiting.spans:
                 sent = picture.send(self, now)
                 if self.carrier is None:
