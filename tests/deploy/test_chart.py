@@ -56,6 +56,9 @@ def test_nothing_but_the_web_service_is_reachable(values: dict[str, Any]) -> Non
         (CASES["monitored"], {53, 4318}),
         (CASES["secrets"], {53, 6379, 443, 80}),
         ({"networkPolicy": {"redisPort": 6380}, "secrets": {"cache": {"existingSecret": "redis"}}}, {53, 6380}),
+        ({"tracing": {"endpoint": "http://10.0.0.7"}}, {53, 80}),
+        ({"tracing": {"endpoint": "https://collector2/otlp"}}, {53, 443}),
+        ({"tracing": {"endpoint": "http://[fd00::7]:4318/"}}, {53, 4318}),
     ],
 )
 def test_pods_reach_what_they_are_told_to_use_and_nothing_else(values: dict[str, Any], ports: set[int]) -> None:
@@ -167,6 +170,25 @@ def test_a_candidate_has_a_deployment_of_its_own_that_differs_where_it_says(case
         grace = [one["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] for one in (stable, canary)]
         assert grace[1] - grace[0] == 30
     assert inner[0]["web"]["image"] == inner[1]["web"]["image"]
+
+
+def test_a_candidates_tag_wins_over_the_releases_digest() -> None:
+    pinned = {"digest": f"sha256:{'a' * 64}"}
+    image = {"web": pinned, "torchserve": pinned}
+    values = {
+        "image": image,
+        "archive": {"source": "initContainer", "image": pinned},
+        "canary": {
+            "enabled": True,
+            "image": {"torchserve": {"tag": "2.0"}},
+            "archive": {"image": {"tag": "2.0", "digest": f"sha256:{'b' * 64}"}},
+        },
+    }
+    stable, canary = (containers(one["spec"]["template"]) for one in resources(values, "Deployment"))
+    assert {one["image"].partition("@")[2] for one in stable.values()} == {pinned["digest"]}
+    assert canary["torchserve"]["image"] == "marserve-torchserve:2.0"
+    assert canary["web"]["image"] == stable["web"]["image"]
+    assert canary["archive"]["image"].endswith("b" * 64)
 
 
 def test_shares_are_given_by_weights() -> None:
