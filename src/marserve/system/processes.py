@@ -62,10 +62,14 @@ def running(process: ProcessRecord) -> psutil.Process | None:
     try:
         found = psutil.Process(process.pid)
         same = abs(_created(found, process.boot) - process.created) <= CLOCK_TOLERANCE_S
-        same = same and process.boot in ("", boot := _current_boot(), boot.partition(" ")[0])
-        return found if same and is_alive(found) else None
+        return found if same and has_id_here(process) and is_alive(found) else None
     except psutil.NoSuchProcess:
         return None
+
+
+def has_id_here(process: ProcessRecord) -> bool:
+    """Whether its id is one of this container and of this start of the machine, so that it shows whether it runs."""
+    return process.boot in ("", boot := _current_boot(), boot.partition(" ")[0])
 
 
 def _current_boot() -> str:

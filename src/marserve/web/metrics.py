@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from marserve.system.machine import read_machine
-from marserve.system.processes import ProcessRecord, running
+from marserve.system.processes import ProcessRecord, has_id_here, running
 from marserve.torchserve.worker_process import resident_bytes
 from marserve.web.catalogue import Catalogue
 
@@ -110,7 +110,10 @@ class WebMetrics:
 
 
 class SupervisionMetrics(Collector):
-    """Whether the supervisor runs, and what it has restarted, as its file says at each scrape."""
+    """Whether the supervisor runs, and what it has restarted, as its file says at each scrape.
+
+    One in another container is not seen from here: whoever runs the containers watches it.
+    """
 
     #: Each is there from the beginning, so that the first restart is seen as an increase.
     SERVICES = ("torchserve", "web", "autoscaler", "worker", "supervisor")
@@ -131,7 +134,8 @@ class SupervisionMetrics(Collector):
             content = json.loads(self._file.read_text(encoding="utf-8"))
             for service, count in (dict.fromkeys(self.SERVICES, 0) | content["counts"]).items():
                 restarts.add_metric([service], count)
-            is_up.add_metric([], running(ProcessRecord(**content["supervisor"])) is not None)
+            if has_id_here(supervisor := ProcessRecord(**content["supervisor"])):
+                is_up.add_metric([], running(supervisor) is not None)
         yield from families
 
 
