@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from marserve.system.waiting import wait_until
 from tests.deploy.cluster import throwaway
 from tests.deploy.cluster.callers import Called, summed_up
 from tests.deploy.cluster.prometheus import configuration, write_targets
@@ -106,12 +106,25 @@ def test_a_watch_knows_who_is_ready_and_who_is_ending(monkeypatch: pytest.Monkey
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     watch = Watch(Cluster("mine"), "app=a")
     with watch.running():
-        give_up = time.monotonic() + 10
-        while len(watch.history) < len(events) and time.monotonic() < give_up:
-            time.sleep(0.01)
+        assert wait_until(lambda: len(watch.history) >= len(events), 30)
         assert [seen.name for seen in watch.ready] == ["a"]
         assert [seen.name for seen in watch.pods] == ["a", "b"]
         assert {seen.restarts for seen in watch.history} == {2}
+
+
+def test_a_watch_that_the_api_server_ends_is_begun_again_until_it_is_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kubectl = tmp_path / "kubectl"
+    line = json.dumps({"type": "ADDED", "object": pod("a", ready=True)})
+    kubectl.write_text(f"#!/bin/sh\necho '{line}'\n")
+    kubectl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with Watch(Cluster("mine"), "app=a").running():
+        pass  # left before anything is there to be ended
+    watch = Watch(Cluster("mine"), "app=a")
+    with watch.running():
+        assert wait_until(lambda: len(watch.history) > 2, 30)
 
 
 def test_prometheus_scrapes_ready_pods_through_the_api_server(tmp_path: Path) -> None:

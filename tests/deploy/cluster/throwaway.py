@@ -31,6 +31,8 @@ NODE_PROGRAM = "MARSERVE_CLUSTER_NODE"
 METRIC_PROGRAM = "MARSERVE_CLUSTER_METRIC"
 #: Seconds for one command; those that wait for pods say how long themselves.
 COMMAND_S = 60.0
+#: Seconds before a watch that ended is begun again: the API server ends each after a while, and may be away.
+AGAIN_S = 0.2
 #: Containers that were restarted so often will not be ready.
 MOST_RESTARTS = 6
 
@@ -155,17 +157,19 @@ class Watch:
     selector: str
     history: list[Seen] = field(default_factory=list)
     _pods: dict[str, Seen] = field(default_factory=dict)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _process: subprocess.Popen[str] | None = None
 
     @contextmanager
     def running(self) -> Iterator[Watch]:
-        self._stop = threading.Event()
         thread = threading.Thread(target=self._follow, daemon=True)
         thread.start()
         try:
             yield self
         finally:
             self._stop.set()
-            self._process.terminate()
+            if self._process is not None:
+                self._process.terminate()
             thread.join()
 
     @property
@@ -192,15 +196,13 @@ class Watch:
 
     def _follow(self) -> None:
         path = f"/api/v1/namespaces/{self.cluster.namespace}/pods?watch=true&labelSelector={quote(self.selector)}"
-        while not self._stop.is_set():
-            command = [
-                "kubectl",
-                "get",
-                "--raw",
-                path,
-            ]  # an event a line, which kubectl's own --watch is not on all versions
+        # An event a line, which kubectl's own --watch is not on all versions.
+        command = ["kubectl", "get", "--raw", path]
+        while not self._stop.wait(0 if self._process is None else AGAIN_S):
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
                 self._process = process
+                if self._stop.is_set():  # a moment ago, so that nobody ends this one
+                    process.terminate()
                 self._pods.clear()
                 for line in process.stdout or ():
                     event = json.loads(line)
