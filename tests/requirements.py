@@ -41,6 +41,11 @@ def program(*names: str) -> Callable[[], bool]:
     return lambda: any(map(shutil.which, names))
 
 
+def program_for_root(name: str) -> Callable[[], bool]:
+    """Whether PATH has ``name`` and root runs this."""
+    return lambda: os.geteuid() == 0 and shutil.which(name) is not None
+
+
 def _has_network_namespaces() -> bool:
     if not (Path("/usr/sbin/ip").exists() and shutil.which("unshare")):
         return False
@@ -69,12 +74,20 @@ def _has_nvidia_gpu() -> bool:
     return torch.cuda.is_available()
 
 
+HOW_TO_GET_CONTAINERS = (
+    "Debian: apt-get install buildah catatonit containernetworking-plugins iptables mmdebstrap podman runc, and run as "
+    "root; macOS has none"
+)
 REQUIREMENTS = {
     "checkov": Requirement(
         "what checkov thinks of the chart",
         "in an environment of its own: pipx install checkov==3.3.30",
         program("checkov"),
     ),
+    **{
+        name: Requirement("the images, built and run", HOW_TO_GET_CONTAINERS, program_for_root(name))
+        for name in ("buildah", "catatonit", "mmdebstrap", "podman", "runc")
+    },
     "chromium": Requirement(
         "a real browser for the page",
         "Debian: apt-get install chromium; macOS: brew install --cask google-chrome",
