@@ -14,7 +14,8 @@ from tests.deploy.cluster import throwaway
 from tests.deploy.cluster.callers import Called, summed_up
 from tests.deploy.cluster.prometheus import configuration, write_targets
 from tests.deploy.cluster.release import IMAGES
-from tests.deploy.cluster.rows import PAGE, ROWS, flaps
+from tests.deploy.cluster.rows import PAGE, ROWS
+from tests.deploy.cluster.scaling import flaps
 from tests.deploy.cluster.throwaway import Access, Cluster, NotThrowawayError, Watch, is_throwaway, refuse_others
 from tests.reliability.table import written
 

@@ -7,7 +7,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -209,6 +209,28 @@ def installed(given: Mapping[str, Any] | None = None, *, clients: int | None = N
         with release.callers.at_work(clients):
             assert wait_until(lambda: len(release.callers.answers) >= 1, 30)
             yield release
+
+
+class Stage:
+    """One release, which the rows share while it is well."""
+
+    def __init__(self) -> None:
+        self._open: AbstractContextManager[Release] | None = None
+        self._release: Release | None = None
+
+    def release(self) -> Release:
+        """It, settled."""
+        if self._release is None:
+            self._open = installed()
+            self._release = self._open.__enter__()
+        self._release.settle()
+        return self._release
+
+    def clear(self) -> None:
+        """End what there is."""
+        opened, self._open, self._release = self._open, None, None
+        if opened is not None:
+            opened.__exit__(None, None, None)
 
 
 def lets_in(entry: str) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deploy.cluster.rows import ROWS, Stage
+from tests.deploy.cluster.release import Stage
+from tests.deploy.cluster.rows import ROWS
 from tests.reliability.table import CannotRunHereError
 
 pytestmark = [pytest.mark.needs("kubernetes-cluster"), pytest.mark.timeout(900)]

@@ -21,6 +21,7 @@ from urllib.parse import quote
 import requests
 
 from marserve.system.waiting import wait_until
+from tests.reliability.table import CannotRunHereError
 
 #: Set to 1 by who has a cluster for this suite that is not called as one.
 IS_THROWAWAY = "MARSERVE_CLUSTER_IS_THROWAWAY"
@@ -75,6 +76,12 @@ def kubectl(*arguments: str, within_s: float = COMMAND_S, given: str | None = No
     if run.returncode:
         raise subprocess.CalledProcessError(run.returncode, " ".join(command), run.stdout, run.stderr[-2000:])
     return run.stdout
+
+
+def need(variable: str, what: str) -> None:
+    """Raises CannotRunHereError unless the environment ``variable`` says ``what`` that is."""
+    if not os.environ.get(variable):
+        raise CannotRunHereError(f"needs {what}: {variable}")
 
 
 def told_by(program: str, *arguments: str) -> str:
