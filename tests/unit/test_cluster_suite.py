@@ -50,6 +50,21 @@ def test_another_cluster_is_refused_before_anything_is_done(monkeypatch: pytest.
         refuse_others()
 
 
+def test_the_namespace_is_deleted_even_where_its_pods_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[tuple[str, ...]] = []
+
+    def kubectl(*arguments: str, **_: Any) -> str:
+        done.append(arguments)
+        if "pods" in arguments:
+            raise subprocess.TimeoutExpired("kubectl", 60)
+        return "kind-marserve\n"
+
+    monkeypatch.setattr(throwaway, "kubectl", kubectl)
+    with throwaway.own_namespace("mine"):
+        pass
+    assert done[-1][:3] == ("delete", "namespace", "mine")
+
+
 def test_the_page_has_each_row_measured_or_not() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert written(page, "cluster", {}, list(ROWS)) == page

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,8 @@ def own_namespace(name: str) -> Iterator[Cluster]:
         yield cluster
     finally:
         # A node that was lost would keep its pods, and they the namespace.
-        cluster.kubectl("delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false")
+        with suppress(subprocess.SubprocessError):
+            cluster.kubectl("delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false")
         kubectl("delete", "namespace", name, "--timeout=120s", within_s=130)
 
 
