@@ -131,6 +131,10 @@ def test_a_container_of_torchserve_that_is_started_again_takes_nobody_elses_proc
     assert now["pid"] == before["pid"] == 1
     assert now["boot"] != before["boot"]
     assert pod.process(WEB) == web
+    metrics = pod.get("/metrics")
+    assert metrics is not None
+    assert "supervisor_restarts_total" in metrics.text
+    assert not re.search("^supervisor_up ", metrics.text, re.MULTILINE), "it runs, unseen: NobodyWatches must be quiet"
 
 
 def test_the_web_service_comes_first_and_torchserve_alone_ends_at_once(
