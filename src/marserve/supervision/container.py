@@ -43,6 +43,9 @@ def serve_web(options: Options, ports: Ports) -> None:
     environment = {variable(name): value for name, value in own.items()} | environment
     # Nobody on this machine asks for it there.
     environment.pop(variable("tls_published"), None)
+    # Python imports from the directory that it is started in, and in an image that may be the one that is shared: what
+    # decodes strangers' pictures can write there.
+    os.chdir("/")
     os.execve(WEB[0], WEB, environment)  # noqa: S606
 
 

@@ -170,6 +170,7 @@ def test_the_web_service_gets_what_it_needs_and_none_of_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replaced: list[tuple[Any, ...]] = []
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "execve", lambda *arguments: replaced.append(arguments))
     monkeypatch.setenv("MARSERVE_DRAIN_S", "7")
     monkeypatch.delenv("MARSERVE_DEFAULT_MODEL", raising=False)
@@ -183,3 +184,4 @@ def test_the_web_service_gets_what_it_needs_and_none_of_the_rest(
     assert (ours["GRACE_S"], ours["DRAIN_S"]) == ("30", "7")
     assert "DEFAULT_MODEL" not in ours
     assert "TLS_PUBLISHED" not in ours
+    assert Path.cwd() == Path("/"), "no module is imported from the directory that is shared"
