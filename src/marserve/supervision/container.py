@@ -53,7 +53,7 @@ def serve_torchserve(options: Options, ports: Ports) -> int:
     """Keep TorchServe running until it is to end, and the web service beside it has; answers the exit status."""
     AS_JSON.set()
     run_directory = RunDirectory(ports.web_port)
-    grace_s = (WebSettings.from_environment(os.environ).grace_s or GRACE_S) - END_S
+    grace_s = max(0, (WebSettings.from_environment(os.environ).grace_s or GRACE_S) - END_S)
     notifier = Heartbeat(run_directory.heartbeat)
     notifier.on_ready = QUIET.set  # from now on what is said stands in a log, which is shown
     with _shown(run_directory.logs):
@@ -66,14 +66,18 @@ def _outliving(lock: Path, asked: Event, grace_s: float) -> Event:
     """
     over = Event()
 
+    def tell(line: str) -> None:
+        with suppress(OSError):  # where nobody reads it any more
+            say(line)
+
     def wait() -> None:
         asked.wait()
         asked.clear()
         QUIET.clear()
         if is_held(lock):
-            say(f"Asked to end: going on for the web service until it has ended, at most {grace_s:.0f} s.")
+            tell(f"Asked to end: going on for the web service until it has ended, at most {grace_s:.0f} s.")
         if not wait_until(lambda: asked.is_set() or not is_held(lock), grace_s):
-            say("The web service has not ended in time: what it still has is lost.")
+            tell("The web service has not ended in time: what it still has is lost.")
         over.set()
 
     Thread(target=wait, daemon=True, name="end").start()
@@ -88,8 +92,8 @@ def _shown(logs: Path) -> Iterator[None]:
     def show() -> None:
         while True:
             is_last = ended.wait(FOLLOW_S)
-            if text := "".join(_as_json(line) for line in follower.new_lines() if line.text.strip()):
-                with suppress(OSError):  # where nobody reads it any more
+            with suppress(OSError):  # of a log that is just put away, or where nobody reads it any more
+                if text := "".join(_as_json(line) for line in follower.new_lines() if line.text.strip()):
                     sys.stdout.write(text)
                     sys.stdout.flush()
             if is_last:

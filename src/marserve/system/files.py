@@ -102,12 +102,12 @@ def locked(
 
 
 def is_held(file: Path) -> bool:
-    """Whether another process holds the lock ``file``."""
+    """Whether another process holds the lock ``file``, or may: the system may refuse another open file for now."""
     try:
         with file.open() as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
-    except BlockingIOError:
+    except OSError:
         return True
     return False

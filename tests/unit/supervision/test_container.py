@@ -140,6 +140,23 @@ def test_torchserve_ends_at_once_where_no_web_service_was_there(tmp_path: Path) 
     assert over.wait(PATIENCE_S)
 
 
+def test_that_nobody_reads_what_it_says_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = Event()
+
+    def refuse(_: str) -> None:
+        said.set()
+        raise BrokenPipeError
+
+    asked = Event()
+    monkeypatch.setattr(container, "say", refuse)
+    with locked(tmp_path / "web.lock", shared=True):
+        over = container._outliving(tmp_path / "web.lock", asked, 60)
+        asked.set()
+        assert said.wait(PATIENCE_S)
+        assert not over.wait(0.3)
+    assert over.wait(PATIENCE_S)
+
+
 @pytest.mark.parametrize("way", ["grace", "again"])
 def test_torchserve_does_not_wait_for_ever(tmp_path: Path, way: str, capsys: pytest.CaptureFixture[str]) -> None:
     lock, asked = tmp_path / "web.lock", Event()

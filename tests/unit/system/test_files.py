@@ -124,3 +124,9 @@ def test_a_lock_is_held_as_long_as_one_of_those_who_share_it_lives(tmp_path: Pat
         with pytest.raises(MarserveError, match="still holds"), locked(file, timeout_s=0):
             pass
     assert not is_held(file)
+
+
+def test_a_lock_that_cannot_be_looked_at_counts_as_held(tmp_path: Path) -> None:
+    file = tmp_path / "a.lock"
+    file.symlink_to(file.name)
+    assert is_held(file)
