@@ -86,11 +86,13 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in (*QUESTIONS, WEB):
         print(f"usage: python3 -I -m marserve.probe {'|'.join((*QUESTIONS, WEB))}", file=sys.stderr)
         return 2
-    home, port = (os.environ.get(f"MARSERVE_{name}") for name in ("HOME", "WEB_PORT"))
+    home, port = (os.environ.get(f"MARSERVE_{name}", "") for name in ("HOME", "WEB_PORT"))
+    if not port.isdecimal():  # as Kubernetes sets it where a Service is called marserve-web: variables.py
+        port = "5000"
     if arguments == [WEB]:
-        why = web_reason(port or "5000", tls=bool(os.environ.get("MARSERVE_TLS_CERTIFICATE")))
+        why = web_reason(port, tls=bool(os.environ.get("MARSERVE_TLS_CERTIFICATE")))
     else:
-        file = os.path.join(home or ".", ".run", port or "5000", HEARTBEAT)  # noqa: PTH118 - pathlib is slow
+        file = os.path.join(home or ".", ".run", port, HEARTBEAT)  # noqa: PTH118 - pathlib is slow
         why = reason(file, arguments[0])
     if why:
         print(why)

@@ -26,7 +26,7 @@ from marserve.system.waiting import wait_until
 from tests.unit.supervision.fake_services import PATIENCE_S, FakeStack, looking_after
 
 
-def asks(home: Path, question: str, port: int = 5000) -> tuple[int, str]:
+def asks(home: Path, question: str, port: int | str = 5000) -> tuple[int, str]:
     """Exit status and reason of a probe, as an orchestrator starts it."""
     environment = {"MARSERVE_HOME": str(home), "MARSERVE_WEB_PORT": str(port)}
     probe = [sys.executable, "-I", "-m", "marserve.probe", question]
@@ -77,6 +77,7 @@ def test_a_supervisor_that_is_gone_or_hangs_is_not_alive(tmp_path: Path) -> None
     assert asks(tmp_path, "started") == (1, "not started: no supervisor is there")
     next_one = Heartbeat(run_directory.heartbeat)
     assert asks(tmp_path, "started") == (1, "starting"), "what one before it wrote is not its own"
+    assert asks(tmp_path, "started", "tcp://10.96.0.7:5000") == (1, "starting"), "a Service is called marserve-web"
     next_one.close()
 
 
