@@ -81,7 +81,8 @@ class TorchServe(Service):
         #: The record as it was when it was last read, should it be lost.
         self._known: Deployments | None = None
         self._waiting: list[str] = []
-        self._gpus = 0
+        #: Counted once: with a driver that hangs it takes long, and the supervisor starts Java again from its loop.
+        self._gpus = visible_gpus()
         self._answers = TorchServeAnswers(ports, run_directory.key_file, temp)
         self._log_since = Follower(run_directory.logs)
         self._threads = str(concurrency.threads)
@@ -154,7 +155,6 @@ class TorchServe(Service):
 
         Other archives' workers get from TorchServe what it finds, at the price that ``handler/resnet18/gpu.py`` names.
         """
-        self._gpus = visible_gpus()
         archives = [self._store.path / one.archive for model in served.models.values() for one in model.versions]
         self.settings.pop("number_of_gpu", None)
         if self._gpus and all(map(chooses_gpu, archives)):

@@ -230,7 +230,7 @@ def test_torchserve_is_told_of_no_gpu_where_the_workers_choose(
     told: bool,
 ) -> None:
     """With one, it would ask nvidia-smi for each worker whenever it lists them."""
-    monkeypatch.setattr(torchserve_module, "visible_gpus", lambda: gpus)
+    monkeypatch.setattr(torchserve, "_gpus", gpus)
     run_directory = torchserve._run_directory
     store = DeploymentStore(run_directory)
     record = store.read()
@@ -244,6 +244,7 @@ def test_torchserve_is_told_of_no_gpu_where_the_workers_choose(
                 archive.writestr("resnet18/gpu.py", "")
         versions.append(store.add(tmp_path / "new.mar", "a", version.version))
     store.write(replace(record, models={"a": replace(model, current=versions[0], before=versions[1])}))
+    monkeypatch.setattr(torchserve_module, "visible_gpus", lambda: pytest.fail("a start waits for nvidia-smi"))
     torchserve.start()
     assert ("number_of_gpu=0" in run_directory.config.read_text().splitlines()) == told
     assert torchserve.environment()["MARSERVE_GPUS"] == str(gpus)
