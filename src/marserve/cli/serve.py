@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--workers", metavar="N", type=whole(1, 9999),
-        help="worker processes per model (default: one per usable core, at most 16)",
+        help="worker processes per model (default: one per usable core, at most 16, as far as memory has room)",
     )  # fmt: skip
     parser.add_argument(
         "--only", choices=ROLES,
