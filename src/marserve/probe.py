@@ -19,8 +19,9 @@ BEAT_S = 1.0
 SILENT_S = 15.0
 QUESTIONS = ("started", "alive", "ready")
 WEB = "web"
-#: Seconds that the web service has to answer.
+#: Seconds that the web service has to answer, and where: listening on ``::``, it does not on IPv4.
 ANSWER_S = 3.0
+ADDRESSES = ("127.0.0.1", "::1")
 
 
 def beat(number: int, *, has_worked: bool, works: bool) -> None:
@@ -59,26 +60,30 @@ def web_reason(port: str, *, tls: bool) -> str:
     """Why the web service on ``port`` of this machine is not ready; empty where it is."""
     import http.client  # only here: it takes longer to load than all the rest
 
+    context = None
     if tls:
         import ssl
 
         # To oneself, whatever name the certificate is for.
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            "127.0.0.1",
-            int(port),
-            timeout=ANSWER_S,
-            context=ssl._create_unverified_context(),  # noqa: S323
+        context = ssl._create_unverified_context()  # noqa: S323
+    refused = ""
+    for address in ADDRESSES:
+        connection = (
+            http.client.HTTPConnection(address, int(port), timeout=ANSWER_S)
+            if context is None
+            else http.client.HTTPSConnection(address, int(port), timeout=ANSWER_S, context=context)
         )
-    else:
-        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=ANSWER_S)
-    try:
-        connection.request("GET", "/readyz")
-        answer = connection.getresponse()
-        return "" if answer.status == 200 else f"{answer.status} {answer.read().decode()}"
-    except (OSError, http.client.HTTPException) as exc:
-        return f"no answer: {exc}"
-    finally:
-        connection.close()
+        try:
+            connection.request("GET", "/readyz")
+            answer = connection.getresponse()
+            return "" if answer.status == 200 else f"{answer.status} {answer.read().decode()}"
+        except ConnectionRefusedError as exc:
+            refused = refused or f"no answer: {exc}"
+        except (OSError, http.client.HTTPException) as exc:
+            return refused or f"no answer: {exc}"
+        finally:
+            connection.close()
+    return refused
 
 
 def main(arguments: list[str]) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from marserve import probe
 from marserve.errors import MarserveError
 from marserve.probe import QUESTIONS, SILENT_S
 from marserve.stack.options import Options
@@ -29,8 +30,8 @@ from tests.unit.supervision.fake_services import PATIENCE_S, FakeStack, looking_
 def asks(home: Path, question: str, port: int | str = 5000) -> tuple[int, str]:
     """Exit status and reason of a probe, as an orchestrator starts it."""
     environment = {"MARSERVE_HOME": str(home), "MARSERVE_WEB_PORT": str(port)}
-    probe = [sys.executable, "-I", "-m", "marserve.probe", question]
-    done = subprocess.run(probe, env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-I", "-m", "marserve.probe", question]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     return done.returncode, (done.stdout + done.stderr).strip()
 
 
@@ -111,6 +112,17 @@ def test_a_probe_asks_the_web_service_whether_it_is_ready(status: int, expected:
         thread.join()
         port = server.server_port
     assert asks(Path("/"), "web", port)[0] == 1
+
+
+def test_a_web_service_that_listens_on_ipv6_alone_is_asked_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "ADDRESSES", ("127.0.0.2", "127.0.0.1"))
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        thread = Thread(target=server.handle_request)
+        thread.start()
+        assert probe.web_reason(str(server.server_port), tls=False).startswith("501 ")
+        thread.join()
+        port = server.server_port
+    assert probe.web_reason(str(port), tls=False).startswith("no answer: ")
 
 
 def test_probes_import_next_to_nothing() -> None:
