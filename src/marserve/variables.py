@@ -114,12 +114,12 @@ def prepare_environment(
     A new name wins over its old one. Child processes find the new names, and so do not warn again. What Kubernetes
     makes of the names of Services is taken out. ``config`` is the file that an option names. Raises ConfigFileError.
     """
-    for name in [name for name, value in environ.items() if name.startswith(PREFIX) and _is_service_link(value)]:
+    for name in [name for name in environ if name.startswith(PREFIX) and _is_service_link(name, environ)]:
         del environ[name]
     adopted = [
         name
         for name in OLD_NAMES
-        if environ.get(name) and not _is_service_link(environ[name]) and PREFIX + name not in environ
+        if environ.get(name) and not _is_service_link(name, environ) and PREFIX + name not in environ
     ]
     for name in adopted:
         environ[PREFIX + name] = environ[name]
@@ -149,9 +149,9 @@ def prepare_environment(
     return content
 
 
-def _is_service_link(value: str) -> bool:
+def _is_service_link(name: str, environ: Mapping[str, str]) -> bool:
     """Whether Kubernetes made the variable of a Service's name: of ``marserve-web`` it makes MARSERVE_WEB_PORT."""
-    return re.match(r"(tcp|udp|sctp)://", value) is not None
+    return "_PORT" in name and re.match(r"(tcp|udp|sctp)://", environ[name]) is not None
 
 
 def _find_config(environ: Mapping[str, str]) -> Path | None:

@@ -45,6 +45,9 @@ def test_what_kubernetes_makes_of_the_names_of_services_is_no_setting(capsys: py
     prepare_environment(environ)
     assert environ == {"WEB_PORT": "tcp://10.96.0.6:80", "MARSERVE_DRAIN_S": "5"}
     assert Ports.from_environment(environ) == Ports()
+    mistake = {"MARSERVE_CACHE_URL": "tcp://redis:6379"}
+    prepare_environment(mistake)
+    assert mistake == {"MARSERVE_CACHE_URL": "tcp://redis:6379"}, "it is to be refused, not to go unnoticed"
     assert not capsys.readouterr().err
 
 
