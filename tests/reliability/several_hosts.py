@@ -96,12 +96,13 @@ class Hosts:
         host = self.hosts[0]
         self._wait_until_calm()
         struck_at, logged = time.monotonic(), len(self.proxy.requests())
-        strike(host)
         complaints = []
-        if not wait_until(lambda: not self.proxy.is_in_rotation(host.name), OUT_S):
-            complaints.append(f"{host.name} is still in rotation")
-        out_s = time.monotonic() - struck_at
         with ThreadPoolExecutor(1) as threads:
+            striking = threads.submit(strike, host)
+            if not wait_until(lambda: not self.proxy.is_in_rotation(host.name), OUT_S):
+                complaints.append(f"{host.name} is still in rotation")
+            out_s = time.monotonic() - struck_at
+            striking.result()  # `stop` takes longer than until the host is out of rotation
             mending_at = time.monotonic()
             mending = threads.submit(mend, host)
             if not wait_until(lambda: self.proxy.is_in_rotation(host.name), BACK_S, poll_s=0.02):

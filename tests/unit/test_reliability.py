@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 import requests
 
-from tests.reliability import deployments
+from tests.reliability import deployments, several_hosts
 from tests.reliability.__main__ import EXPERIMENTS, Experiment, command_line, run
 from tests.reliability.crowd import Answer, Known, beside, judged, summed_up
 from tests.reliability.deployments import Moment, Tried
@@ -225,3 +228,33 @@ def test_callers_are_counted_by_what_they_saw_and_who_was_not_answered_is_found(
     ]
     told = "2 × 200 (1 from the cache), 1 × no answer in 12 s, 2 × refused or reset, nobody there for 2.1 s"
     assert summed_up(answers) == f"{told}; longest 12.0 s"
+
+
+def test_a_host_is_seen_to_leave_the_rotation_while_its_stop_still_takes_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stopping, seen = threading.Event(), threading.Event()
+
+    class Proxied:
+        def is_in_rotation(self, _: str) -> bool:
+            if stopping.is_set():
+                seen.set()
+            return not stopping.is_set()
+
+        def requests(self) -> list[dict[str, object]]:
+            return [{"host": "host0", "status": 200, "retries": "0", "ended": "--"}] * next(lengths)
+
+    lengths = itertools.count()
+    monkeypatch.setattr(several_hosts.Hosts, "_wait_until_calm", lambda _: None)
+    host: Any = SimpleNamespace(name="host0", status=lambda _: 200)
+    crowd: Any = SimpleNamespace(since=lambda _: [Answer("right", 1.0, 2.0, "200")])
+    network: Any = None
+    proxied: Any = Proxied()
+
+    def stop(_: object) -> None:
+        stopping.set()
+        assert seen.wait(10)
+
+    hosts = several_hosts.Hosts([host], network, proxied, crowd)
+    row = hosts.inflict("stop", stop, lambda _: stopping.clear())
+    assert row.holds, row
