@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +23,8 @@ LOCK = set(
 )
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([FOLDER / "build", *arguments], capture_output=True, text=True, check=False)
+def run(*arguments: str | Path, umask: int = 0o022) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([FOLDER / "build", *arguments], capture_output=True, text=True, check=False, umask=umask)
 
 
 @pytest.mark.parametrize("name", ["torchserve", "web", "wheel"])
@@ -114,6 +115,17 @@ def test_the_build_says_how_it_is_used() -> None:
     assert f"marserve-torchserve:{__version__}" in done.stdout
     for option in re.findall(r"^  (--[a-z]+)", done.stdout, re.MULTILINE):
         assert option in (FOLDER / "build").read_text(encoding="utf-8").partition("while (($#))")[2]
+
+
+def test_whoever_builds_for_himself_alone_bakes_what_the_images_user_can_read(tmp_path: Path) -> None:
+    builder, archive = tmp_path / "builder", tmp_path / "flowers.mar"
+    builder.write_text('#!/bin/bash\ncd "${@: -1}" && stat -c "%a %n" *\n', encoding="utf-8")
+    builder.chmod(0o755)
+    archive.write_bytes(b"an archive")
+    archive.chmod(0o600)
+    done = run("--builder", builder, "--only", "archive", "--archive", archive, umask=0o077)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:2] == ["644 flowers.mar", "644 flowers.mar.sha256"]
 
 
 @pytest.mark.parametrize(
