@@ -17,7 +17,7 @@ from typing import Any
 import requests
 
 from marserve import __version__
-from marserve.system.loopback import free_ports
+from tests.e2e.serving import quiet_ports
 from tests.support import REPOSITORY
 
 BUILD = REPOSITORY / "deploy" / "container" / "build"
@@ -181,7 +181,7 @@ class Pod:
 @contextmanager
 def pod(containers: Containers, name: str, torchserve: Sequence[str] = ()) -> Iterator[Pod]:
     """One that answers, removed afterwards."""
-    started = Pod(containers, name, free_ports(1)[0])
+    started = Pod(containers, name, quiet_ports(1)[0])
     try:
         started.start(*torchserve)
         started.wait_until_ready()

@@ -213,7 +213,7 @@ def test_another_archive_than_the_digest_says_is_not_served(
         TORCHSERVE,
         check=False,
     )
-    assert "resnet18.mar" in said
+    assert "resnet18.mar is not the archive that it should be" in said
     assert "Ready" not in said
 
 
