@@ -132,14 +132,16 @@ def test_a_browser_speaks_http_2_with_the_proxy(hosts: list[Host], tmp_path: Pat
 
 
 @pytest.mark.needs("openssl")
-def test_https_reaches_to_a_host_whose_certificate_is_trusted(tmp_path: Path) -> None:
+def test_https_reaches_to_a_host_whose_certificate_is_trusted_and_its_own(tmp_path: Path) -> None:
     pair = make_pair(tmp_path)
     settings = {"tls_certificate": pair.certificate, "tls_key": pair.key}
 
     async def answer() -> int:
         async with web_services(1, **settings) as [(_, address)]:
-            line = f"one {address} {QUICK} ssl verify required ca-file {pair.certificate}"
-            with proxy(tmp_path, [line]) as started:
+            trusted = f"{address} {QUICK} ssl verify required ca-file {pair.certificate} verifyhost"
+            lines = [f"one {trusted} localhost", f"other {trusted} other.example"]
+            with proxy(tmp_path, lines) as started:
+                assert await asyncio.to_thread(wait_until, lambda: not started.is_in_rotation("other"), 10)
                 assert await asyncio.to_thread(wait_until, partial(started.is_in_rotation, "one"), 10)
                 return (await asyncio.to_thread(send, started, b"picture")).status_code
 
