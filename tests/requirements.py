@@ -122,7 +122,7 @@ REQUIREMENTS = {
         is_optional=True,
     ),
     "network-namespaces": Requirement(
-        "a network of its own for each of the benchmark's servers",
+        "networks for the benchmark's servers and for several hosts",
         "Debian: apt-get install iproute2 util-linux, and run as root; macOS has none",
         _has_network_namespaces,
     ),
