@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from marserve.system.waiting import wait_until
@@ -64,8 +65,9 @@ def clone(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def begin(clone: Path) -> subprocess.Popen[str]:
-    environment = os.environ | {"PATH": f"{clone / 'programs'}:{os.environ['PATH']}", "TMPDIR": str(clone)}
+def begin(clone: Path, path: str | None = None) -> subprocess.Popen[str]:
+    path = path or f"{clone / 'programs'}:{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "TMPDIR": str(clone)}
     return subprocess.Popen(
         ["/bin/bash", ".ci/run"],
         cwd=clone,
@@ -132,3 +134,30 @@ def test_a_run_that_is_ended_ends_its_streams_and_the_stacks_that_they_leave(clo
     assert "e2e | interrupted " in output
     assert [line for line in done(clone) if line.startswith("stop")] == ["stop 6000 "]
     assert list(clone.glob("tmp.*")) == []
+
+
+def test_a_run_that_fails_at_once_leaves_nothing_that_still_installs(clone: Path) -> None:
+    (clone / "programs" / "checkov").unlink()
+    (clone / "programs" / "python3").write_text("#!/bin/sh\necho $$ >installing; exec sleep 60\n")
+    (clone / "programs" / "python3").chmod(0o755)
+    (clone / "scripts" / "marserve").write_text("#!/bin/sh\nuntil test -s installing; do sleep 0.1; done; exit 1\n")
+    ci = begin(clone, f"{clone / 'programs'}:/usr/bin:/bin")
+    ci.communicate(timeout=30)
+    assert ci.returncode == 1
+    assert not psutil.pid_exists(int((clone / "installing").read_text()))
+    assert list(clone.glob("tmp.*")) == []
+
+
+def test_checkov_comes_in_an_environment_of_its_own_of_which_only_it_is_seen(clone: Path) -> None:
+    (clone / "programs" / "checkov").unlink()
+    makes = 'mkdir -p "$3/bin" && for name in pip checkov python; do cp programs/git "$3/bin/$name"; done'
+    for path, content in (
+        ("programs/python3", makes),
+        ("scripts/check", "command -v checkov >>done; command -v pip >>done; true"),
+    ):
+        (clone / path).write_text(f"#!/bin/sh\n{content}\n")
+        (clone / path).chmod(0o755)
+    output, _ = (ci := begin(clone, f"{clone / 'programs'}:/usr/bin:/bin")).communicate(timeout=60)
+    assert ci.returncode == 0, output
+    found = [line for line in done(clone) if line.startswith(str(clone / "tmp."))]
+    assert [Path(line).parts[-2:] for line in found] == [("checkov-only", "checkov")]
