@@ -127,6 +127,11 @@ def test_nothing_in_it_gives_power_or_can_be_replaced_by_its_user(running: Pod, 
     assert shells == "[]"
 
 
+def test_no_settings_are_taken_from_what_the_other_container_may_write(running: Pod) -> None:
+    running.python("web", "open('/run/marserve/marserve.toml', 'w').write('no_setting = 1')")
+    running.exec("torchserve", "marserve", "status")
+
+
 def test_the_web_image_has_nothing_of_torchserve(running: Pod) -> None:
     names = "('ts', 'openvino', 'numpy', 'torch')"
     script = f"from importlib.util import find_spec; print([name for name in {names} if find_spec(name)])"
