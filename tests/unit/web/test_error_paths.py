@@ -100,8 +100,8 @@ async def test_while_it_stops_connections_are_closed_and_it_is_not_ready(
 ) -> None:
     made: list[FastAPI] = []
 
-    def create(settings: WebSettings) -> FastAPI:
-        made.append(create_app(settings))
+    def create(settings: WebSettings, tracing: Tracing | None) -> FastAPI:
+        made.append(create_app(settings, tracing))
         return made[-1]
 
     monkeypatch.setattr(running, "create_app", create)
