@@ -6,13 +6,12 @@ import functools
 import json
 from typing import Any
 
-import helm_python as helm
 import pytest
 import yaml
 
-from tests.support import REPOSITORY
+from tests.deploy import helm
+from tests.deploy.helm import CHART
 
-CHART = REPOSITORY / "deploy" / "helm" / "marserve"
 #: Values with which everything is checked. Where they name no Kubernetes, Helm takes a new one: 1.36.
 CASES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -56,11 +55,6 @@ CASES: dict[str, dict[str, Any]] = {
 EVERY_CASE = pytest.mark.parametrize("values", CASES.values(), ids=CASES)
 
 
-@functools.cache
-def chart() -> helm.Chart:
-    return helm.Chart.load(CHART)
-
-
 def render(values: dict[str, Any], name: str = "marserve") -> dict[str, str]:
     """What each template gives, by its file below templates/."""
     return _render(json.dumps(values), name)
@@ -68,7 +62,7 @@ def render(values: dict[str, Any], name: str = "marserve") -> dict[str, str]:
 
 @functools.cache
 def _render(values: str, name: str) -> dict[str, str]:
-    rendered = chart().render(json.loads(values), name=name, namespace="pictures")
+    rendered = helm.render(json.loads(values), name=name, namespace="pictures")
     return {path.partition("/templates/")[2]: text for path, text in rendered.items()}
 
 

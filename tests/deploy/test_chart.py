@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-import helm_python as helm
 import pytest
 import yaml
 
 from tests.deploy.charts import CASES, EVERY_CASE, containers, environment, pod_templates, render, resources
+from tests.deploy.helm import HelmError
 from tests.support import REPOSITORY
 
 #: TorchServe's: inference, management, metrics, and both by gRPC.
@@ -146,7 +147,7 @@ def test_both_scale_on_requests_in_flight_from_two_pods_on_and_slowly_down() -> 
     ],
 )
 def test_what_could_never_scale_is_refused(autoscaling: dict[str, Any], said: str) -> None:
-    with pytest.raises(helm.HelmError, match=said):
+    with pytest.raises(HelmError, match=said):
         render({"autoscaling": autoscaling})
 
 
@@ -264,3 +265,9 @@ def test_monitoring_has_the_rules_of_deploy_monitoring_and_scrapes_what_they_are
         "/metrics/torchserve": [{"targetLabel": "job", "replacement": "marserve-torchserve"}],
     }
     assert {one["authorization"]["credentials"]["name"] for one in endpoints} == {"key-of-prometheus"}
+
+
+def test_no_test_loads_helms_library_into_this_process() -> None:
+    files = (REPOSITORY / "tests").rglob("*.py")
+    at_the_top = re.compile(r"^(import|from) helm_python", re.MULTILINE)
+    assert [file.name for file in files if at_the_top.search(file.read_text(encoding="utf-8"))] == []

@@ -8,12 +8,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import helm_python as helm
 import kubernetes_validate
 import pytest
 import yaml
 
-from tests.deploy.charts import CASES, CHART, EVERY_CASE, resources
+from tests.deploy import helm
+from tests.deploy.charts import CASES, EVERY_CASE, resources
 from tests.deploy.custom_resources import check
 from tests.support import REPOSITORY
 
@@ -28,7 +28,7 @@ OLDEST_SCHEMAS, DEFAULT_VERSION = (1, 25), "1.36"
 
 @EVERY_CASE
 def test_helm_finds_nothing_to_complain_of(values: dict[str, Any]) -> None:
-    report = helm.lint(CHART, values, strict=True, namespace="pictures", kube_version=values.get("kubeVersion"))
+    report = helm.lint(values, namespace="pictures", kube_version=values.get("kubeVersion"))
     assert report["errors"] == []
     assert [one["error"] for one in report["messages"]] == ["icon is recommended"]
 
@@ -131,7 +131,7 @@ def test_what_scales_is_the_number_of_requests_in_flight_of_this_releases_own_po
 
 
 def test_the_package_has_the_rules_themselves_and_not_a_link(tmp_path: Path) -> None:
-    helm.expand(tmp_path, helm.package(CHART, destination=tmp_path))
+    helm.package_and_expand(tmp_path)
     for name in ("alerts", "recording"):
         packed = tmp_path / "marserve" / "files" / f"{name}.rules.yml"
         assert not packed.is_symlink()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import helm_python as helm
 import pytest
 import yaml
 
 import marserve
 from marserve.web.server import WRITE_S
 from marserve.web.settings import WebSettings
-from tests.deploy.charts import CASES, CHART, EVERY_CASE, containers, environment, pod_templates, render, resources
+from tests.deploy.charts import CASES, EVERY_CASE, containers, environment, pod_templates, render, resources
+from tests.deploy.helm import CHART, HelmError
 
 
 def settings_of(pod: dict[str, Any]) -> WebSettings:
@@ -160,7 +160,7 @@ def test_limits_of_pictures_hold_in_both_containers(name: str) -> None:
 
 
 def test_a_claim_has_a_name() -> None:
-    with pytest.raises(helm.HelmError, match=r"archive\.claim\.name says which"):
+    with pytest.raises(HelmError, match=r"archive\.claim\.name says which"):
         render({"archive": {"source": "claim"}})
 
 

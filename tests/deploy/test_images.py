@@ -36,6 +36,7 @@ pytestmark = [
 SERVING_IMAGE_BYTES = 450_000_000
 STOPS = 2
 BOTH = pytest.mark.parametrize("role", ["torchserve", "web"])
+WORKER = "model_service_worker.py"
 PROCESSES = """
 import os, sys
 for process in filter(str.isdigit, os.listdir("/proc")):
@@ -155,7 +156,7 @@ def test_its_packages_are_those_of_its_list_and_the_bill_names_each_and_debians(
 
 def test_one_core_and_one_gigabyte_are_all_that_it_takes(running: Pod) -> None:
     commands = running.python("torchserve", PROCESSES)
-    assert commands.count("model_service_worker.py") == 1
+    assert commands.count(WORKER) == 1
     heap_mb = re.search(r"-Xmx(\d+)m", commands)
     assert heap_mb is not None
     assert int(heap_mb[1]) < 600
@@ -184,6 +185,7 @@ def test_java_is_started_again_and_leaves_no_zombie(running: Pod) -> None:
     killed = java()
     running.python("torchserve", f"import os; os.kill({killed}, {signal.SIGKILL.value})")
     assert wait_until(lambda: java() not in ("", killed), 30)
+    assert wait_until(lambda: WORKER in running.python("torchserve", PROCESSES), 60), running.logs()
     assert wait_until(running.is_ready, 60), running.logs()
     for role in ("torchserve", "web"):
         states = Counter(line.split()[1] for line in running.python(role, PROCESSES).splitlines())

@@ -10,8 +10,9 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.deploy.charts import chart, pod_templates, resources
+from tests.deploy.charts import pod_templates, resources
 from tests.deploy.custom_resources import check
+from tests.deploy.helm import CHART
 from tests.support import REPOSITORY
 
 KSERVE = REPOSITORY / "deploy" / "kserve"
@@ -71,7 +72,10 @@ def test_its_pods_are_the_charts(service: Any) -> None:
 
 
 def test_it_is_updated_disrupted_and_scaled_as_the_chart_is(service: Any) -> None:
-    predictor, values = service["spec"]["predictor"], chart().values
+    predictor, values = (
+        service["spec"]["predictor"],
+        yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8")),
+    )
     keda = {"engine": "keda", "keda": {"serverAddress": "http://prometheus"}}
     deployment, scaled, budget = (
         resources({"autoscaling": keda}, kind)[0]["spec"]

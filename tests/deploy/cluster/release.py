@@ -11,20 +11,21 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
-from helm_python import Chart, Config
 
 from marserve import __version__
 from marserve.system.waiting import wait_until
 from marserve.terminal import say
 from tests.deploy.cluster.callers import Called, Callers, summed_up
 from tests.deploy.cluster.throwaway import Access, Cluster, Watch, own_namespace
+from tests.deploy.helm import CHART
 from tests.reliability.table import Row
-from tests.support import REPOSITORY
 
-CHART = REPOSITORY / "deploy" / "helm" / "marserve"
+if TYPE_CHECKING:
+    from helm_python import Config
+
 NAME = "pictures"
 OURS = f"app.kubernetes.io/instance={NAME}"
 #: Of the web service, in the pods.
@@ -86,6 +87,8 @@ class Release:
 
     def upgrade(self, **changed: Any) -> None:
         """``helm upgrade``, which returns when the API server has it."""
+        from helm_python import Chart
+
         with Chart.load(CHART) as chart:
             self.helm.upgrade(chart, NAME, values(**changed))
         self.archives.append(changed.get("second", False))
@@ -180,6 +183,8 @@ def described_loss(lost: Sequence[Called], at: float) -> str:
 @contextmanager
 def installed(given: Mapping[str, Any] | None = None, *, clients: int | None = None) -> Iterator[Release]:
     """The chart in a namespace of its own, ready, with callers at work; all of it is deleted in the end."""
+    from helm_python import Chart, Config  # only here: see tests/deploy/helm.py
+
     with ExitStack() as stack:
         cluster = stack.enter_context(own_namespace(f"marserve-{secrets.token_hex(3)}"))
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from helm_python import Chart, Config, HelmError
 
-from tests.deploy.charts import CHART
 from tests.deploy.cluster.throwaway import Cluster, own_namespace
+from tests.deploy.helm import CHART
 
 PODS = 3
 WAITING: dict[str, Any] = {"replicas": PODS, "nodeSelector": {"nowhere": "to-be-found"}}
@@ -27,6 +26,8 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.mark.needs("kubernetes-cluster")
 def test_an_upgrade_that_begins_to_scale_keeps_every_pod(cluster: Cluster) -> None:
+    from helm_python import Chart, Config, HelmError  # only here: see tests/deploy/helm.py
+
     def pods() -> int:
         return int(cluster.get("deployment", "marserve")["spec"]["replicas"])
 
