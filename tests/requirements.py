@@ -84,6 +84,11 @@ REQUIREMENTS = {
         "in an environment of its own: pipx install checkov==3.3.30",
         program("checkov"),
     ),
+    "check-jsonschema": Requirement(
+        "whether the compose specification knows every field",
+        "in an environment of its own: pipx install check-jsonschema==0.39.0",
+        program("check-jsonschema"),
+    ),
     **{
         name: Requirement("the images, built and run", HOW_TO_GET_CONTAINERS, program_for_root(name))
         for name in ("buildah", "catatonit", "mmdebstrap", "podman", "runc")
@@ -132,6 +137,11 @@ REQUIREMENTS = {
     "bf16": Requirement("bf16 in the CPU engine", "a processor with AVX-512 BF16 or AMX, and Linux", _has_bf16),
     "openssl": Requirement(
         "a certificate that nobody vouches for", "Debian: apt-get install openssl; macOS has it", program("openssl")
+    ),
+    "podman-compose": Requirement(
+        "the compose file, run",
+        "in an environment of its own: pipx install podman-compose==1.6.0",
+        program("podman-compose"),
     ),
     "process-namespaces": Requirement(
         "what two containers see of each other",

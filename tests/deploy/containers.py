@@ -22,6 +22,11 @@ from tests.support import REPOSITORY
 
 BUILD = REPOSITORY / "deploy" / "container" / "build"
 BASE = "localhost/debian:bookworm"
+#: What buildah needs on machines without systemd.
+HERE = (
+    "--ulimit", "nofile=20000:20000", "--ulimit", "nproc=4096:4096", "--runtime", "runc",
+    "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro",
+)  # fmt: skip
 #: Seconds for a build that downloads everything.
 BUILD_S = 600
 #: Seconds until a picture is answered, on a machine that does much else.
@@ -88,12 +93,8 @@ class Containers:
         """As a person does, with what this machine needs besides: certificates, and an index of packages."""
         pip = self.directory / "pip.conf"
         pip.write_text(_pip_settings(), encoding="utf-8")
-        self.run(
-            BUILD, "--builder", "buildah", "--base", BASE, *arguments, "--",
-            "--ulimit", "nofile=20000:20000", "--ulimit", "nproc=4096:4096", "--runtime", "runc",
-            "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro", "--secret", f"id=pip,src={pip}",
-            timeout_s=BUILD_S,
-        )  # fmt: skip
+        command = (BUILD, "--builder", "buildah", "--base", BASE, *arguments, "--")
+        self.run(*command, *HERE, "--secret", f"id=pip,src={pip}", timeout_s=BUILD_S)
 
     def remove(self) -> None:
         for command in (("pod", "rm", "--all", "--force"), ("rm", "--all", "--force", "--time", "0")):
@@ -166,6 +167,14 @@ class Pod:
     def python(self, role: str, script: str) -> str:
         """There is no shell."""
         return self.exec(role, "python3", "-c", script).strip()
+
+    def check_power(self, role: str) -> None:
+        """It runs as nobody, who has no capability and gains none."""
+        status = self.python(role, "print(open('/proc/1/status').read())")
+        facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert set(facts["Uid"].split()) == set(facts["Gid"].split()) == {"10001"}
+        assert {int(facts[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+        assert facts["NoNewPrivs"] == "1"
 
     def logs(self) -> str:
         return "".join(

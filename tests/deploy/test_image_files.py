@@ -88,6 +88,13 @@ def test_what_goes_to_the_builder_is_named_piece_by_piece() -> None:
     assert {path for path in named if path.startswith("deploy")} == {"deploy/container/steps", "deploy/container/*.txt"}
 
 
+@pytest.mark.needs("check-jsonschema")
+def test_the_compose_specification_knows_every_field() -> None:
+    command = ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(FOLDER / "compose.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 @EACH_SERVICE
 def test_each_service_of_compose_is_restricted(service: dict[str, Any]) -> None:
     assert service["read_only"] is True

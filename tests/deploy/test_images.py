@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
-import itertools
 import json
 import os
 import re
 import signal
-import socket
-import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
@@ -24,8 +19,8 @@ from packaging.markers import Marker
 from marserve.archive.build import BuiltArchive
 from marserve.archive.weights.files import sha256_of
 from marserve.system.waiting import wait_until
-from tests.deploy.containers import ARCHIVE, GRACE_S, RESTRICTED, TORCHSERVE, WEB, Containers, Pod, pod
-from tests.reliability.crowd import CLIENTS, PICTURES, Known
+from tests.deploy.containers import ARCHIVE, RESTRICTED, TORCHSERVE, WEB, Containers, Pod, pod
+from tests.deploy.stopping import lost_when_stopped
 from tests.support import CAT, REPOSITORY
 
 pytestmark = [
@@ -61,18 +56,6 @@ for folder, folders, files in os.walk("/"):
 
 
 @pytest.fixture(scope="module")
-def containers(tmp_path_factory: pytest.TempPathFactory, resnet18_archive: BuiltArchive) -> Iterator[Containers]:
-    containers = Containers(tmp_path_factory.mktemp("containers"))
-    try:
-        containers.make_base()
-        containers.build("--bake", resnet18_archive.path, "--archive", resnet18_archive.path)
-        yield containers
-    finally:
-        containers.remove()
-    assert not containers.directory.exists()
-
-
-@pytest.fixture(scope="module")
 def running(containers: Containers) -> Iterator[Pod]:
     with pod(containers, "running", ("--cpus", "1", "--memory", "1g")) as running:
         yield running
@@ -104,11 +87,7 @@ def test_a_picture_is_answered_and_each_container_says_so(running: Pod, role: st
 
 @BOTH
 def test_it_runs_as_a_user_without_any_power(running: Pod, role: str) -> None:
-    status = running.python(role, "print(open('/proc/1/status').read())")
-    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-    assert set(facts["Uid"].split()) == set(facts["Gid"].split()) == {"10001"}
-    assert {int(facts[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
-    assert facts["NoNewPrivs"] == "1"
+    running.check_power(role)
     for path in ("/opt/marserve/x", "/usr/share/x", "/etc/x", "/tmp/x"):  # noqa: S108 - nothing is written
         assert "Read-only file system" in running.exec(role, "python3", "-c", f"open('{path}', 'w')", check=False)
 
@@ -241,61 +220,12 @@ def test_it_says_what_it_is_and_nothing_of_how_it_was_built(containers: Containe
     assert not [value for value in (os.environ.get("PIP_INDEX_URL"), str(Path.home())) if value and value in history]
 
 
-class Client:
-    """Sends pictures one after the other, each on a new connection, until nobody listens any more."""
-
-    def __init__(self, port: int, known: list[Known], number: int) -> None:
-        self._port, self._known, self._number = port, known, number
-        self.right = 0
-        #: What became of those that were taken and not answered rightly.
-        self.lost: list[str] = []
-
-    def send_all(self, stopping: Event) -> None:
-        for count in itertools.count(self._number):
-            known = self._known[count % len(self._known)]
-            try:
-                connection = socket.create_connection(("127.0.0.1", self._port), timeout=5)
-            except OSError:
-                if stopping.is_set():
-                    return
-                self.lost.append("refused before the stop")
-                continue
-            with connection:
-                try:
-                    self._send(connection, known, f"{self._number} {count}".encode())
-                except (OSError, http.client.HTTPException, ValueError) as exc:
-                    self.lost.append(repr(exc))
-                    if stopping.is_set():
-                        return
-
-    def _send(self, connection: socket.socket, known: Known, more: bytes) -> None:
-        client = http.client.HTTPConnection("127.0.0.1", self._port, timeout=GRACE_S)
-        client.sock = connection
-        client.request("POST", "/classify", known.picture + more, {"Content-Type": "image/jpeg"})
-        answer = client.getresponse()
-        content = answer.read()
-        if answer.status == 200 and known.is_answered_by(json.loads(content)):
-            self.right += 1
-        elif answer.status != 503:  # "at an end": refused in order, with when to come again
-            self.lost.append(f"{answer.status} {content[:200]!r}")
-
-
 def test_a_stop_under_load_answers_all_that_was_taken(containers: Containers) -> None:
     for number in range(STOPS):
         with pod(containers, f"stopped{number}") as stopped:
-            known = [Known.learned(f"{stopped.url}/classify", picture.read_bytes()) for picture in PICTURES]
-            clients = [Client(stopped.port, known, number) for number in range(CLIENTS)]
-            stopping = Event()
-            with ThreadPoolExecutor(CLIENTS) as threads:
-                ends = [threads.submit(client.send_all, stopping) for client in clients]
-                time.sleep(3)
-                stopping.set()
-                # podman 4 ends the network of a pod first, if it is to stop all of it.
-                containers.podman("stop", f"{stopped.name}-web", f"{stopped.name}-torchserve")
-                for end in ends:
-                    end.result()
-            assert [lost for client in clients for lost in client.lost] == [], stopped.logs()
-            assert all(client.right for client in clients)
+            # podman 4 ends the network of a pod first, if it is to stop all of it.
+            stop = partial(containers.podman, "stop", f"{stopped.name}-web", f"{stopped.name}-torchserve")
+            assert lost_when_stopped(stopped.port, stop) == [], stopped.logs()
             for role in ("torchserve", "web"):
                 state = json.loads(containers.podman("inspect", f"{stopped.name}-{role}"))[0]["State"]
                 assert (state["ExitCode"], state["OOMKilled"]) == (0, False)

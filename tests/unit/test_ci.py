@@ -57,8 +57,9 @@ def clone(tmp_path: Path) -> Path:
     stand_ins |= dict.fromkeys(
         ("scripts/check", "scripts/audit", "scripts/marserve", "scripts/stop", ".venv/bin/python"), says
     )
-    needed = ("checkov", "chromium", "curl", "git", "haproxy", "ip", "openssl", "promtool", "redis-server")
-    stand_ins |= {f"programs/{name}": "#!/bin/sh\n" for name in (*needed, "systemd-analyze", "wrk", "apt-get")}
+    needed = ("checkov", "check-jsonschema", "chromium", "curl", "git", "haproxy", "ip", "openssl", "podman-compose")
+    more = ("promtool", "redis-server", "systemd-analyze", "wrk", "apt-get")
+    stand_ins |= {f"programs/{name}": "#!/bin/sh\n" for name in (*needed, *more)}
     for path, content in stand_ins.items():
         (tmp_path / path).write_text(content)
         (tmp_path / path).chmod(0o755)
@@ -152,7 +153,8 @@ def test_a_run_that_fails_at_once_leaves_nothing_that_still_installs(clone: Path
 
 def test_checkov_comes_in_an_environment_of_its_own_of_which_only_it_is_seen(clone: Path) -> None:
     (clone / "programs" / "checkov").unlink()
-    makes = 'mkdir -p "$3/bin" && for name in pip checkov python; do cp programs/git "$3/bin/$name"; done'
+    names = "pip python checkov check-jsonschema podman-compose"
+    makes = f'mkdir -p "$3/bin" && for name in {names}; do cp programs/git "$3/bin/$name"; done'
     for path, content in (
         ("programs/python3", makes),
         ("scripts/check", "command -v checkov >>done; command -v pip >>done; true"),
@@ -162,4 +164,4 @@ def test_checkov_comes_in_an_environment_of_its_own_of_which_only_it_is_seen(clo
     output, _ = (ci := begin(clone, f"{clone / 'programs'}:/usr/bin:/bin")).communicate(timeout=60)
     assert ci.returncode == 0, output
     found = [line for line in done(clone) if line.startswith(str(clone / "tmp."))]
-    assert [Path(line).parts[-2:] for line in found] == [("checkov-only", "checkov")]
+    assert [Path(line).parts[-2:] for line in found] == [("tools-only", "checkov")]
