@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from fastapi import FastAPI
 
 from marserve import __version__
 from marserve.web.content import TEMPLATES
 from marserve.web.failures import FAILURES
-from marserve.web.openapi import SENTENCES
+from marserve.web.openapi import SENTENCES, Language, build_document
+from marserve.web.routes import pages
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import Service, StartService, form
 
@@ -238,3 +240,18 @@ async def test_document_has_each_method_that_takes_a_picture(service: Service) -
         operations = document["paths"][path]
         assert list(operations) == ["post", "put"]
         assert operations["put"] == operations["post"] | {"operationId": operations["put"]["operationId"]}
+
+
+async def test_the_document_is_made_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests for it, one behind the other, would keep everybody waiting."""
+    made: list[str] = []
+
+    def counted(app: FastAPI, base: str, language: Language) -> dict[str, Any]:
+        made.append(language)
+        return build_document(app, base, language)
+
+    monkeypatch.setattr(pages, "build_document", counted)
+    first, second = await service.get("/openapi.json"), await service.get("/openapi.json")
+    assert (first.status, first.body) == (200, second.body)
+    await service.get("/openapi.json?lang=zh")
+    assert made == ["en", "zh"]

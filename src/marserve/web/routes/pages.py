@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -62,8 +63,13 @@ async def documentation(request: Request) -> Response:
 async def openapi_document(request: Request) -> Response:
     """In English, whatever the browser prefers: programs are made from it."""
     base = str(request.base_url.replace(path=f"{prefix_of(request)}/"))
-    document = build_document(request.app, base, _wanted(request) or "en")
-    return respond(request, Content(json.dumps(document).encode(), "application/json"))
+    return respond(request, _document(request.app, base, _wanted(request) or "en"))
+
+
+@lru_cache(maxsize=16)  # names by which callers reach the service: they may invent more
+def _document(app: FastAPI, base: str, language: Language) -> Content:
+    """Made once: it takes so long that requests for it, one behind the other, kept everybody waiting."""
+    return Content(json.dumps(build_document(app, base, language)).encode(), "application/json")
 
 
 def _wanted(request: Request) -> Language | None:
