@@ -40,10 +40,12 @@ def test_each_list_has_the_versions_of_the_lock_and_digests(name: str) -> None:
 
 def test_the_lists_have_what_the_extras_of_their_names_want() -> None:
     project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
-    for name in ("torchserve", "web"):
-        extra = re.search(rf"^{name} = \[\n(.*?)^\]", project, re.MULTILINE | re.DOTALL)
-        assert extra is not None
-        wanted = set(re.findall(r'^    "([a-z0-9-]+)==', extra[1], re.MULTILINE))
+    for name, extras in {"torchserve": ("torchserve", "engine"), "web": ("web",)}.items():
+        wanted: set[str] = set()
+        for extra in extras:
+            content = re.search(rf"^{extra} = \[\n(.*?)^\]", project, re.MULTILINE | re.DOTALL)
+            assert content is not None
+            wanted |= set(re.findall(r'^    "([a-z0-9-]+)==', content[1], re.MULTILINE))
         listed = set(
             re.findall(r"^([a-z0-9.-]+)==", (FOLDER / f"{name}.txt").read_text(encoding="utf-8"), re.MULTILINE)
         )

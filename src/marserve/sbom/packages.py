@@ -17,7 +17,7 @@ Component = dict[str, Any]
 
 PRODUCT = "marserve"
 #: What a serving machine may have; an extra that is not installed adds nothing.
-EXTRAS = frozenset({"serve", "torchserve", "web", "runtime", "heif", "int8", "tracing"})
+EXTRAS = frozenset({"serve", "torchserve", "engine", "web", "runtime", "heif", "int8", "tracing", "ray"})
 #: Shorter texts in a package's metadata are a licence's name; longer ones are the licence itself.
 LONGEST_LICENSE_NAME = 80
 #: Pillow's names for versions of the libraries that its wheel carries, by the names of their files.

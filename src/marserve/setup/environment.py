@@ -30,11 +30,12 @@ GROUPS: dict[str, Sequence[str]] = {
     "heif": ("--editable", ".[serve,heif]"),
     "int8": ("--editable", ".[serve,int8]"),
     "tracing": ("--editable", ".[serve,tracing]"),
+    "ray": ("--editable", ".[ray]"),
     "bench": ("--group", "bench", "--editable", ".[serve,int8]"),
-    "dev": ("--group", "dev", "--editable", ".[serve,heif,int8,tracing]"),
+    "dev": ("--group", "dev", "--editable", ".[serve,heif,int8,tracing,ray]"),
 }
 #: Those that need no torch.
-WITHOUT_TORCH = ("client", "web", "torchserve")
+WITHOUT_TORCH = ("client", "web", "torchserve", "ray")
 #: Which others each group holds.
 INCLUDED: dict[str, Sequence[str]] = {
     "client": (),
@@ -44,8 +45,9 @@ INCLUDED: dict[str, Sequence[str]] = {
     "heif": ("client", "web", "torchserve", "serve"),
     "int8": ("client", "web", "torchserve", "serve"),
     "tracing": ("client", "web", "torchserve", "serve"),
+    "ray": ("client",),
     "bench": ("client", "web", "torchserve", "serve", "int8"),
-    "dev": ("client", "web", "torchserve", "serve", "heif", "int8", "tracing", "bench"),
+    "dev": ("client", "web", "torchserve", "serve", "heif", "int8", "tracing", "ray", "bench"),
 }
 #: Groups that nothing asks for again: HEIC would be read no more, or with a decoder of long ago.
 ASKED_FOR_ONCE = ("heif", "tracing")
@@ -59,6 +61,7 @@ MODULE_OF = {
     "heif": "pillow_heif",
     "int8": "nncf",
     "tracing": "opentelemetry.sdk",
+    "ray": "ray.data",
 }
 
 
