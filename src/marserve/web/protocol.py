@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
+from time import perf_counter
 from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade
@@ -14,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from marserve.handler.resnet18.errors import InvalidRequest, RequestError
 from marserve.web.connections import Places
 from marserve.web.errors import HeadTooLarge, Overloaded, WebError, error_content
+from marserve.web.transport import CRUMBS, CrumbsBudget, HeldFlowControl, WholeAnswers
 
 #: Seconds that an idle connection is kept: longer than load balancers keep theirs (60), which would otherwise send
 #: requests into connections that are just being closed.
@@ -54,15 +56,20 @@ class PatientProtocol(HttpToolsProtocol):
     _head_bytes = 0
     #: What is said to a request that cannot be read, after the answers to those before it.
     _refusal: RequestError | None = None
-    _answers: _WholeAnswers
+    #: Parts of bodies in the latest read.
+    _parts = 0
+    _answers: WholeAnswers
+    flow: HeldFlowControl
 
-    def __init__(self, *, places: Places, **of_uvicorn: Any) -> None:
+    def __init__(self, *, places: Places, crumbs: CrumbsBudget, **of_uvicorn: Any) -> None:
         super().__init__(**of_uvicorn)
         self._places = places
+        self._crumbs = crumbs
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._answers = _WholeAnswers(transport, self._close)
+        self.flow = HeldFlowControl(transport)
+        self._answers = WholeAnswers(transport, self._close)
         self._await_arrival(HEADERS_DEADLINE_S)
         if not self._places.enter(self):
             self._refuse(Overloaded(TOO_MANY))
@@ -73,6 +80,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._places.leave(self)
+        self.flow.forget()
         self._stop_waiting()
         self._stop_watching()
         super().connection_lost(exc)
@@ -88,6 +96,7 @@ class PatientProtocol(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         self._head_bytes += len(data)
+        self._parts, began_s = 0, perf_counter()
         rest: bytes | memoryview | None = data
         try:
             while rest is not None:
@@ -98,6 +107,8 @@ class PatientProtocol(HttpToolsProtocol):
             self.logger.warning("A request cannot be read.")
             self._refuse(_refusal_of(exc))
             return
+        if self._parts > CRUMBS:
+            self.flow.hold(self._crumbs.pause_s(perf_counter() - began_s))
         if self._arrival_timer is None and self._is_answered():
             # Empty lines between two requests: they stopped the timer of the idle connection.
             self._await_arrival(HEADERS_DEADLINE_S)
@@ -128,6 +139,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0
+        self._parts += 1
         if not self.cycle.body:
             # uvicorn's bytearray is a copy of each piece, and what is read of it another one; the first piece of bytes
             # is none.
@@ -265,33 +277,3 @@ def _refusal_of(exc: HttpParserError | HeadTooLarge) -> RequestError:
     return InvalidRequest(
         "The request cannot be read. Send HTTP/1.1, with all but ASCII letters of the address percent-encoded."
     )
-
-
-class _WholeAnswers:
-    """The part of a transport that answers are written to: the head of one waits for its body.
-
-    Each write is a system call, which wakes whoever waits for the answer, and would do so twice.
-    """
-
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        """``close`` closes the connection."""
-        self._transport = transport
-        self._close = close
-        self._head = b""
-        self.is_closing = transport.is_closing
-
-    def write(self, data: bytes) -> None:
-        if not self._head and data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 100 "):
-            self._head = data
-        else:
-            self._transport.writelines([self._head, data])
-            self._head = b""
-
-    def flush(self) -> None:
-        """Write what waits: the answer to HEAD has no body."""
-        if self._head:
-            self.write(b"")
-
-    def close(self) -> None:
-        self.flush()
-        self._close()

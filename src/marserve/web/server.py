@@ -27,6 +27,7 @@ from marserve.web.connections import MAX_CONNECTIONS, Places, most_connections, 
 from marserve.web.protocol import KEEP_ALIVE_S, PatientProtocol
 from marserve.web.settings import WebSettings
 from marserve.web.tracing.context import create_tracing
+from marserve.web.transport import CrumbsBudget
 
 logger = logging.getLogger(__name__)
 
@@ -149,6 +150,7 @@ class GracefulServer(uvicorn.Server):
 def create_config(app: FastAPI, settings: WebSettings, *, connections: int = MAX_CONNECTIONS) -> uvicorn.Config:
     """``connections`` is how many there may be at once."""
     places = Places(connections)
+    create_protocol = partial(PatientProtocol, places=places, crumbs=CrumbsBudget(time.monotonic))
     if hasattr(app.state, "metrics"):
         app.state.metrics.connections.set_function(lambda: places.taken)
     certificate: Certificate | None = getattr(app.state, "certificate", None)
@@ -160,7 +162,7 @@ def create_config(app: FastAPI, settings: WebSettings, *, connections: int = MAX
         host=settings.web_host,
         port=settings.web_port,
         loop="uvloop",
-        http=cast("type[asyncio.Protocol]", partial(PatientProtocol, places=places)),
+        http=cast("type[asyncio.Protocol]", create_protocol),
         ssl_context_factory=None if certificate is None else lambda _config, _default: certificate.context,
         ws="none",
         lifespan="on",

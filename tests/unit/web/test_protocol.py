@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from marserve.web import protocol
+from marserve.web.transport import WholeAnswers
 from tests.cases.addresses import WIRES
 from tests.unit.web.fake_torchserve import FakeTorchServe
 from tests.unit.web.service import Service
@@ -105,7 +106,7 @@ async def test_an_answer_is_one_piece(service: Service, monkeypatch: pytest.Monk
     """Each piece is a system call, which wakes the caller."""
     pieces: list[bytes] = []
 
-    class Recorded(protocol._WholeAnswers):
+    class Recorded(WholeAnswers):
         def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
             super().__init__(transport, close)
             self._transport = self  # type: ignore[assignment]
@@ -119,7 +120,7 @@ async def test_an_answer_is_one_piece(service: Service, monkeypatch: pytest.Monk
             self.flush()
             self._socket.close()
 
-    monkeypatch.setattr(protocol, "_WholeAnswers", Recorded)
+    monkeypatch.setattr(protocol, "WholeAnswers", Recorded)
     head = b" / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
     posted = b"POST /predict HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 7\r\nconnection: close\r\n\r\n"
     assert (await service.talk(b"GET" + head)).endswith(b"</html>\n")
