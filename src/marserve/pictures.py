@@ -6,7 +6,7 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -55,7 +55,7 @@ class FoundPictures:
 
     @property
     def has_heic(self) -> bool:
-        return any(_suffix(picture.path) in HEIC_SUFFIXES for picture in self.pictures)
+        return any(suffix_of(picture.path) in HEIC_SUFFIXES for picture in self.pictures)
 
 
 def find_pictures(names: Iterable[str], *, heic: bool, listed: Iterable[str] = ()) -> FoundPictures:
@@ -65,7 +65,22 @@ def find_pictures(names: Iterable[str], *, heic: bool, listed: Iterable[str] = (
     read. Folders are searched with all folders below, except hidden ones and links
     to folders. Raises NoPictureFoundError.
     """
-    suffixes = SUFFIXES | HEIC_SUFFIXES if heic else SUFFIXES
+    found, skipped = find_files(names, picture_suffixes(heic=heic), listed=listed)
+    return FoundPictures([_picture(path) for path in found.values()], skipped)
+
+
+def picture_suffixes(*, heic: bool) -> frozenset[str]:
+    """Of what is taken from a folder; ``heic``: whether that can be read, too."""
+    return SUFFIXES | HEIC_SUFFIXES if heic else SUFFIXES
+
+
+def find_files(
+    names: Iterable[str], suffixes: Collection[str], *, listed: Iterable[str] = ()
+) -> tuple[dict[str, str], Counter[str]]:
+    """As ``find_pictures``, for files of other ``suffixes`` as well: absolute paths, and for each how it was named.
+
+    Beside them the suffixes of files that were passed over.
+    """
     found: dict[str, str] = {}
     skipped: dict[str, str] = {}
     named = ((name, _candidates(os.path.normpath(name))) for name in names)
@@ -75,16 +90,15 @@ def find_pictures(names: Iterable[str], *, heic: bool, listed: Iterable[str] = (
         taken = 0
         for path in candidates:
             key = os.path.abspath(path)  # noqa: PTH100 - a linked picture stays one of its own
-            if only_pictures and _suffix(path) not in suffixes:
-                passed_over[key] = _suffix(path)
+            if only_pictures and suffix_of(path) not in suffixes:
+                passed_over[key] = suffix_of(path)
             else:
-                found.setdefault(key, path)
+                found.setdefault(path if key == path else key, path)  # a million paths are not kept twice
                 taken += 1
         if not taken:
             raise NoPictureFoundError(_nothing(name, Counter(passed_over.values())))
         skipped |= passed_over
-    pictures = [_picture(path) for path in found.values()]
-    return FoundPictures(pictures, Counter(suffix for key, suffix in skipped.items() if key not in found))
+    return found, Counter(suffix for key, suffix in skipped.items() if key not in found)
 
 
 def describe_skipped(skipped: Counter[str]) -> str:
@@ -129,7 +143,8 @@ def _files_below(folder: str) -> Iterator[str]:
                 yield os.path.normpath(os.path.join(directory, name))  # noqa: PTH118
 
 
-def _suffix(path: str) -> str:
+def suffix_of(path: str) -> str:
+    """Such as ``.jpg``, in small letters."""
     return os.path.splitext(path)[1].lower()  # noqa: PTH122
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from typing import Protocol
 
 #: Takes one line for a person.
 Report = Callable[[str], None]
@@ -70,36 +71,48 @@ class Progress:
             complain(line)
 
 
+class Show(Protocol):
+    """To be called often with how much of a step is done, how much there is (None: not known), and what else to say."""
+
+    def __call__(self, done: float, total: float | None, detail: str = "") -> None: ...
+
+
 @contextmanager
 def counted(
-    step: str, unit: str, *, report: Report = complain, interval_s: float = REPEAT_S
-) -> Iterator[Callable[[float, float | None], None]]:
-    """A function to call often with how much of ``step`` is done, and how much there is (None: not known).
+    step: str, unit: str, *, report: Report = complain, interval_s: float = REPEAT_S, estimate: bool = True
+) -> Iterator[Show]:
+    """Shows a bar on standard error where that is a terminal, else reports a line every ``interval_s`` seconds.
 
-    It shows a bar on standard error where that is a terminal, else reports a line every ``interval_s`` seconds.
+    With ``estimate`` the bar says how long it will take; without, who calls says it as a detail.
     """
 
-    def amount(done: float, total: float | None) -> str:
+    def amount(done: float, total: float | None, detail: str) -> str:
         digits = ".1f" if isinstance(done, float) else ""
-        return f"{done:,{digits}}{'' if total is None else f' of {total:,{digits}}'} {unit}"
+        told = f", {detail}" if detail else ""
+        return f"{done:,{digits}}{'' if total is None else f' of {total:,{digits}}'} {unit}{told}"
 
     if sys.stderr.isatty():
         from rich import progress
         from rich.console import Console
 
-        amount_column, left = progress.TextColumn("{task.fields[amount]}"), progress.TimeRemainingColumn()
-        columns = (progress.TextColumn("{task.description}", markup=False), progress.BarColumn(), amount_column, left)
+        amount_column = progress.TextColumn("{task.fields[amount]}", markup=False)
+        left = (progress.TimeRemainingColumn(),) if estimate else ()
+        columns = (progress.TextColumn("{task.description}", markup=False), progress.BarColumn(), amount_column, *left)
         # What is printed to standard error meanwhile appears above the bar; standard output may be a file of results.
         with progress.Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
             task = bar.add_task(step, total=None, amount="")
-            yield lambda done, total: bar.update(task, completed=done, total=total, amount=amount(done, total))
+
+            def update(done: float, total: float | None, detail: str = "") -> None:
+                bar.update(task, completed=done, total=total, amount=amount(done, total, detail))
+
+            yield update
         return
     last = time.monotonic()
 
-    def show(done: float, total: float | None) -> None:
+    def show(done: float, total: float | None, detail: str = "") -> None:
         nonlocal last
         if time.monotonic() - last >= interval_s:
             last = time.monotonic()
-            report(f"{step}: {amount(done, total)}")
+            report(f"{step}: {amount(done, total, detail)}")
 
     yield show

@@ -41,6 +41,7 @@ COMMANDS = {
     "token": "print a token for TorchServe's own APIs",
     "build": "build an archive: weights and labels in, a checked .mar out",
     "classify": "classify pictures: files, folders and patterns",
+    "bulk": "classify millions of pictures into Parquet, on all cores or a Ray cluster",
     "feedback": "reports of wrong answers: count, export, delete",
     "sbom": "print a bill of materials (CycloneDX), and why known holes are not reached",
     "doctor": "print what a bug report needs: versions, machine, settings, errors",

@@ -1,0 +1,139 @@
+"""The folder with the results: Parquet files that are whole or not there, and what they were made with."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from marserve.bulk.engine import Prediction
+from marserve.bulk.storage import Folder
+from marserve.errors import MarserveError
+from marserve.handler.resnet18.errors import RequestError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Beside the results: what they were made with. Readers of Parquet leave out names that begin like this.
+SETTINGS_FILE = "_bulk.json"
+#: Raised when columns change, so that no folder holds two kinds.
+FORMAT = 1
+#: How the settings are called on the command line, for those that can be chosen.
+OPTIONS = {"archive": "--archive", "top_k": "--top-k"}
+
+
+def schema() -> pa.Schema:
+    """A row a picture; what a picture without classes lacks is null, and so is the error of one that has them."""
+    import pyarrow as pa
+
+    columns: list[tuple[str, pa.DataType]] = [
+        ("class_id", pa.int32()),
+        ("wordnet_id", pa.string()),
+        ("label", pa.string()),
+        ("probability", pa.float32()),
+    ]
+    return pa.schema(
+        [
+            pa.field("path", pa.string(), nullable=False),
+            *columns,
+            ("top_k", pa.list_(pa.struct(columns))),
+            ("error", pa.string()),
+            ("message", pa.string()),
+            pa.field("archive", pa.string(), nullable=False),
+        ]
+    )
+
+
+class Rows:
+    """Rows as they come, for one file."""
+
+    def __init__(self, archive: str) -> None:
+        """``archive`` is the digest of what classifies."""
+        self._archive = archive
+        self._rows: list[dict[str, Any]] = []
+        self.errors: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, path: str, answer: Sequence[Prediction] | RequestError) -> None:
+        row: dict[str, Any] = {"path": as_text(path), "archive": self._archive}
+        if isinstance(answer, RequestError):
+            self.errors[answer.kind] += 1
+            row |= {"error": answer.kind, "message": str(answer)}
+        else:
+            classes = [
+                {"class_id": one.class_id, "wordnet_id": one.label.wnid, "label": one.label.name}
+                | {"probability": one.probability}
+                for one in answer
+            ]
+            row |= {**classes[0], "top_k": classes}
+        self._rows.append(row)
+
+    def as_parquet(self) -> bytes:
+        """The whole file."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        content = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(self._rows, schema()), content, compression="zstd")
+        return bytes(content.getvalue())
+
+
+def as_text(path: str) -> str:
+    """``path`` as UTF-8, which names of files need not be: other bytes become ``\\xff``."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+class Results:
+    """A folder of results, which all runs with the same settings go on with."""
+
+    def __init__(self, folder: Folder, settings: dict[str, Any]) -> None:
+        """``settings`` are what decides what a row says."""
+        self._folder = folder
+        self._settings = {"format": FORMAT, **settings}
+        self.rows_per_file: int | None = None
+
+    def open(self) -> None:
+        """Begin, or go on with what is there. Raises MarserveError where that was made otherwise, or OSError."""
+        before: dict[str, Any] | None = None
+        with suppress(FileNotFoundError):
+            try:
+                before = json.loads(self._folder.read(SETTINGS_FILE))
+            except ValueError as exc:
+                raise MarserveError(f"{self._folder.name}/{SETTINGS_FILE} is damaged: give another --output.") from exc
+        if before is None:
+            if taken := sorted(name for name in self._existing() if name.endswith(".parquet")):
+                raise MarserveError(
+                    f"{self._folder.name} holds {taken[0]}, and no {SETTINGS_FILE}: it is not from marserve bulk. Give "
+                    "another --output."
+                )
+            return
+        self.rows_per_file = before.pop("rows_per_file", None)
+        for name, value in self._settings.items():
+            if before.get(name) != value:
+                given = OPTIONS.get(name, name)
+                raise MarserveError(
+                    f"{self._folder.name} has results of another {given}: {before.get(name)}, and this run has "
+                    f"{value}. Give another --output, or what that was begun with."
+                )
+
+    def begin(self, rows_per_file: int) -> None:
+        """Write down what the results are made with, if that was not done before."""
+        if self.rows_per_file != rows_per_file or SETTINGS_FILE not in self._existing():
+            self._folder.create()
+            content = {**self._settings, "rows_per_file": rows_per_file}
+            self._folder.write(SETTINGS_FILE, json.dumps(content, indent=1).encode())
+            self.rows_per_file = rows_per_file
+
+    def written(self) -> set[str]:
+        """The names of the files with results."""
+        return {name for name in self._existing() if name.startswith("part-") and name.endswith(".parquet")}
+
+    def _existing(self) -> list[str]:
+        try:
+            return self._folder.files()
+        except FileNotFoundError:
+            return []
