@@ -100,7 +100,7 @@ REQUIREMENTS = {
     ),
     "curl": Requirement("the README's commands", "Debian: apt-get install curl; macOS has it", program("curl")),
     "custom-resource-definitions": Requirement(
-        "whether KEDA and KServe know every field",
+        "whether KEDA, KServe and KubeRay know every field",
         f"their definitions in {CRDS}, which are not part of the project",
         CRDS.is_dir,
         is_optional=True,
@@ -125,6 +125,11 @@ REQUIREMENTS = {
         "KUBECONFIG with a throw-away cluster such as kind's or k3d's, kubectl, and the images: docs/kubernetes.md",
         throwaway.is_reachable,
         is_optional=True,
+    ),
+    "moto_server": Requirement(
+        "an object store like S3 on this machine",
+        'in an environment of its own: pipx install "moto[s3]==5.2.5", pipx inject moto flask flask-cors',
+        program("moto_server"),
     ),
     "network-namespaces": Requirement(
         "networks for the benchmark's servers and for several hosts",

@@ -58,7 +58,7 @@ def clone(tmp_path: Path) -> Path:
         ("scripts/check", "scripts/audit", "scripts/marserve", "scripts/stop", ".venv/bin/python"), says
     )
     needed = ("checkov", "check-jsonschema", "chromium", "curl", "git", "haproxy", "ip", "openssl", "podman-compose")
-    more = ("promtool", "redis-server", "systemd-analyze", "wrk", "apt-get")
+    more = ("moto_server", "promtool", "redis-server", "systemd-analyze", "wrk", "apt-get")
     stand_ins |= {f"programs/{name}": "#!/bin/sh\n" for name in (*needed, *more)}
     for path, content in stand_ins.items():
         (tmp_path / path).write_text(content)
@@ -153,7 +153,7 @@ def test_a_run_that_fails_at_once_leaves_nothing_that_still_installs(clone: Path
 
 def test_checkov_comes_in_an_environment_of_its_own_of_which_only_it_is_seen(clone: Path) -> None:
     (clone / "programs" / "checkov").unlink()
-    names = "pip python checkov check-jsonschema podman-compose"
+    names = "pip python checkov check-jsonschema moto_server podman-compose"
     makes = f'mkdir -p "$3/bin" && for name in {names}; do cp programs/git "$3/bin/$name"; done'
     for path, content in (
         ("programs/python3", makes),
