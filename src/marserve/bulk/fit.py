@@ -81,9 +81,9 @@ def actors_that_fit(
     if wanted <= fit:
         return wanted
     names = " and ".join(host.name for host in lost)
-    ways = [f"--workers {fit}"] if fit else []
+    ways = [f"--actors {fit}"] if fit else []
     if lost and (whole := most(hosts, actor)):
-        fewer = f"--workers {whole} " if whole < wanted else ""
+        fewer = f"--actors {whole} " if whole < wanted else ""
         ways.append(f"{fewer}--spare-hosts 0 (where a host is lost, the run ends, and the same command goes on)")
     ways.append(
         f"hosts with {actor.times(wanted - fit)} more in all" + (f", none larger than {lost[0].name}" if lost else "")

@@ -50,14 +50,14 @@ def test_a_refusal_says_what_would_fit() -> None:
         "  head: 4 CPUs free\n"
         "  small: 4 CPUs free\n"
         "  large: 8 CPUs free, may be lost\n"
-        "What fits: --workers 8; or --spare-hosts 0 (where a host is lost, the run ends, and the same command goes "
+        "What fits: --actors 8; or --spare-hosts 0 (where a host is lost, the run ends, and the same command goes "
         "on); or hosts with 2 CPUs more in all, none larger than large."
     )
 
 
 def test_what_a_refusal_says_would_fit_does() -> None:
     hosts = [HEAD, SMALL, LARGE]
-    with pytest.raises(DoesNotFitError, match=r"--workers 8; or --workers 16 --spare-hosts 0 .* 92 CPUs more"):
+    with pytest.raises(DoesNotFitError, match=r"--actors 8; or --actors 16 --spare-hosts 0 .* 92 CPUs more"):
         actors_that_fit(hosts, CORE, wanted=100)
     assert actors_that_fit(hosts, CORE, wanted=16, spare_hosts=0) == 16
     assert actors_that_fit([*hosts, *[Host("more", Share(8))] * 12], CORE, wanted=100) == 100
