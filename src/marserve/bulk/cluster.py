@@ -1,54 +1,281 @@
-"""Ray: its own on this machine, or a cluster that is there already."""
+"""Ray: its own on this machine, which ends with the run, or a cluster that is there already.
+
+Ray asks nobody for a token unless RAY_AUTH_MODE says so, and whoever reaches its port runs programs on its hosts.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
+from marserve import __version__
+from marserve.bulk.fit import Host, Share, actors_that_fit
+from marserve.bulk.watch import Standing
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.cpu import usable_cores
+from marserve.system.loopback import LOOPBACK
 from marserve.system.machine import visible_gpus
 
-#: Bytes of shared memory for what actors and the driver exchange: lists of names, and the archive. Pictures stay where
-#: they are read.
-OBJECT_STORE_BYTES = 200_000_000
+#: Bytes of shared memory of Ray of our own, for what actors and the driver exchange: lists of names, and the archive,
+#: which is there once and copied once. Pictures stay where they are read.
+OBJECT_STORE_BYTES, COPIES = 100_000_000, 2
+#: Bytes of an actor without its archive: libraries, and what large pictures take while they are decoded.
+ACTOR_BYTES = 600_000_000
+#: Begins the name of the directory of a Ray of our own; the id of its driver follows.
+PREFIX = "marserve-ray-"
+#: Characters of the directory above it: Ray makes sockets below, whose paths the kernel lets have 107 bytes.
+LONGEST_PLACE = 20
+SHORT_PLACE = Path("/tmp")  # noqa: S108 - the directory made in it is this user's alone
+#: On a busy machine Ray gives itself up when it has not started within 30 seconds, which it cannot be told.
+STARTS = 3
+#: Seconds for a cluster's port to answer, and for each of its hosts to say what it has.
+CONNECT_S, HOST_S = 5.0, 60.0
+#: Tries to join, a second each, in place of Ray's 20: that something answers is known before.
+TRIES = "3"
+#: Succeeds where a cluster lets everybody in.
+JOIN_AS_NOBODY = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
+
+
+class ClusterError(MarserveError):
+    """There is no Ray to work with; the message says what to do."""
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[None]:
-    """Ray is there inside the block: that at ``address``, else one of its own, which ends with this process."""
+def connected(address: str | None, *, actors: int | None, archive_bytes: int) -> Iterator[None]:
+    """Ray is there inside the block: that at ``address``, such as 10.0.0.1:6379 or auto, else one of its own.
+
+    Its own has a place for each of ``actors`` (None: a core of this machine). Raises ClusterError.
+    """
     # It would send what it is used for.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    import ray
-    from ray.data import DataContext
+    with _own(actors or usable_cores(), archive_bytes) if address is None else _foreign(address):
+        from ray.data import DataContext
 
-    own: dict[str, Any] = {"num_cpus": usable_cores(), "num_gpus": visible_gpus(), "include_dashboard": False}
-    own["object_store_memory"] = OBJECT_STORE_BYTES
+        context = DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        context.execution_no_progress_timeout_s = -1  # Watch knows more to say
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        yield
+
+
+@contextmanager
+def _own(cpus: int, archive_bytes: int) -> Iterator[None]:
+    _remove_left_behind()
+    # A token that nobody else has, and that is gone with the run.
+    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+    import ray
+
+    directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_place()))
     try:
-        ray.init(
-            address or "local", log_to_driver=False, logging_level=logging.ERROR, **(own if address is None else {})
+        for left in reversed(range(STARTS)):
+            try:
+                _init(
+                    "local", num_cpus=cpus, num_gpus=visible_gpus(), include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES + COPIES * archive_bytes,
+                    _node_ip_address=LOOPBACK, _temp_dir=str(directory),
+                )  # fmt: skip
+                break
+            except Exception as exc:  # which Ray raises itself
+                ray.shutdown()
+                if not left:
+                    raise ClusterError(f"Ray did not start on this machine: {exc}") from exc
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _place() -> Path:
+    usual = Path(tempfile.gettempdir())
+    return usual if len(str(usual)) <= LONGEST_PLACE else SHORT_PLACE
+
+
+def _remove_left_behind() -> None:
+    """Directories of runs that were killed; their Ray ended with them."""
+    import psutil
+
+    for directory in _place().glob(f"{PREFIX}*-*"):
+        owner = directory.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def _foreign(address: str) -> Iterator[None]:
+    if "://" in address:
+        raise ClusterError(
+            f"--address {address}: give HOST:PORT, and start this on one of its hosts, or as its job (ray job submit)."
         )
-    except (ConnectionError, RuntimeError, ValueError) as exc:
-        raise MarserveError(f"Ray cannot be reached: {exc}") from exc
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    if address != "auto":
+        _check_port(address)
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", TRIES)
+    import ray
+
     try:
+        _init(address)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as exc:
+        raise ClusterError(_why_not(address, exc)) from exc
+    try:
+        _check_token(ray.get_runtime_context().gcs_address)
         yield
     finally:
         ray.shutdown()
 
 
-def places() -> tuple[int, bool]:
-    """How many actors fit, and whether each has a GPU: one a GPU where there are some, else one a core."""
+def _init(address: str, **settings: Any) -> None:
+    """Of Ray's own lines only the last of a process that it ends is let through; what it raises says the rest."""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    if gpus := int(resources.get("GPU", 0)):
-        return gpus, True
-    return int(resources.get("CPU", 0)), False
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **settings)
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def _check_port(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ClusterError(f"--address {address}: give HOST:PORT, such as 10.0.0.1:6379, or auto.")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+    except (OSError, OverflowError) as exc:
+        raise ClusterError(f"Nothing answers at {address}: is that the head of a Ray cluster?") from exc
+
+
+def _check_token(address: str) -> None:
+    """Raises ClusterError for a cluster that lets everybody in, unless that is asked for."""
+    if os.environ["RAY_AUTH_MODE"].lower() == "disabled":
+        return
+    nobody = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    command = [sys.executable, "-c", JOIN_AS_NOBODY, address]
+    joined = subprocess.run(command, env=nobody | {"RAY_AUTH_MODE": "disabled"}, capture_output=True, check=False)
+    if joined.returncode == 0:
+        raise ClusterError(
+            f"The cluster at {address} asks nobody for a token: whoever reaches it runs programs on its hosts. Start "
+            "them with RAY_AUTH_MODE=token and the same RAY_AUTH_TOKEN (ray get-auth-token --generate makes one), or "
+            "set RAY_AUTH_MODE=disabled to join it all the same."
+        )
+
+
+def _why_not(address: str, error: BaseException) -> str:
+    cause: BaseException | None = error
+    said = []
+    while cause is not None:
+        said.append(str(cause))
+        cause = cause.__cause__ or cause.__context__
+    if "AuthenticationError" in " ".join([type(error).__name__, *said]):
+        return (
+            f"The cluster at {address} wants another token: set RAY_AUTH_TOKEN to the one that its hosts were started "
+            "with, or RAY_AUTH_TOKEN_PATH to its file (usually ~/.ray/auth_token)."
+        )
+    return f"Ray cannot join {address}: {said[0].strip().splitlines()[0]}. Is this one of the cluster's hosts?"
+
+
+def places(archive_bytes: int, *, wanted: int | None, spare_hosts: int) -> tuple[int, Share]:
+    """How many actors to start, and what each takes: a GPU where there is one, else a core. Raises DoesNotFitError."""
+    found = _hosts()
+    memory = ACTOR_BYTES + COPIES * archive_bytes
+    actor = Share(0, 1, memory) if any(host.free.gpus >= 1 for host in found) else Share(1, 0, memory)
+    return actors_that_fit(found, actor, wanted=wanted, spare_hosts=spare_hosts), actor
+
+
+def standing() -> Standing:
+    """What has become of hosts and actors."""
+    import ray
+    from ray._private.state import actors
+
+    job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
+    states = [one["State"] for one in actors(job_id=job).values() if "MapWorker" in one["ActorClassName"]]
+    names = frozenset(node["NodeManagerAddress"] for node in _nodes())
+    return Standing(names, states.count("ALIVE"), sum(state not in ("ALIVE", "DEAD") for state in states))
+
+
+def _hosts() -> list[Host]:
+    """Those of the cluster, with what no other work has taken of them."""
+    import ray
+    from ray._private.state import available_resources_per_node
+
+    free = available_resources_per_node()  # type: ignore[no-untyped-call]
+    driver = ray.get_runtime_context().get_node_id()
+    found = []
+    for node in _nodes():
+        has: Mapping[str, float] = free.get(node["NodeID"], {})
+        share = Share(has.get("CPU", 0.0), has.get("GPU", 0.0), has.get("memory", 0.0))
+        stays = node["NodeID"] == driver or "node:__internal_head__" in node["Resources"]
+        found.append(Host(node["NodeManagerAddress"], share, can_be_lost=not stays))
+    return found
+
+
+def check_hosts(output: Path | None) -> None:
+    """Raises ClusterError unless each host has this marserve and sees the same ``output``; None: no local folder.
+
+    A folder of the same name that a host has for itself would take results that nobody ever finds.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    mark = secrets.token_hex(8)
+    marked = None if output is None else output / f".{mark}"
+    look = ray.remote(num_cpus=0, max_retries=0)(_look)
+    try:
+        if marked is not None:
+            marked.write_text(mark, encoding="ascii")
+        looking = {}
+        for node in _nodes():
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            looking[node["NodeManagerAddress"]] = look.options(scheduling_strategy=there).remote(marked, mark)
+        complaints = [line for host, answer in looking.items() for line in _complaints(host, answer, output)]
+    finally:
+        if marked is not None:
+            marked.unlink(missing_ok=True)
+    if complaints:
+        raise ClusterError("\n".join(complaints))
+
+
+def _nodes() -> list[dict[str, Any]]:
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def _look(marked: Path | None, mark: str) -> tuple[str, bool]:
+    """The version of marserve on a host, and whether it sees ``mark``; runs there."""
+    with suppress(OSError):
+        return __version__, marked is None or marked.read_text(encoding="ascii") == mark
+    return __version__, False
+
+
+def _complaints(host: str, answer: Any, output: Path | None) -> Iterator[str]:
+    import ray
+
+    try:
+        version, sees_output = ray.get(answer, timeout=HOST_S)
+    except ray.exceptions.GetTimeoutError:
+        yield f"{host} says nothing for {HOST_S:.0f} s."
+    except ray.exceptions.RayError as exc:
+        reason = str(exc).strip().splitlines()[-1]
+        yield f'{host} cannot run this: pip install "marserve[ray]=={__version__}" there ({reason})'
+    else:
+        if version != __version__:
+            yield f"{host} has marserve {version}, and this is {__version__}."
+        if not sees_output:
+            yield f"{host} does not see --output {output}: give a folder that all hosts share, or an object store (s3://...)."

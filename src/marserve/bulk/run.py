@@ -8,9 +8,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from marserve.bulk.fit import Share
 from marserve.bulk.pieces import Piece
+from marserve.bulk.watch import Watch
 from marserve.bulk.worker import Summary, Task, Worker
 from marserve.errors import MarserveError
 
@@ -66,16 +67,26 @@ def duration(seconds: float) -> str:
 
 
 def classify_pieces(
-    pieces: Sequence[Piece], task: Task, *, actors: int, show: Callable[[Progress], None], stop: threading.Event
+    pieces: Sequence[Piece],
+    task: Task,
+    *,
+    actors: int,
+    actor: Share,
+    show: Callable[[Progress], None],
+    stop: threading.Event,
+    watch: Watch,
 ) -> Progress:
-    """Have ``pieces`` computed by ``actors`` of Ray, which is connected. Ends early when ``stop`` is set.
+    """Have ``pieces`` computed by ``actors`` of Ray, which is connected; each takes ``actor`` of its host.
 
-    Raises MarserveError where not a picture but the run fails.
+    Ends early when ``stop`` is set. Raises MarserveError where not a picture but the run fails, or nothing gets done.
     """
     progress = Progress()
     done: queue.Queue[Summary | BaseException | None] = queue.Queue()
-    threading.Thread(target=_consume, args=(pieces, task, actors, done), daemon=True, name="ray").start()
+    threading.Thread(
+        target=_consume, args=(pieces, task, min(actors, len(pieces)), actor, done), daemon=True, name="ray"
+    ).start()
     while not stop.is_set():
+        watch.check()
         try:
             event = done.get(timeout=POLL_S)
         except queue.Empty:
@@ -86,25 +97,29 @@ def classify_pieces(
         if isinstance(event, BaseException):
             raise _explained(event) from event
         progress.add(event)
+        watch.finished(event.seconds)
         show(progress)
     return progress
 
 
 def _consume(
-    pieces: Sequence[Piece], task: Task, actors: int, done: queue.Queue[Summary | BaseException | None]
+    pieces: Sequence[Piece],
+    task: Task,
+    actors: int,
+    actor: Share,
+    done: queue.Queue[Summary | BaseException | None],
 ) -> None:
     try:
-        for summary in _summaries(pieces, task, actors):
+        for summary in _summaries(pieces, task, actors, actor):
             done.put(summary)
         done.put(None)
     except BaseException as exc:  # noqa: BLE001 - raised again where it is waited for
         done.put(exc)
 
 
-def _summaries(pieces: Sequence[Piece], task: Task, actors: int) -> Iterator[Summary]:
+def _summaries(pieces: Sequence[Piece], task: Task, actors: int, actor: Share) -> Iterator[Summary]:
     import ray.data
 
-    resources: dict[str, Any] = {"num_gpus": 1} if task.gpu else {"num_cpus": 1}
     # A block a piece, and a piece a call.
     blocks = ray.data.from_items([{"piece": piece.as_json()} for piece in pieces], override_num_blocks=len(pieces))
     summaries = blocks.map_batches(
@@ -113,7 +128,9 @@ def _summaries(pieces: Sequence[Piece], task: Task, actors: int) -> Iterator[Sum
         batch_size=None,
         batch_format="numpy",
         compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=IN_FLIGHT),
-        **resources,
+        num_cpus=actor.cpus,
+        num_gpus=actor.gpus,
+        memory=actor.memory_bytes,
     )
     for row in summaries.iter_rows():
         yield Summary.from_json(row["summary"])

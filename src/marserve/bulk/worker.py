@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
+from marserve.bulk.attempts import Attempt, DeadlyPicture, RayStore
 from marserve.bulk.engine import ArchiveClassifier, ArchiveFile, Prediction
 from marserve.bulk.output import SETTINGS_FILE, Rows
 from marserve.bulk.pieces import FileReader, Piece, Source
@@ -83,11 +84,16 @@ class Worker:
     def _compute(self, piece: Piece) -> Summary:
         began = time.monotonic()
         rows = Rows(self._task.digest)
-        for batch in _batches(self._reader.read(piece), self._classifier.batch_size):
-            answers = self._classifier.classify([source.content for source in batch])
+        attempt = Attempt(RayStore(), piece.name)
+        for batch in _batches(self._reader.read(piece), self._classifier.batch_size if attempt.is_first else 1):
+            with attempt.at(len(rows)) as may_be_tried:
+                answers = self._classifier.classify(
+                    [source.content if may_be_tried else DeadlyPicture() for source in batch]
+                )
             for source, answer in zip(batch, answers, strict=True):
                 rows.add(source.path, answer)
         self._folder.write(piece.name, rows.as_parquet())
+        attempt.end()
         return Summary(piece.name, len(rows), dict(rows.errors), time.monotonic() - began)
 
     def _make_classifier(self) -> Classifier:
