@@ -31,11 +31,12 @@ GROUPS: dict[str, Sequence[str]] = {
     "int8": ("--editable", ".[serve,int8]"),
     "tracing": ("--editable", ".[serve,tracing]"),
     "ray": ("--editable", ".[ray]"),
-    "bench": ("--group", "bench", "--editable", ".[serve,int8]"),
-    "dev": ("--group", "dev", "--editable", ".[serve,heif,int8,tracing,ray]"),
+    "plan": ("--editable", ".[plan]"),
+    "bench": ("--editable", ".[serve,int8,plan]"),
+    "dev": ("--group", "dev", "--editable", ".[serve,heif,int8,tracing,ray,plan]"),
 }
 #: Those that need no torch.
-WITHOUT_TORCH = ("client", "web", "torchserve", "ray")
+WITHOUT_TORCH = ("client", "web", "torchserve", "ray", "plan")
 #: Which others each group holds.
 INCLUDED: dict[str, Sequence[str]] = {
     "client": (),
@@ -46,8 +47,9 @@ INCLUDED: dict[str, Sequence[str]] = {
     "int8": ("client", "web", "torchserve", "serve"),
     "tracing": ("client", "web", "torchserve", "serve"),
     "ray": ("client",),
-    "bench": ("client", "web", "torchserve", "serve", "int8"),
-    "dev": ("client", "web", "torchserve", "serve", "heif", "int8", "tracing", "ray", "bench"),
+    "plan": ("client",),
+    "bench": ("client", "web", "torchserve", "serve", "int8", "plan"),
+    "dev": ("client", "web", "torchserve", "serve", "heif", "int8", "tracing", "ray", "plan", "bench"),
 }
 #: Groups that nothing asks for again: HEIC would be read no more, or with a decoder of long ago.
 ASKED_FOR_ONCE = ("heif", "tracing")
@@ -62,6 +64,7 @@ MODULE_OF = {
     "int8": "nncf",
     "tracing": "opentelemetry.sdk",
     "ray": "ray.data",
+    "plan": "matplotlib",
 }
 
 
