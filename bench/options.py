@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.arrivals import ArrivalProcess, arrival_process
+from marserve.plan.arrivals import ArrivalProcess, arrival_process
 
 DESCRIPTION = """Measure this project's servers and their peers side by side on this machine: throughput and latency
 against clients, start-up, memory, and how far all of it is from what the processor can do. Writes Markdown tables,

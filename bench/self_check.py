@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import cast
 
 from bench import REPOSITORY
-from bench.arrivals import ArrivalProcess
 from bench.errors import BenchError
 from bench.open_loop import run_open_loop
 from bench.pictures import PictureSet
 from bench.target import BodyFormat, Target
 from bench.wrk import write_requests
+from marserve.plan.arrivals import ArrivalProcess
 from marserve.system.loopback import LOOPBACK, free_ports, is_free
 from marserve.system.waiting import wait_until
 

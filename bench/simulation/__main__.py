@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable
 from itertools import product
 from pathlib import Path
 
-from bench.arrivals import arrival_process
-from bench.simulation import traffic
 from bench.simulation.dispatching import capacity_per_s, compare
 from bench.simulation.server import SimulatedMachine, SimulationOutcome, simulate
-from bench.simulation.traffic import RecordingError, read_recording
 from marserve.autoscale.rules import Rules
+from marserve.plan import arrivals as traffic
+from marserve.plan.arrivals import RecordingError, arrival_process, read_recording
 
 #: Of what all workers answer with full batches; and how many requests each line of the table of deadlines is made of.
 LOADS, REQUESTS = (0.5, 0.7, 0.85, 1.0, 1.2), 20_000

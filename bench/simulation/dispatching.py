@@ -47,15 +47,14 @@ def compare(
 ) -> InTime:
     """All ``arrivals`` (rising seconds) with the same deadline, three ways."""
     by_queue = queued(arrivals, machine, workers, seed)
-    dispatched = _Dispatched(arrivals, machine, workers, deadline_s, seed).run()
-    late = [took - deadline_s for took in dispatched if took is not None and took > deadline_s]
-    answered = sum(took is not None for took in dispatched)
-    each_s = _group_s(machine, machine.batch_size) / machine.batch_size
+    by_dispatcher = dispatched(arrivals, machine, workers, deadline_s, seed)
+    late = [took - deadline_s for took in by_dispatcher if took is not None and took > deadline_s]
+    answered = sum(took is not None for took in by_dispatcher)
     return InTime(
         requests=len(arrivals),
         by_queue=sum(took <= deadline_s for took in by_queue),
         by_dispatcher=answered - len(late),
-        all_knowing=most_in_time(arrivals, deadline_s - WAY_S, each_s, workers),
+        all_knowing=most_in_time(arrivals, deadline_s - WAY_S, workers / capacity_per_s(machine, workers), workers),
         refused=len(arrivals) - answered,
         late=len(late),
         worst_late_s=max(late, default=0.0),
@@ -80,6 +79,13 @@ def queued(arrivals: Sequence[float], machine: SimulatedMachine, workers: int, s
         heapq.heapreplace(free_at, done)
         took += [done + WAY_S / 2 - at for at in batch]
     return took
+
+
+def dispatched(
+    arrivals: Sequence[float], machine: SimulatedMachine, workers: int, deadline_s: float, seed: int
+) -> list[float | None]:
+    """Seconds that each takes with the dispatcher; None for what was refused or dropped."""
+    return _Dispatched(arrivals, machine, workers, deadline_s, seed).run()
 
 
 class _Dispatched:

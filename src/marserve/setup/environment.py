@@ -47,7 +47,7 @@ INCLUDED: dict[str, Sequence[str]] = {
     "int8": ("client", "web", "torchserve", "serve"),
     "tracing": ("client", "web", "torchserve", "serve"),
     "ray": ("client",),
-    "plan": ("client",),
+    "plan": ("client", "web"),
     "bench": ("client", "web", "torchserve", "serve", "int8", "plan"),
     "dev": ("client", "web", "torchserve", "serve", "heif", "int8", "tracing", "ray", "plan", "bench"),
 }

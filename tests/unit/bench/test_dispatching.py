@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bench.arrivals import arrival_process
 from bench.simulation import __main__ as command
 from bench.simulation.dispatching import WAY_S, capacity_per_s, compare, queued
 from bench.simulation.server import SimulatedMachine
+from marserve.plan.arrivals import arrival_process
 
 MACHINE = SimulatedMachine(batch_size=8, batch_s=0.001, picture_s=0.005, spread=0.1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from bench import REPOSITORY
-from bench.simulation import traffic
 from bench.simulation.server import SimulatedMachine, simulate
-from bench.simulation.traffic import RecordingError, read_recording
 from marserve.autoscale.rules import Rules
+from marserve.plan import arrivals as traffic
 
 MACHINE = SimulatedMachine()
 RULES = Rules(1, 8)
@@ -53,62 +51,6 @@ def test_it_never_uses_more_than_the_cores() -> None:
     outcome = simulate(traffic.steady(300.0, 60.0, seed=3), MACHINE, RULES, cores=3)
     assert outcome.most_workers == 3
     assert outcome.refused > 0
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "seconds"),
-    [
-        ("a.csv", "time\n5\n7.5\n6\n", [0.0, 1.0, 2.5]),
-        ("b.csv", "time,requests\n0,2\n10,0\n20,1\n", [0.0, 5.0, 22.5]),
-        ("c.csv", "time,requests\n2026-11-24T10:00:00+00:00,1\n2026-11-24T10:00:04+00:00,1\n", [0.0, 4.0]),
-    ],
-)
-def test_recordings_are_read(tmp_path: Path, name: str, content: str, seconds: list[float]) -> None:
-    (tmp_path / name).write_text(content)
-    assert read_recording(tmp_path / name) == seconds
-
-
-def test_the_web_services_log_is_a_recording(tmp_path: Path) -> None:
-    def line(second: int, **fields: object) -> str:
-        entry = {"time": f"2026-11-24T10:00:{second:02}.500+00:00", "logger": "web.access", "duration_ms": 500.0}
-        return json.dumps({**entry, **fields})
-
-    (tmp_path / "web.log").write_text(
-        "\n".join(
-            [
-                line(1, path="/predict"),
-                line(2, path="/readyz"),
-                line(3, path="/v2/models/resnet18/infer"),
-                line(4, logger="web.catalogue"),
-                "no JSON",
-            ]
-        )
-    )
-    assert read_recording(tmp_path / "web.log") == [0.0, 2.0]
-
-
-@pytest.mark.parametrize(
-    ("content", "complaint"),
-    [
-        ("when\n1\n", "has no column 'time'"),
-        ("time\nnoon\n", "line 2: "),
-        ("time,requests\n1,many\n", "line 2: "),
-        ("time\n", "holds no requests"),
-        ("", "has no column 'time'"),
-    ],
-)
-def test_what_is_no_recording_is_refused(tmp_path: Path, content: str, complaint: str) -> None:
-    (tmp_path / "r.csv").write_text(content)
-    with pytest.raises(RecordingError, match=complaint):
-        read_recording(tmp_path / "r.csv")
-
-
-def test_text_is_read_as_one_time_a_line(tmp_path: Path) -> None:
-    (tmp_path / "r.txt").write_text("5.0\n5.5\n7\n")
-    assert read_recording(tmp_path / "r.txt") == [0.0, 0.5, 2.0]
-    (tmp_path / "r.txt").write_text("5.0\nsoon\n")
-    with pytest.raises(RecordingError, match="one time a line"):
-        read_recording(tmp_path / "r.txt")
 
 
 def test_the_command_compares_the_autoscaler_with_fixed_numbers_of_workers(tmp_path: Path) -> None:

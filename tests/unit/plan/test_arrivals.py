@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from bench.arrivals import ArrivalProcess, arrival_process, variation
+from marserve.plan.arrivals import ArrivalProcess, RecordingError, arrival_process, read_recording, variation
 from tests.support import TRACES
 
 
@@ -55,3 +56,59 @@ def test_unknown_arrivals_are_refused_with_what_there_is(name: str) -> None:
 def test_requests_at_one_moment_have_no_rate() -> None:
     with pytest.raises(ValueError, match="one moment"):
         ArrivalProcess("still", recorded=(0.0, 0.0, 0.0)).times(3, 1.0, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "seconds"),
+    [
+        ("a.csv", "time\n5\n7.5\n6\n", [0.0, 1.0, 2.5]),
+        ("b.csv", "time,requests\n0,2\n10,0\n20,1\n", [0.0, 5.0, 22.5]),
+        ("c.csv", "time,requests\n2026-11-24T10:00:00+00:00,1\n2026-11-24T10:00:04+00:00,1\n", [0.0, 4.0]),
+    ],
+)
+def test_recordings_are_read(tmp_path: Path, name: str, content: str, seconds: list[float]) -> None:
+    (tmp_path / name).write_text(content)
+    assert read_recording(tmp_path / name) == seconds
+
+
+def test_the_web_services_log_is_a_recording(tmp_path: Path) -> None:
+    def line(second: int, **fields: object) -> str:
+        entry = {"time": f"2026-11-24T10:00:{second:02}.500+00:00", "logger": "web.access", "duration_ms": 500.0}
+        return json.dumps({**entry, **fields})
+
+    (tmp_path / "web.log").write_text(
+        "\n".join(
+            [
+                line(1, path="/predict"),
+                line(2, path="/readyz"),
+                line(3, path="/v2/models/resnet18/infer"),
+                line(4, logger="web.catalogue"),
+                "no JSON",
+            ]
+        )
+    )
+    assert read_recording(tmp_path / "web.log") == [0.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("when\n1\n", "has no column 'time'"),
+        ("time\nnoon\n", "line 2: "),
+        ("time,requests\n1,many\n", "line 2: "),
+        ("time\n", "holds no requests"),
+        ("", "has no column 'time'"),
+    ],
+)
+def test_what_is_no_recording_is_refused(tmp_path: Path, content: str, complaint: str) -> None:
+    (tmp_path / "r.csv").write_text(content)
+    with pytest.raises(RecordingError, match=complaint):
+        read_recording(tmp_path / "r.csv")
+
+
+def test_text_is_read_as_one_time_a_line(tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text("5.0\n5.5\n7\n")
+    assert read_recording(tmp_path / "r.txt") == [0.0, 0.5, 2.0]
+    (tmp_path / "r.txt").write_text("5.0\nsoon\n")
+    with pytest.raises(RecordingError, match="one time a line"):
+        read_recording(tmp_path / "r.txt")
