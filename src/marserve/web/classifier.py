@@ -23,7 +23,7 @@ from marserve.web.protection import check_pixels
 from marserve.web.rollout.traffic import LiveTraffic
 from marserve.web.schemas import HandlerAnswer
 from marserve.web.tracing.context import current
-from marserve.web.upstream.inference import ModelGone, PictureCall, WorkerDied
+from marserve.web.upstream.inference import ModelGone, PictureCall, PictureTiming, WorkerDied
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Classified:
     answer: HandlerAnswer
     #: ``hit``: from the cache. ``miss`` also where an identical picture was being worked on.
     cache: Literal["hit", "miss"]
+    #: None where the answer was known already.
+    timing: PictureTiming | None = None
 
 
 @dataclass(kw_only=True)
@@ -66,7 +68,8 @@ class Classifier:
         whatever becomes the default meanwhile. Raises RequestError, and with ``one_try`` ModelGone and WorkerDied.
         """
         pixels = check_pixels(picture, self.max_image_pixels)
-        call = PictureCall(picture, top_k, request_id, explain, class_id, pixels, current.get())
+        trace, timing = current.get(), PictureTiming()
+        call = PictureCall(picture, top_k, request_id, explain, class_id, pixels, trace, timing)
         served = self.catalogue.find(model, version)
         try:
             trial = self.traffic.trial(served) if version is None else None
@@ -113,7 +116,7 @@ class Classifier:
             self._count(served, "failed")
             raise
         self._count(served, "computed")
-        return Classified(served, answer, "miss")
+        return Classified(served, answer, "miss", call.timing)
 
     def _count(self, served: KnownModel, outcome: str) -> None:
         self.metrics.answers.labels(served.name, served.version, outcome).inc()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import struct
 
 import pytest
@@ -47,6 +48,34 @@ async def waiting(service: Service, count: int) -> None:
 
 def start(service: Service, *pictures: bytes, **options: object) -> list[asyncio.Task[Reply]]:
     return [asyncio.create_task(service.post("/classify", picture, **options)) for picture in pictures]
+
+
+async def test_answer_says_how_long_it_waited_and_how_many_were_in_its_group(
+    service: Service, torchserve: FakeTorchServe
+) -> None:
+    gate = Gate(torchserve)
+    first = await gate.fill(service)
+    tasks = start(service, *(b"picture %d" % index for index in range(8)))
+    await waiting(service, 8)
+    await asyncio.sleep(0.05)
+    gate.opened.set()
+    alone, *_ = await asyncio.gather(*first)
+    waited, *_ = await asyncio.gather(*tasks)
+    lone, grouped = (
+        {
+            name: (float(duration), int(pictures or 0))
+            for name, duration, pictures in re.findall(
+                r"(\w+);dur=([\d.]+)(?:;desc=(\d+))?", reply.headers["Server-Timing"]
+            )
+        }
+        for reply in (alone, waited)
+    )
+    assert lone.keys() == grouped.keys() == {"queue", "group", "worker"}
+    assert (lone["group"][1], grouped["group"][1]) == (1, 8)
+    assert lone["group"][0] >= 50 > lone["queue"][0]
+    assert grouped["queue"][0] >= 50
+    known = await service.post("/classify", b"picture 0")
+    assert "Server-Timing" not in known.headers
 
 
 async def test_what_waits_goes_together_and_each_gets_its_own_answer(

@@ -193,7 +193,10 @@ class Lane:
             dispatcher.finish(group, now, worker_s)
             self._worker_seconds.inc(worker_s or 0.0)
             for job in jobs:
-                job.content.took_s = now - group.sent_at
+                job.content.took_s = took_s = now - group.sent_at
+                if (timing := job.content.call.timing) is not None:
+                    timing.queue_s, timing.group_s = group.sent_at - job.waits_since, took_s
+                    timing.worker_s, timing.pictures = worker_s or 0.0, len(jobs)
         if dispatcher.waiting:
             self.wake()
         # At once: none waits until the answers of others are in the cache, which may be a Redis elsewhere.

@@ -281,12 +281,16 @@ def _describe(classified: Classified, started: float) -> dict[str, Any]:
 
 
 def _headers(classified: Classified) -> dict[str, str]:
-    return {
+    headers = {
         "X-Cache": classified.cache,
         "X-Model": classified.model.name,
         "X-Model-Version": classified.model.version,
         "X-Weights": classified.model.weights,
     }
+    # Not where it joined another caller's picture.
+    if (timing := classified.timing) is not None and timing.pictures:
+        headers["Server-Timing"] = timing.as_header()
+    return headers
 
 
 def _json(content: str | bytes, headers: dict[str, str]) -> Response:

@@ -8,6 +8,7 @@ import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -70,6 +71,26 @@ class TorchServeAway(Exception):  # noqa: N818
 FAILURES = (RequestError, ModelGone, WorkerDied)
 
 
+@dataclass(slots=True)
+class PictureTiming:
+    """What became of a picture, in seconds; all of it 0 until a worker has answered."""
+
+    #: It waited in the web service.
+    queue_s: float = 0.0
+    #: From sending its group until that was answered, and what the worker spent on the group, by its own clock.
+    group_s: float = 0.0
+    worker_s: float = 0.0
+    #: Pictures in the group.
+    pictures: int = 0
+
+    def as_header(self) -> str:
+        """For ``Server-Timing``, in milliseconds (https://www.w3.org/TR/server-timing)."""
+        return (
+            f"queue;dur={self.queue_s * 1e3:.3f}, group;dur={self.group_s * 1e3:.3f};desc={self.pictures}, "
+            f"worker;dur={self.worker_s * 1e3:.3f}"
+        )
+
+
 class PictureCall(NamedTuple):
     """What the handler is asked about a picture."""
 
@@ -83,6 +104,8 @@ class PictureCall(NamedTuple):
     pixels: int = 0
     #: Of the request it came with.
     trace: TraceContext | None = None
+    #: Filled in when it is answered; None: nobody wants to know.
+    timing: PictureTiming | None = None
 
 
 #: What is asked to see whether anything is answered: a grey square, real enough to be decoded and classified.
