@@ -14,10 +14,11 @@ from typing import Any
 
 from bench.all_knowing import most_in_time
 from bench.measurements import Journal, Record, Served, Spread, Summary
-from bench.open_loop import OpenLoad, run_open_loop
+from bench.open_loop import run_open_loop
 from bench.target import Target
 from marserve.handler.resnet18.cpu import usable_cores
 from marserve.plan.arrivals import ArrivalProcess
+from marserve.plan.load import OpenLoad
 from marserve.terminal import say
 
 #: Milliseconds from when a request was due to its answer: a page that feels immediate, and one that feels quick.

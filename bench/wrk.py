@@ -6,12 +6,13 @@ import json
 import resource
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError
 from bench.target import Target
+from marserve.plan import load
 from marserve.system.loopback import LOOPBACK
 
 SCRIPT = Path(__file__).with_name("load.lua")
@@ -65,14 +66,9 @@ def wrk_program() -> str:
 
 def write_requests(directory: Path, target: Target, pictures: Sequence[bytes]) -> None:
     """Put what ``load.lua`` sends to ``target`` into ``directory``, once for all measurements of it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    headers: Mapping[str, str] = {}
-    for number, picture in enumerate(pictures):
-        body, headers = target.body.encode(picture)
-        (directory / str(number)).write_bytes(body)
-    lines = ["POST", target.path, *(f"{name}\t{value}" for name, value in {**headers, **target.headers}.items())]
-    (directory / "head").write_text("\n".join(lines), encoding="utf-8")
-    (directory / "count").write_text(str(len(pictures)), encoding="ascii")
+    encoded = [target.body.encode(picture) for picture in pictures]
+    headers = {**(encoded[-1][1] if encoded else {}), **target.headers}
+    load.write_requests(directory, "POST", target.path, headers, [body for body, _ in encoded])
 
 
 def run_wrk(target: Target, requests: Path, clients: int, seconds: float, first: int = 0) -> Load:

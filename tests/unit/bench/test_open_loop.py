@@ -11,10 +11,11 @@ import pytest
 import uvloop
 
 from bench.errors import BenchError
-from bench.generator import CONNECTION, CONNECTIONS_USED_UP, TIMEOUT, Generator, read_requests
-from bench.open_loop import MOST_LAG_MS, OpenLoad, run_open_loop
+from bench.open_loop import run_open_loop
 from bench.target import BodyFormat, Target
 from bench.wrk import write_requests
+from marserve.plan.generator import CONNECTION, CONNECTIONS_USED_UP, TIMEOUT, Generator
+from marserve.plan.load import MOST_LAG_MS, OpenLoad, read_requests
 
 REQUESTS = [b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n%02d" % number for number in range(5)]
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"

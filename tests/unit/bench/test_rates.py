@@ -9,10 +9,10 @@ import pytest
 
 from bench import rates
 from bench.measurements import Journal, Summary
-from bench.open_loop import OpenLoad
 from bench.rates import STEPS, Measured, Rates, held_rates, highest_held, rate_of, reached, step_of
 from bench.target import BodyFormat, Target
 from marserve.plan.arrivals import ArrivalProcess
+from marserve.plan.load import OpenLoad
 from tests.unit.bench.records import load
 
 

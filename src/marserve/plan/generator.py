@@ -1,8 +1,7 @@
-"""The process that sends open-loop load: uvloop, a timer of the kernel, exact to some 0.1 ms (the loop's own knows
-whole milliseconds), requests that were put together before, and the parser httptools.
+"""Load from one event loop: each request when it is due, or so many at a time; ``load.py`` runs it in a process.
 
-Where it may, it runs with real-time priority beside the servers on the same cores, since it stands for other machines:
-on two busy cores a niceness of -10 sent up to 5 ms late (99th percentile), and this 0.3 ms.
+A timer of the kernel is exact to some 0.1 ms (the loop's own knows whole milliseconds), requests were put together
+before, and httptools parses the answers.
 """
 
 from __future__ import annotations
@@ -10,15 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import gc
-import json
 import os
-import resource
-import sys
+import secrets
+import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from httptools import HttpParserError, HttpResponseParser
@@ -33,6 +29,10 @@ MOST_CONNECTIONS = 2048
 BEGIN_S = 0.1
 #: Seconds between two looks for requests to give up.
 SWEEP_S = 0.02
+#: Seconds until a client of a closed loop tries again after a failure.
+AGAIN_S = 0.05
+#: Where a request has this, it is another one each time that it is sent: a cache does not know it.
+MARK = b"marserve-plan-0123456789"
 #: Of the system's timer: clock_gettime(2), timerfd_create(2).
 _CLOCK_MONOTONIC, _TFD_NONBLOCK, _TFD_TIMER_ABSTIME = 1, os.O_NONBLOCK, 1
 
@@ -40,35 +40,38 @@ _CLOCK_MONOTONIC, _TFD_NONBLOCK, _TFD_TIMER_ABSTIME = 1, os.O_NONBLOCK, 1
 TIMEOUT, CONNECTION, CONNECTIONS_USED_UP = "no answer in time", "connection failed", "generator: no connection left"
 
 
-def read_requests(directory: Path, headers: Mapping[str, str]) -> list[bytes]:
-    """The requests of ``directory`` as they travel, with ``headers`` besides their own."""
-    method, path, *lines = (directory / "head").read_text(encoding="utf-8").splitlines()
-    fields = {"Host": LOOPBACK, **dict(line.split("\t", 1) for line in lines), **headers}
-    head = "".join([f"{method} {path} HTTP/1.1\r\n", *(f"{name}: {value}\r\n" for name, value in fields.items())])
-    count = int((directory / "count").read_text(encoding="ascii"))
-    bodies = [(directory / str(number)).read_bytes() for number in range(count)]
-    return [f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
-
-
 class Generator:
-    """All requests of one run; times are those of ``time.monotonic``."""
+    """All requests of one run; times are those of ``time.monotonic``, after the run seconds since its beginning."""
 
     def __init__(
-        self, port: int, requests: Sequence[bytes], due: Sequence[float], first: int = 0, *,
-        give_up_s: float = GIVE_UP_S, most_connections: int = MOST_CONNECTIONS,
+        self, port: int, requests: Sequence[bytes], due: Sequence[float] = (), first: int = 0, *,
+        give_up_s: float = GIVE_UP_S, most_connections: int = MOST_CONNECTIONS, clients: int = 0, seconds: float = 0.0,
+        host: str = LOOPBACK, tls: ssl.SSLContext | None = None, keeps: str = "",
     ) -> None:  # fmt: skip
+        """``requests`` are sent from number ``first`` on and in turn, at the times ``due``.
+
+        With ``clients`` it is a closed loop: each of them sends the next when it has its answer, for ``seconds``. Of
+        the answers the header ``keeps`` is kept. ``tls`` None: plain HTTP.
+        """
         self.port = port
+        self.host = host
+        self.tls = tls
+        self.keeps = keeps.lower().encode()
+        self.due = list(due)
         self.sent = [0.0] * len(due)
         self.answered = [0.0] * len(due)
         self.status = [0] * len(due)
+        self.kept = [""] * len(due)
         self.failures: dict[str, int] = {}
         #: All that were ever opened, and those that are open.
         self.connections = self.open = 0
         #: Used last goes first, as in clients' pools.
         self.idle: list[_Connection] = []
         self._requests = requests
+        self._run = secrets.token_hex(6)
         self._first = first
-        self._due = due
+        self._clients = clients
+        self._seconds = seconds
         self._give_up_s = give_up_s
         self._most_connections = most_connections
         self._next = 0
@@ -82,9 +85,10 @@ class Generator:
         loop = asyncio.get_running_loop()
         self.done = loop.create_future()
         begin = time.monotonic() + BEGIN_S
-        self._due = [begin + seconds for seconds in self._due]
-        self._timer = _Timer(loop, self._send_due)
-        self._timer.set(self._due[0])
+        self._end = begin + self._seconds
+        self.due = [begin + seconds for seconds in self.due]
+        self._timer = _Timer(loop, self._begin_clients if self._clients else self._send_due)
+        self._timer.set(begin if self._clients else self.due[0])
         sweeping = loop.create_task(self._sweep())
         try:
             await self.done
@@ -93,23 +97,25 @@ class Generator:
             self._timer.close()
             for connection in self.idle:
                 connection.transport.abort()
-        self.sent = [at - begin for at in self.sent]
+        self.due, self.sent = [at - begin for at in self.due], [at - begin for at in self.sent]
         self.answered = [at - begin if status else 0.0 for at, status in zip(self.answered, self.status, strict=True)]
 
     def request(self, number: int) -> bytes:
         """As it travels."""
-        return self._requests[(self._first + number) % len(self._requests)]
+        request = self._requests[(self._first + number) % len(self._requests)]
+        return request.replace(MARK, f"{self._run}{number:0{len(MARK) - len(self._run)}}".encode(), 1)
 
-    def note_answer(self, number: int, status: int) -> None:
+    def note_answer(self, number: int, status: int, kept: str) -> None:
         """It is complete."""
         self.answered[number] = time.monotonic()
         self.status[number] = status
+        self.kept[number] = kept
         self._one_less()
 
     def note_failure(self, reason: str) -> None:
         """A request will never be answered."""
         self.failures[reason] = self.failures.get(reason, 0) + 1
-        self._one_less()
+        self._one_less(AGAIN_S)
 
     def send_anew(self, number: int) -> None:
         """Over a connection of its own."""
@@ -126,36 +132,57 @@ class Generator:
 
     async def _connect(self, connection: _Connection) -> None:
         try:
-            await asyncio.get_running_loop().create_connection(lambda: connection, LOOPBACK, self.port)
+            await asyncio.get_running_loop().create_connection(lambda: connection, self.host, self.port, ssl=self.tls)
         except OSError:
             self.open -= 1
             connection.fail(CONNECTION)
 
     def _send_due(self) -> None:
-        while self._next < len(self._due) and self._due[self._next] <= time.monotonic():
-            number = self._next
+        while self._next < len(self.due) and self.due[self._next] <= time.monotonic():
             self._next += 1
-            if self.idle:
-                connection = self.idle.pop()
-                connection.send(number)
-                self._waiting.append((number, connection))
-            else:
-                self.send_anew(number)
-            self.sent[number] = time.monotonic()
-        if self._next < len(self._due):
-            self._timer.set(self._due[self._next])
+            self._send(self._next - 1)
+        if self._next < len(self.due):
+            self._timer.set(self.due[self._next])
+
+    def _send(self, number: int) -> None:
+        if self.idle:
+            connection = self.idle.pop()
+            connection.send(number)
+            self._waiting.append((number, connection))
+        else:
+            self.send_anew(number)
+        self.sent[number] = time.monotonic()
+
+    def _begin_clients(self) -> None:
+        self._left = self._clients
+        for _ in range(self._clients):
+            self._send_next()
+
+    def _send_next(self) -> None:
+        """The next of a closed loop."""
+        number = len(self.due)
+        self.due.append(time.monotonic())
+        for times in (self.sent, self.answered):
+            times.append(0.0)
+        self.status.append(0)
+        self.kept.append("")
+        self._send(number)
 
     async def _sweep(self) -> None:
         """Give up what nobody waits for any more."""
         while True:
             await asyncio.sleep(SWEEP_S)
             oldest = time.monotonic() - self._give_up_s
-            while self._waiting and self._due[self._waiting[0][0]] < oldest:
+            while self._waiting and self.due[self._waiting[0][0]] < oldest:
                 number, connection = self._waiting.popleft()
                 if connection.number == number:
                     connection.give_up()
 
-    def _one_less(self) -> None:
+    def _one_less(self, again_s: float = 0.0) -> None:
+        if self._clients and time.monotonic() + again_s < self._end:
+            # Not before its connection is idle.
+            asyncio.get_running_loop().call_later(again_s, self._send_next)
+            return
         self._left -= 1
         if not self._left and not self.done.done():
             self.done.set_result(None)
@@ -171,6 +198,7 @@ class _Connection(asyncio.Protocol):
         self._is_used = False
         self._is_answering = False
         self._has_length = False
+        self._kept = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -185,6 +213,7 @@ class _Connection(asyncio.Protocol):
     def send(self, number: int) -> None:
         self.number = number
         self._is_answering = self._has_length = False
+        self._kept = ""
         self.transport.write(self._generator.request(number))
 
     def data_received(self, data: bytes) -> None:
@@ -195,8 +224,11 @@ class _Connection(asyncio.Protocol):
             self.fail(CONNECTION)
             self.transport.abort()
 
-    def on_header(self, name: bytes, _: bytes) -> None:
-        self._has_length |= name.lower() in (b"content-length", b"transfer-encoding")
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self._has_length |= name in (b"content-length", b"transfer-encoding")
+        if name == self._generator.keeps:
+            self._kept = value.decode("latin-1")
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -237,7 +269,7 @@ class _Connection(asyncio.Protocol):
     def _finish(self, status: int) -> None:
         number, self.number = self.number, None
         assert number is not None  # noqa: S101 - it was asked before
-        self._generator.note_answer(number, status)
+        self._generator.note_answer(number, status, self._kept)
 
 
 class _Timer:
@@ -266,35 +298,3 @@ class _Timer:
         with contextlib.suppress(BlockingIOError):
             os.read(self._file, 8)
         self._call()
-
-
-def main() -> int:
-    """Be the process: a job on the standard input, what came of it in the file that it names."""
-    import uvloop
-
-    job = json.load(sys.stdin)
-    deadline = {} if job["deadline_ms"] is None else {"X-Request-Timeout-Ms": str(job["deadline_ms"])}
-    requests = read_requests(Path(job["requests"]), deadline)
-    generator = Generator(job["port"], requests, job["due"], job["first"])
-    with contextlib.suppress(PermissionError):  # only root may
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-    gc.disable()
-    before = _cpu_s()
-    uvloop.run(generator.run())
-    result = {
-        "sent": generator.sent, "answered": generator.answered, "status": generator.status,
-        "failures": generator.failures, "cpu_s": _cpu_s() - before, "connections": generator.connections,
-    }  # fmt: skip
-    Path(job["results"]).write_text(json.dumps(result), encoding="ascii")
-    return 0
-
-
-def _cpu_s() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-if __name__ == "__main__":
-    sys.exit(main())
