@@ -13,15 +13,9 @@ from typing import Any
 
 from bench.gpu import Gpu
 from marserve.handler.resnet18.cpu import usable_cores
+from marserve.plan.machine import FLAGS, processor
 
-FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 PACKAGES = ("torch", "torchvision", "openvino", "torchserve", "numpy", "pillow", "fastapi", "uvicorn", "aiohttp")
-
-
-def processor(cpu: str) -> str:
-    """Its name, as /proc/cpuinfo has it."""
-    model = re.search(r"^model name\s*: (.*)$", cpu, re.MULTILINE)
-    return model[1] if model else platform.machine()
 
 
 def describe_machine(arguments: list[str], gpu: Gpu | None = None) -> dict[str, Any]:

@@ -57,6 +57,8 @@ class LoadJob:
     ca: str | None = None
     #: A header of the answers.
     keeps: str = ""
+    #: Seconds from when a request was due until it is given up.
+    give_up_s: float = GIVE_UP_S
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def run_load(job: LoadJob, *, prefix: Sequence[str] = (), alive: Callable[[], No
     lasts_s = max(job.seconds, job.due[-1] if job.due else 0.0)
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with process:
-        late = threading.Timer(lasts_s + GIVE_UP_S + SLACK_S, process.kill)
+        late = threading.Timer(lasts_s + job.give_up_s + SLACK_S, process.kill)
         late.start()
         try:
             assert process.stdin is not None  # noqa: S101 - it was asked for
@@ -176,6 +178,7 @@ def main() -> int:
     generator = Generator(
         job.port, read_requests(Path(job.requests), job.headers, job.host), job.due, job.first,
         clients=job.clients, seconds=job.seconds, host=job.host, tls=_trust(job), keeps=job.keeps,
+        give_up_s=job.give_up_s,
     )  # fmt: skip
     with contextlib.suppress(PermissionError):  # only root may
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))

@@ -196,7 +196,8 @@ class Lane:
                 job.content.took_s = took_s = now - group.sent_at
                 if (timing := job.content.call.timing) is not None:
                     timing.queue_s, timing.group_s = group.sent_at - job.waits_since, took_s
-                    timing.worker_s, timing.pictures = worker_s or 0.0, len(jobs)
+                    timing.worker_s = worker_s or 0.0
+                    timing.pictures, timing.company = len(jobs), group.company
         if dispatcher.waiting:
             self.wake()
         # At once: none waits until the answers of others are in the cache, which may be a Redis elsewhere.

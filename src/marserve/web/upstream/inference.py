@@ -80,14 +80,15 @@ class PictureTiming:
     #: From sending its group until that was answered, and what the worker spent on the group, by its own clock.
     group_s: float = 0.0
     worker_s: float = 0.0
-    #: Pictures in the group.
+    #: Pictures in the group, and groups on their way when it was sent, itself included.
     pictures: int = 0
+    company: int = 0
 
     def as_header(self) -> str:
         """For ``Server-Timing``, in milliseconds (https://www.w3.org/TR/server-timing)."""
         return (
             f"queue;dur={self.queue_s * 1e3:.3f}, group;dur={self.group_s * 1e3:.3f};desc={self.pictures}, "
-            f"worker;dur={self.worker_s * 1e3:.3f}"
+            f"company;desc={self.company}, worker;dur={self.worker_s * 1e3:.3f}"
         )
 
 
