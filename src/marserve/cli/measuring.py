@@ -11,11 +11,11 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marserve.arguments import UsageError, add_port, file, whole
+from marserve.arguments import UsageError, file, whole
 from marserve.errors import MarserveError
 from marserve.paths import EXAMPLES, command
 from marserve.stack.ports import Ports
@@ -57,7 +57,10 @@ exit status: 0 measured; 1 it failed; 2 wrong arguments; 3 measured while the ma
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
-    add_port(which)
+    # Not the "port" of other commands, which must be that of a running stack.
+    which.add_argument(
+        "--port", metavar="PORT", type=whole(1, 65535), dest="measured_port", help="web port of a stack that runs here"
+    )
     which.add_argument("--url", metavar="URL", help="a web service, also on another machine")
     parser.add_argument(
         "--archive", metavar="FILE", type=file, help="what the pod of its own serves (default: as marserve serve)"
@@ -88,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
     from marserve.plan.measure import measure
     from marserve.plan.service import LoadedService
 
-    own = options.url is None and not options.port
+    own = options.url is None and not options.measured_port
     if not own and (options.archive or options.workers):
         raise UsageError("--archive and --workers are for a pod of its own: leave --port and --url out")
     if not options.output.absolute().parent.is_dir():
@@ -98,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
     with _pod(options, key) as (address, facts):
         measurement = measure(LoadedService(address, pictures), facts, source)
     measurement.write(options.output)
-    for line in summary(measurement):
+    for line in describe(measurement):
         say(line)
     say(f"Written to {options.output}. A plan from it: {command('plan --help')}")
     for reason in measurement.noise.reasons:
@@ -106,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
     return BUSY_STATUS if measurement.noise.reasons else 0
 
 
-def summary(found: Measurement) -> list[str]:
+def describe(found: Measurement) -> list[str]:
     """What a person wants to know of it, line by line."""
     capacity, pod, model = found.capacity, found.pod, found.model
     workers = f"{pod.workers} worker{'s' if pod.workers > 1 else ''}"
@@ -139,7 +142,8 @@ def _pictures(names: list[str]) -> tuple[list[bytes], str]:
         found = find_pictures(names, heic=False).pictures
     except NoPictureFoundError as exc:
         raise UsageError(str(exc)) from exc
-    total, content = 0, []
+    total = 0
+    content: list[bytes] = []
     for picture in found:
         total += picture.size
         if total > MOST_BYTES and content:
@@ -165,12 +169,13 @@ def _pod(options: argparse.Namespace, key: str | None) -> Iterator[tuple[Service
     if options.url is not None:
         url = options.url if "://" in options.url else f"http://{options.url}"
         yield ServiceAddress(url, key, ca=options.ca, model=options.model), PodFacts()
-    elif options.port:
-        yield (address := _address(options.port, key, options.model)), facts_of(options.port, address)
+    elif options.measured_port:
+        address = service_of(options.measured_port, key, options.model)
+        yield address, facts_of(options.measured_port, address)
     else:
         with own_pod(options.archive, options.workers or 1) as (port, cold_start_s):
-            address = _address(port, key, options.model)
-            yield address, replace(facts_of(port, address), cold_start_s=cold_start_s)
+            address = service_of(port, key, options.model)
+            yield address, facts_of(port, address, cold_start_s)
 
 
 @contextmanager
@@ -222,7 +227,8 @@ def own_pod(
         remove_tree(RunDirectory(ports.web_port).path)
 
 
-def _address(port: int, key: str | None, model: str | None) -> ServiceAddress:
+def service_of(port: int, key: str | None = None, model: str | None = None) -> ServiceAddress:
+    """The web service of a stack of this machine. Raises MarserveError where none runs."""
     from marserve.manage.running_stack import RunningStack
     from marserve.plan.service import ServiceAddress
 
@@ -235,7 +241,7 @@ def _address(port: int, key: str | None, model: str | None) -> ServiceAddress:
     )
 
 
-def facts_of(port: int, address: ServiceAddress) -> PodFacts:
+def facts_of(port: int, address: ServiceAddress, cold_start_s: float | None = None) -> PodFacts:
     """What is known of a stack of this machine."""
     from marserve.manage.running_stack import RunningStack
     from marserve.plan.machine import this_machine
@@ -255,6 +261,7 @@ def facts_of(port: int, address: ServiceAddress) -> PodFacts:
         batch_delay_s=version.batch_delay_s,
         threads=running.get("threads"),
         threads_when_alone=running.get("threads_when_alone") or running.get("threads"),
+        cold_start_s=cold_start_s,
         cpu_s=lambda: _cpu_s(stack),
     )
 

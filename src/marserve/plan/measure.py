@@ -14,7 +14,6 @@ from statistics import fmean, median
 from typing import Any
 
 from marserve import __version__
-from marserve.autoscale.observation import SENT
 from marserve.client.errors import ClientError
 from marserve.plan import figures
 from marserve.plan.figures import RAMP_S, ROUND_S, Collected
@@ -44,6 +43,8 @@ BURSTS_LOAD = 0.5
 RUNS = (("poisson", 1.0, 0.5), ("poisson", 1.0, 0.85), ("gamma-4", 4.0, 0.7))
 #: Lowest and highest of the rounds, beyond which the machine was not the same all the time.
 MOST_SPREAD = 0.08
+#: Of the web service's metrics: how many pictures were sent to workers.
+SENT = "web_queue_seconds_count"
 #: Answers that a measurement must have to be one.
 FEWEST = 50
 
@@ -212,7 +213,7 @@ def _round(service: LoadedService, clients: int, facts: PodFacts, found: Collect
     before, generator_before = facts.cpu_s(), service.generator_cpu_s
     load = service.send(clients=clients, seconds=ROUND_S, alive=alive)
     after = facts.cpu_s()
-    found.cpu_s.update({name: after[name] - before.get(name, 0.0) for name in after})  # type: ignore[arg-type]
+    found.cpu_s.update({name: after[name] - before.get(name, 0.0) for name in after})
     found.generator_s += service.generator_cpu_s - generator_before
     found.rounds.append(load)
     found.saturated += [one for one in timings(load) if RAMP_S <= load.answered[one.number] <= ROUND_S]

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from marserve.errors import MarserveError
 from marserve.system.files import failure_of, replace_text
 
-FORMAT = "marserve-measurement-1"
 MOST_SAMPLES = 200
 
 
@@ -165,7 +164,7 @@ class Noise(_Part):
 
 
 class Measurement(_Part):
-    format: Literal["marserve-measurement-1"] = FORMAT
+    format: Literal["marserve-measurement-1"] = "marserve-measurement-1"
     measured_at: str
     marserve: str
     seconds: float

@@ -57,8 +57,8 @@ def timings(load: OpenLoad) -> list[Timing]:
     for number, (status, kept) in enumerate(zip(load.status, load.kept, strict=True)):
         if status == 200 and (match := TIMING.fullmatch(kept)):
             queue_ms, group_ms, pictures, company, worker_ms = match.groups()
-            times = (float(each) / 1e3 for each in (queue_ms, group_ms, worker_ms))
-            found.append(Timing(number, *times, int(pictures), int(company)))
+            queue_s, group_s, worker_s = (float(each) / 1e3 for each in (queue_ms, group_ms, worker_ms))
+            found.append(Timing(number, queue_s, group_s, worker_s, int(pictures), int(company)))
     return found
 
 

@@ -1,0 +1,63 @@
+"""What is simulated is what was measured."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+
+from marserve.plan.calibration import simulate_pod, spec_of
+from marserve.plan.measure import gamma_arrivals
+from tests.unit.plan.measurements import BATCH, GROUP_S, PICTURE_S, measurement, samples
+
+
+def test_seconds_of_groups_are_those_measured_and_those_between_them() -> None:
+    (seconds,) = spec_of(measurement()).seconds
+    assert seconds == pytest.approx([GROUP_S + PICTURE_S * size for size in range(1, BATCH + 1)])
+
+
+def test_sizes_that_did_not_occur_are_on_the_line_through_the_last_ones() -> None:
+    service = [{"busy": 1, "pictures": size, **samples(0.01 * size)} for size in (1, 2, 4)]
+    (seconds,) = spec_of(measurement(service=service)).seconds
+    assert seconds == pytest.approx([0.01 * size for size in range(1, BATCH + 1)])
+
+
+def test_noise_is_that_of_the_size_and_of_all_sizes_where_few_were_seen() -> None:
+    service = [
+        {"busy": 1, "pictures": 1, **samples(0.01, 0.5, 1.5)},
+        {"busy": 1, "pictures": 8, **samples(0.08, 1.0), "count": 2},
+    ]
+    noise = spec_of(measurement(service=service)).noise
+    assert sorted(set(noise[0])) == pytest.approx([0.5, 1.5])
+    assert len(set(noise[7])) == 3
+    assert all(sum(factors) / len(factors) == pytest.approx(1.0) for factors in noise)
+
+
+def test_service_elsewhere_has_its_own_cores_and_the_time_of_its_hop() -> None:
+    web = {**samples(0.0015), "generator_cpu_s_per_picture": 0.0002}
+    web |= dict.fromkeys(("cpu_s_per_picture", "torchserve_cpu_s_per_picture", "worker_cpu_s_per_picture"))
+    spec = spec_of(measurement(machine=None, web=web))
+    assert spec.cores == inf
+    assert spec.arrival_s + spec.answer_s == pytest.approx(0.0015)
+
+
+def test_lone_picture_takes_all_that_was_measured_of_its_way() -> None:
+    due = [float(number) for number in range(30)]
+    took = simulate_pod(measurement(), due)
+    expected = GROUP_S + PICTURE_S + 0.003 + 0.0015
+    assert sum(filter(None, took)) / len(took) == pytest.approx(expected, rel=0.03)
+
+
+def test_generator_on_the_same_cores_makes_a_loaded_pod_slower() -> None:
+    due = gamma_arrivals(1.0, 120.0, 20.0)
+    web = dict(measurement().web) | {"generator_cpu_s_per_picture": 0.004}
+    without, with_it = (
+        sum(filter(None, simulate_pod(measurement(web=web), due, with_generator=flag))) for flag in (False, True)
+    )
+    assert with_it > without
+
+
+def test_more_workers_wait_less() -> None:
+    due = gamma_arrivals(4.0, 100.0, 20.0)
+    one, two = (sum(filter(None, simulate_pod(measurement(), due, workers=workers))) for workers in (1, 2))
+    assert two < one
