@@ -17,11 +17,11 @@ from itertools import product
 from pathlib import Path
 
 from bench import REPOSITORY
-from bench.arrivals import ArrivalProcess, arrival_process
 from bench.pictures import read_photographs
 from bench.report import table
 from marserve.arguments import UsageError, file, folder, positive
 from marserve.cli.measuring import describe, facts_of, own_pod, service_of
+from marserve.plan.arrivals import ArrivalProcess, arrival_process
 from marserve.plan.calibration import simulate_pod
 from marserve.plan.load import MOST_LAG_MS
 from marserve.plan.measure import measure

@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from itertools import accumulate
 from statistics import fmean, median
 from typing import Any
 
 from marserve import __version__
 from marserve.client.errors import ClientError
 from marserve.plan import figures
+from marserve.plan.arrivals import arrival_process
 from marserve.plan.figures import RAMP_S, ROUND_S, Collected
 from marserve.plan.load import MOST_LAG_MS
 from marserve.plan.machine import Watch
@@ -39,8 +39,10 @@ WARM_UP_S, BURSTS_S, RUN_S = 4.0, 24.0, 14.0
 ROUNDS = 2
 #: Bursts come so far apart that the workers are at rest half of the time.
 BURSTS_LOAD = 0.5
-#: Arrivals, by the variation of their gaps, and load of the open runs.
-RUNS = (("poisson", 1.0, 0.5), ("poisson", 1.0, 0.85), ("gamma-4", 4.0, 0.7))
+#: Arrivals and load of the open runs.
+RUNS = (("poisson", 0.5), ("poisson", 0.85), ("gamma-4", 0.7))
+#: Of all chance: a measurement must repeat.
+SEED = 18
 #: Lowest and highest of the rounds, beyond which the machine was not the same all the time.
 MOST_SPREAD = 0.08
 #: Of the web service's metrics: how many pictures were sent to workers.
@@ -93,10 +95,11 @@ def measure(service: LoadedService, facts: PodFacts, source: str) -> Measurement
         capacity = median(figures.rates(found.rounds))
         batch_size = facts.batch_size or max(timing.pictures for timing in found.saturated)
         found.bursts = service.send(bursts(capacity, workers, batch_size), alive=alive)
-        for name, variation, load in RUNS:
-            due = gamma_arrivals(variation, load * capacity, RUN_S)
+        for name, load in RUNS:
+            rate = load * capacity
+            due = arrival_process(name).times(max(int(rate * RUN_S), 1), rate, SEED)
             done = service.send(due, alive=alive)
-            found.runs.append((figures.open_run(name, load, load * capacity, done), done))
+            found.runs.append((figures.open_run(name, load, rate, done), done))
         for _ in range(ROUNDS):
             _round(service, clients, facts, found, alive)
         disturbance = watch.disturbance()
@@ -142,7 +145,7 @@ def bursts(capacity: float, workers: int, batch_size: int) -> list[float]:
 
     A group of every size so meets a worker that little else takes the cores from.
     """
-    source = random.Random(18)  # noqa: S311 - a measurement, which must repeat
+    source = random.Random(SEED)  # noqa: S311 - a measurement, which must repeat
     most = 2 * batch_size * workers
     due: list[float] = []
     now = 0.05
@@ -154,14 +157,6 @@ def bursts(capacity: float, workers: int, batch_size: int) -> list[float]:
         due += [now] * size
         now += size / capacity / BURSTS_LOAD + 0.02 * source.random()
     return due
-
-
-def gamma_arrivals(variation: float, per_second: float, seconds: float) -> list[float]:
-    """Rising seconds of requests whose gaps have this coefficient of variation, at exactly this mean rate."""
-    source = random.Random(f"{variation} {seconds}")  # noqa: S311
-    shape = 1 / variation**2
-    gaps = [source.gammavariate(shape, 1 / shape) for _ in range(max(int(per_second * seconds), 1))]
-    return list(accumulate(gap * len(gaps) / (sum(gaps) * per_second) for gap in gaps))
 
 
 def _described(service: LoadedService) -> dict[str, Any]:

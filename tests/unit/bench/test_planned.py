@@ -18,11 +18,11 @@ from bench.planned import (
     with_section,
     write_runs,
 )
+from marserve.plan.arrivals import arrival_process
 from marserve.plan.calibration import simulate_pod
-from marserve.plan.measure import gamma_arrivals
 from tests.unit.plan.measurements import measurement
 
-DUE = gamma_arrivals(1.0, 75.0, 20.0)
+DUE = arrival_process("poisson").times(1500, 75.0, 1)
 
 
 def run(took: list[float | None]) -> CheckedRun:

@@ -6,8 +6,8 @@ from math import inf
 
 import pytest
 
+from marserve.plan.arrivals import arrival_process
 from marserve.plan.calibration import simulate_pod, spec_of
-from marserve.plan.measure import gamma_arrivals
 from tests.unit.plan.measurements import BATCH, GROUP_S, PICTURE_S, measurement, samples
 
 
@@ -49,7 +49,7 @@ def test_lone_picture_takes_all_that_was_measured_of_its_way() -> None:
 
 
 def test_generator_on_the_same_cores_makes_a_loaded_pod_slower() -> None:
-    due = gamma_arrivals(1.0, 120.0, 20.0)
+    due = arrival_process("poisson").times(2400, 120.0, 1)
     web = dict(measurement().web) | {"generator_cpu_s_per_picture": 0.004}
     without, with_it = (
         sum(filter(None, simulate_pod(measurement(web=web), due, with_generator=flag))) for flag in (False, True)
@@ -58,6 +58,6 @@ def test_generator_on_the_same_cores_makes_a_loaded_pod_slower() -> None:
 
 
 def test_more_workers_wait_less() -> None:
-    due = gamma_arrivals(4.0, 100.0, 20.0)
+    due = arrival_process("gamma-4").times(2000, 100.0, 1)
     one, two = (sum(filter(None, simulate_pod(measurement(), due, workers=workers))) for workers in (1, 2))
     assert two < one

@@ -8,7 +8,7 @@ import pytest
 
 from marserve.plan import figures, measure
 from marserve.plan.machine import Disturbance
-from marserve.plan.measure import PodFacts, bursts, gamma_arrivals
+from marserve.plan.measure import PodFacts, bursts
 from marserve.plan.measurement import Measurement, MeasurementError, Samples
 from marserve.plan.service import LoadedService, MeasuringError, ServiceAddress, form_of, timings
 from tests.unit.plan.fake_service import BATCH, GROUP_S, PICTURE_S, WAY_S, FakeService
@@ -48,7 +48,7 @@ def test_measurement_says_what_the_pod_does(tmp_path: Path) -> None:
     assert found.hop.mean_s == pytest.approx(WAY_S, rel=0.05)
     assert 0 < found.capacity.per_s <= BATCH / (GROUP_S + PICTURE_S * BATCH + WAY_S)
     assert 0 < found.capacity.worker_busy <= 1.05
-    assert [run.load for run in found.runs] == [load for _, _, load in measure.RUNS]
+    assert [run.load for run in found.runs] == [load for _, load in measure.RUNS]
     assert found.web.cpu_s_per_picture is not None
     assert found.web.torchserve_cpu_s_per_picture == pytest.approx(found.web.cpu_s_per_picture / 2)
     # No two are the same: none comes from a cache.
@@ -111,11 +111,6 @@ def test_bursts_are_of_every_size_and_leave_the_worker_half_of_the_time() -> Non
     assert sizes == set(range(1, 9))
     assert due == sorted(due)
     assert len(due) / due[-1] <= 200 * 0.55
-
-
-def test_gamma_arrivals_have_the_rate() -> None:
-    due = gamma_arrivals(4.0, 100.0, 5.0)
-    assert len(due) / due[-1] == pytest.approx(100)
 
 
 def test_marked_jpeg_is_still_one() -> None:
