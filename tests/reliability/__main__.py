@@ -22,8 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bench.machine import processor
 from marserve.handler.resnet18.cpu import usable_cores
+from marserve.plan.machine import processor
 from marserve.system.processes import raise_on_stop_signals
 from marserve.terminal import say
 from tests.reliability.table import MOST_TOLD, PAGE, CannotRunHereError, Row, write

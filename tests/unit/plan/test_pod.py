@@ -41,7 +41,7 @@ def erlang_c(servers: int, load: float) -> float:
 @pytest.mark.parametrize(("servers", "load"), [(1, 0.6), (2, 0.8), (8, 0.875)])
 def test_exponential_times_wait_as_erlang_c_says(servers: int, load: float) -> None:
     rate = servers * load
-    spec = PodSpec(servers, ((1.0,),), noise=(EXPONENTIAL,))
+    spec = PodSpec(servers, ((1.0,),), noise=EXPONENTIAL)
     waits = [fmean(answered(simulate(spec, poisson(25_000, rate, seed), seed=seed))) - 1 for seed in (1, 2)]
     assert fmean(waits) == pytest.approx(erlang_c(servers, rate) / (servers - rate), rel=0.12)
 
