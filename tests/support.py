@@ -13,7 +13,7 @@ CAT = REPOSITORY / "examples" / "cat.jpg"
 PHOTOS = REPOSITORY.parent / "shared" / "photos"
 #: When requests came to services in production, no part of it either: @pytest.mark.needs("recordings").
 TRACES = REPOSITORY.parent / "shared" / "traces"
-#: Definitions of custom resources, as KEDA and KServe install them.
+#: Definitions of custom resources, as KEDA, KServe and KubeRay install them.
 CRDS = REPOSITORY.parent / "shared" / "schemas"
 
 

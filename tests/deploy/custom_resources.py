@@ -1,4 +1,4 @@
-"""Definitions of custom resources, as KEDA and KServe install them, and what they say of manifests."""
+"""Definitions of custom resources, as KEDA, KServe and KubeRay install them, and what they say of manifests."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.support import CRDS
 #: The file of each kind whose definition is at hand.
 DEFINITIONS = {
     "ScaledObject": "keda.sh_scaledobjects.yaml",
+    "RayJob": "ray.io_rayjobs.yaml",
     "InferenceService": "serving.kserve.io_inferenceservices.yaml",
 }
 

@@ -23,7 +23,6 @@ from marserve.bulk.fit import Host, Share, actors_that_fit
 from marserve.bulk.watch import Standing
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.cpu import usable_cores
-from marserve.system.loopback import LOOPBACK
 from marserve.system.machine import visible_gpus
 
 #: Bytes of shared memory of Ray of our own, for what actors and the driver exchange: lists of names, and the archive,
@@ -75,6 +74,9 @@ def _own(cpus: int, archive_bytes: int) -> Iterator[None]:
     _remove_left_behind()
     # A token that nobody else has, and that is gone with the run.
     os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = (
+        "0"  # as it is there: on loopback, of which Ray knows no other way
+    )
     import ray
 
     directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_place()))
@@ -84,7 +86,7 @@ def _own(cpus: int, archive_bytes: int) -> Iterator[None]:
                 _init(
                     "local", num_cpus=cpus, num_gpus=visible_gpus(), include_dashboard=False,
                     object_store_memory=OBJECT_STORE_BYTES + COPIES * archive_bytes,
-                    _node_ip_address=LOOPBACK, _temp_dir=str(directory),
+                    _temp_dir=str(directory),
                 )  # fmt: skip
                 break
             except Exception as exc:  # which Ray raises itself
