@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from marserve.bulk.engine import Prediction
 from marserve.bulk.storage import Folder
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.errors import RequestError
+from marserve.system.files import locked
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 #: Beside the results: what they were made with. Readers of Parquet leave out names that begin like this.
-SETTINGS_FILE = "_bulk.json"
+SETTINGS_FILE, LOCK_FILE = "_bulk.json", "_bulk.lock"
+#: What a file's metadata say about the shard that its pictures are from.
+SHARD_KEY = b"marserve.shard"
 #: Raised when columns change, so that no folder holds two kinds.
 FORMAT = 1
+#: Files of results that are read at the same time.
+READERS = 16
 #: How the settings are called on the command line, for those that can be chosen.
 OPTIONS = {"archive": "--archive", "top_k": "--top-k"}
 
@@ -72,13 +79,14 @@ class Rows:
             row |= {**classes[0], "top_k": classes}
         self._rows.append(row)
 
-    def as_parquet(self) -> bytes:
-        """The whole file."""
+    def as_parquet(self, shard: str | None = None) -> bytes:
+        """The whole file; where the pictures are from a ``shard`` it is noted."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         content = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(self._rows, schema()), content, compression="zstd")
+        form = schema() if shard is None else schema().with_metadata({SHARD_KEY: as_text(shard)})
+        pq.write_table(pa.Table.from_pylist(self._rows, form), content, compression="zstd")
         return bytes(content.getvalue())
 
 
@@ -92,7 +100,7 @@ class Results:
 
     def __init__(self, folder: Folder, settings: dict[str, Any]) -> None:
         """``settings`` are what decides what a row says."""
-        self._folder = folder
+        self.folder = folder
         self._settings = {"format": FORMAT, **settings}
         self.rows_per_file: int | None = None
 
@@ -101,13 +109,13 @@ class Results:
         before: dict[str, Any] | None = None
         with suppress(FileNotFoundError):
             try:
-                before = json.loads(self._folder.read(SETTINGS_FILE))
+                before = json.loads(self.folder.read(SETTINGS_FILE))
             except ValueError as exc:
-                raise MarserveError(f"{self._folder.name}/{SETTINGS_FILE} is damaged: give another --output.") from exc
+                raise MarserveError(f"{self.folder.name}/{SETTINGS_FILE} is damaged: give another --output.") from exc
         if before is None:
             if taken := sorted(name for name in self._existing() if name.endswith(".parquet")):
                 raise MarserveError(
-                    f"{self._folder.name} holds {taken[0]}, and no {SETTINGS_FILE}: it is not from marserve bulk. Give "
+                    f"{self.folder.name} holds {taken[0]}, and no {SETTINGS_FILE}: it is not from marserve bulk. Give "
                     "another --output."
                 )
             return
@@ -116,24 +124,60 @@ class Results:
             if before.get(name) != value:
                 given = OPTIONS.get(name, name)
                 raise MarserveError(
-                    f"{self._folder.name} has results of another {given}: {before.get(name)}, and this run has "
+                    f"{self.folder.name} has results of another {given}: {before.get(name)}, and this run has "
                     f"{value}. Give another --output, or what that was begun with."
                 )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other run writes to the folder inside the block, unless it is in an object store, which has no locks.
+
+        Raises MarserveError.
+        """
+        if (folder := self.folder.local) is None:
+            yield
+            return
+        self.folder.create()
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(folder / LOCK_FILE, timeout_s=0))
+            except MarserveError as exc:
+                raise MarserveError(f"Another run writes to {folder}: wait for it, or give another --output.") from exc
+            yield
 
     def begin(self, rows_per_file: int) -> None:
         """Write down what the results are made with, if that was not done before."""
         if self.rows_per_file != rows_per_file or SETTINGS_FILE not in self._existing():
-            self._folder.create()
+            self.folder.create()
             content = {**self._settings, "rows_per_file": rows_per_file}
-            self._folder.write(SETTINGS_FILE, json.dumps(content, indent=1).encode())
+            self.folder.write(SETTINGS_FILE, json.dumps(content, indent=1).encode())
             self.rows_per_file = rows_per_file
 
     def written(self) -> set[str]:
         """The names of the files with results."""
         return {name for name in self._existing() if name.startswith("part-") and name.endswith(".parquet")}
 
+    def paths(self, names: Collection[str]) -> dict[str | None, list[str]]:
+        """The paths that have a row in these files, by the shard that they are from; None for files of their own.
+
+        Raises OSError.
+        """
+        import pyarrow.parquet as pq
+
+        found: dict[str | None, list[str]] = {}
+
+        def read(name: str) -> tuple[str | None, list[str]]:
+            table = pq.read_table(io.BytesIO(self.folder.read(name)), columns=["path"])
+            shard = (table.schema.metadata or {}).get(SHARD_KEY)
+            return (None if shard is None else shard.decode()), table["path"].to_pylist()
+
+        with ThreadPoolExecutor(READERS, thread_name_prefix="results") as pool:
+            for shard, paths in pool.map(read, names):
+                found.setdefault(shard, []).extend(paths)
+        return found
+
     def _existing(self) -> list[str]:
         try:
-            return self._folder.files()
+            return self.folder.files()
         except FileNotFoundError:
             return []

@@ -6,11 +6,12 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from marserve.bulk.fit import Share
-from marserve.bulk.pieces import Piece
+from marserve.bulk.missing import Missing
+from marserve.bulk.pieces import Piece, as_json
 from marserve.bulk.watch import Watch
 from marserve.bulk.worker import Summary, Task, Worker
 from marserve.errors import MarserveError
@@ -23,24 +24,57 @@ POLL_S = 0.5
 
 @dataclass
 class Progress:
-    """What has been done by now."""
+    """What this run has done by now."""
 
-    rows: int = 0
-    pieces: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
+    #: Pictures that are files of their own.
+    files: int
+    #: Bytes of the shards among the pieces.
+    shard_bytes: Mapping[str, float] = field(default_factory=dict)
     #: By ``time.monotonic``: when the first piece was begun, start-up apart; None before.
     began: float | None = None
+    _done: Counter[str] = field(default_factory=Counter)
+    _errors: Counter[str] = field(default_factory=Counter)
+    #: The latest of each piece that is at work.
+    _at_work: dict[str, Summary] = field(default_factory=dict)
+    #: Of shards, all by now.
+    _shard_rows: int = 0
+    _shard_bytes: float = 0.0
 
-    @property
-    def failed(self) -> int:
-        return self.errors.total()
-
-    def add(self, summary: Summary) -> None:
+    def add(self, summary: Summary) -> float:
+        """Answers the seconds since the one before of the same piece, or since that began."""
         if self.began is None:
             self.began = time.monotonic() - summary.seconds
-        self.rows += summary.rows
-        self.pieces += 1
-        self.errors.update(summary.errors)
+        before = self._at_work.get(summary.piece)
+        self._at_work[summary.piece] = summary
+        if summary.done:
+            del self._at_work[summary.piece]
+            self._done["rows"] += summary.rows
+            self._errors.update(summary.errors)
+            if summary.piece in self.shard_bytes:
+                self._shard_rows += summary.rows
+                self._shard_bytes += self.shard_bytes[summary.piece]
+        return summary.seconds - (0.0 if before is None else before.seconds)
+
+    @property
+    def rows(self) -> int:
+        return self._done["rows"] + sum(summary.rows for summary in self._at_work.values())
+
+    @property
+    def errors(self) -> Counter[str]:
+        """Rows with an error, by kind."""
+        return sum((Counter(summary.errors) for summary in self._at_work.values()), Counter(self._errors))
+
+    @property
+    def total(self) -> int | None:
+        """How many rows there will be: of shards an estimate, and None while nothing of them has been read."""
+        if not self.shard_bytes:
+            return self.files
+        read = [(summary, self.shard_bytes.get(name, 0.0)) for name, summary in self._at_work.items()]
+        rows = self._shard_rows + sum(summary.rows for summary, size in read if size)
+        size_read = self._shard_bytes + sum(size * summary.share for summary, size in read)
+        if not rows or not size_read:
+            return None
+        return self.files + round(rows / size_read * sum(self.shard_bytes.values()))
 
     def rate(self) -> float:
         """Rows a second, start-up apart."""
@@ -48,13 +82,23 @@ class Progress:
         return self.rows / elapsed if elapsed > 0 else 0.0
 
 
-def describe(progress: Progress, left: int) -> str:
-    """The rate, how long ``left`` more rows will take, and the errors by kind."""
+def describe(progress: Progress) -> str:
+    """The rate, how long what is left will take, and the errors by kind."""
     rate = progress.rate()
     if not rate:
         return "starting"
     errors = "".join(f", {count:,} {kind}" for kind, count in progress.errors.most_common())
-    return f"{rate:,.0f}/s, {duration(left / rate)} left{errors}"
+    left = "" if progress.total is None else f", {duration((progress.total - progress.rows) / rate)} left"
+    return f"{rate:,.0f}/s{left}{errors}"
+
+
+def conclude(progress: Progress, known: int) -> str:
+    """What a run has done, beside the rows ``known`` from before."""
+    failed = progress.errors.total()
+    before = f", {known:,} known from before" if known else ""
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in progress.errors.most_common())
+    classified = f"{progress.rows - failed:,} classified at {progress.rate():.1f}/s"
+    return f"{classified}{before}, {failed:,} with an error{f' ({kinds})' if kinds else ''}"
 
 
 def duration(seconds: float) -> str:
@@ -67,7 +111,7 @@ def duration(seconds: float) -> str:
 
 
 def classify_pieces(
-    pieces: Sequence[Piece],
+    missing: Missing,
     task: Task,
     *,
     actors: int,
@@ -76,12 +120,15 @@ def classify_pieces(
     stop: threading.Event,
     watch: Watch,
 ) -> Progress:
-    """Have ``pieces`` computed by ``actors`` of Ray, which is connected; each takes ``actor`` of its host.
+    """Have what is ``missing`` computed by ``actors`` of Ray, which is connected; each takes ``actor`` of its host.
 
     Ends early when ``stop`` is set. Raises MarserveError where not a picture but the run fails, or nothing gets done.
     """
-    progress = Progress()
+    progress = Progress(missing.files, missing.shard_bytes)
+    if not missing.pieces:
+        return progress
     done: queue.Queue[Summary | BaseException | None] = queue.Queue()
+    pieces = missing.pieces
     threading.Thread(
         target=_consume, args=(pieces, task, min(actors, len(pieces)), actor, done), daemon=True, name="ray"
     ).start()
@@ -96,8 +143,7 @@ def classify_pieces(
             break
         if isinstance(event, BaseException):
             raise _explained(event) from event
-        progress.add(event)
-        watch.finished(event.seconds)
+        watch.finished(progress.add(event))
         show(progress)
     return progress
 
@@ -121,7 +167,9 @@ def _summaries(pieces: Sequence[Piece], task: Task, actors: int, actor: Share) -
     import ray.data
 
     # A block a piece, and a piece a call.
-    blocks = ray.data.from_items([{"piece": piece.as_json()} for piece in pieces], override_num_blocks=len(pieces))
+    blocks = ray.data.from_items([{"piece": as_json(piece)} for piece in pieces], override_num_blocks=len(pieces))
+    # So small that each summary is a block, and comes when it is made.
+    ray.data.DataContext.get_current().target_max_block_size = 1
     summaries = blocks.map_batches(
         Worker,
         fn_constructor_args=(task,),

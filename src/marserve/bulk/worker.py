@@ -6,15 +6,15 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from marserve.bulk.attempts import Attempt, DeadlyPicture, RayStore
 from marserve.bulk.engine import ArchiveClassifier, ArchiveFile, Prediction
 from marserve.bulk.output import SETTINGS_FILE, Rows
-from marserve.bulk.pieces import FileReader, Piece, Source
+from marserve.bulk.pieces import Piece, ShardPiece, from_json
+from marserve.bulk.reading import Reader, Source
 from marserve.bulk.storage import Folder
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.errors import RequestError
@@ -22,6 +22,10 @@ from marserve.handler.resnet18.images import Encoded
 
 if TYPE_CHECKING:
     import ray
+
+
+#: Rows after which a piece says how far it has come.
+TELL_ROWS = 256
 
 
 class Classifier(Protocol):
@@ -51,14 +55,18 @@ class Task:
 
 @dataclass(frozen=True)
 class Summary:
-    """One piece: how many rows its file has, and how many of them an error of each kind."""
+    """How far a piece has come: its rows by now, and how many of them have an error of each kind."""
 
     piece: str
     rows: int
     errors: dict[str, int]
+    #: How much of it has been read, 0 to 1.
+    share: float
     seconds: float
+    #: Its files are there.
+    done: bool = False
 
-    def as_batch(self) -> dict[str, list[Any]]:
+    def as_batch(self) -> dict[str, list[str]]:
         """A block of one row for Ray."""
         return {"summary": [json.dumps(vars(self))]}
 
@@ -75,26 +83,54 @@ class Worker:
         self._folder = Folder(task.output)
         self._check_output()
         self._classifier = self._make_classifier()
-        self._reader = FileReader(self._classifier.max_image_bytes)
+        self._reader = Reader(self._classifier.max_image_bytes)
 
-    def __call__(self, block: dict[str, Any]) -> dict[str, list[Any]]:
+    def __call__(self, block: dict[str, Any]) -> Iterator[dict[str, list[str]]]:
         (text,) = block["piece"]
-        return self._compute(Piece.from_json(text)).as_batch()
+        yield from (summary.as_batch() for summary in self._compute(from_json(text)))
 
-    def _compute(self, piece: Piece) -> Summary:
+    def _compute(self, piece: Piece) -> Iterator[Summary]:
+        """Ends with the summary of the whole; those before come after a number of rows, the same in every attempt.
+
+        (Ray counts them: where a piece is computed again it leaves out as many as it has had.)
+        """
         began = time.monotonic()
-        rows = Rows(self._task.digest)
         attempt = Attempt(RayStore(), piece.name)
-        for batch in _batches(self._reader.read(piece), self._classifier.batch_size if attempt.is_first else 1):
-            with attempt.at(len(rows)) as may_be_tried:
+        rows, done, errors = Rows(self._task.digest), 0, Counter[str]()
+        told = TELL_ROWS
+        waiting: list[Source] = []
+        batch_size = self._classifier.batch_size if attempt.is_first else 1
+        shard = piece.path if isinstance(piece, ShardPiece) else None
+
+        def flush() -> None:
+            with attempt.at(done + len(rows)) as may_be_tried:
                 answers = self._classifier.classify(
-                    [source.content if may_be_tried else DeadlyPicture() for source in batch]
+                    [source.content if may_be_tried else DeadlyPicture() for source in waiting]
                 )
-            for source, answer in zip(batch, answers, strict=True):
+            for source, answer in zip(waiting, answers, strict=True):
                 rows.add(source.path, answer)
-        self._folder.write(piece.name, rows.as_parquet())
+            waiting.clear()
+
+        def summary(*, is_done: bool = False) -> Summary:
+            share = 1.0 if is_done else self._reader.share
+            total = dict(errors + rows.errors)
+            return Summary(piece.name, done + len(rows), total, share, time.monotonic() - began, is_done)
+
+        for found in self._reader.read(piece):
+            if isinstance(found, Source):
+                waiting.append(found)
+                if len(waiting) == batch_size:
+                    flush()
+            else:
+                if waiting:
+                    flush()
+                self._folder.write(found.name, rows.as_parquet(shard))
+                done, errors, rows = done + len(rows), errors + rows.errors, Rows(self._task.digest)
+            while done + len(rows) >= told:
+                told += TELL_ROWS
+                yield summary()
         attempt.end()
-        return Summary(piece.name, len(rows), dict(rows.errors), time.monotonic() - began)
+        yield summary(is_done=True)
 
     def _make_classifier(self) -> Classifier:
         import ray
@@ -113,14 +149,3 @@ class Worker:
                 f"Host {os.uname().nodename} does not see what the driver wrote to {self._folder.name}: on a cluster "
                 "--output must be a folder that all hosts share, or an object store (s3://...)."
             ) from exc
-
-
-def _batches(sources: Iterable[Source], size: int) -> Iterator[list[Source]]:
-    rest = iter(sources)
-    while batch := list(islice(rest, size)):
-        yield batch
-
-
-def total(summaries: Iterable[Summary]) -> Counter[str]:
-    """How many errors of each kind."""
-    return sum((Counter(summary.errors) for summary in summaries), Counter())

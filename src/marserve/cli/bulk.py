@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections import Counter
 from contextlib import nullcontext
+from functools import partial
 
 from marserve.arguments import UsageError, add_quiet, file, real, whole
 from marserve.bulk.fit import SPARE_HOSTS
@@ -20,9 +20,19 @@ from marserve.terminal import complain, counted
 NEEDS = "ray"
 EPILOG = """examples:
   marserve bulk photographs --archive model_store/resnet18.mar --output classes
-      a folder, with every core of this machine
+      a folder, with every core of this machine; the same command again goes on after an interruption
+  marserve bulk 'shards/*.tar' s3://bucket/2024 --archive resnet18.mar --output s3://bucket/classes
+      tar files and a folder of an object store, into one
+  marserve bulk --files-from list.txt --archive resnet18.mar --output classes --address ray-head:6379
+      what a list names, on a cluster
+  python -c "import pandas; print(pandas.read_parquet('classes').label.value_counts())"
+      the results: path, class_id, wordnet_id, label, probability, top_k, error, message, archive
 
-exit status: 0 every picture has a row, those that cannot be read included; 1 it failed or was interrupted, and the same
+rows: each picture has one. What cannot be read is one with its error. What has a row keeps it when the command is given
+  again, also where the picture has changed since: give another --output then. Another archive or --top-k needs another
+  --output too.
+
+exit status: 0 each picture has a row, those that cannot be read included; 1 it failed or was interrupted, and the same
 command goes on; 2 wrong arguments, or no picture found; 3 nothing was finished for --stall-limit seconds"""
 
 TOP_K = 5
@@ -30,8 +40,14 @@ TOP_K = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "sources", nargs="+", metavar="SOURCE", help="a file, a folder, or a pattern such as 'a/**/*.jpg'"
-    )
+        "sources", nargs="*", metavar="SOURCE",
+        help="a file, a folder, a pattern such as 'a/**/*.jpg', a tar file of pictures (WebDataset), or a Parquet file "
+        "with a column of them; here or in an object store (s3://bucket/folder, gs://...)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--files-from", metavar="LIST",
+        help="a file that lists pictures and shards: one a line, with NUL between them, or Parquet with a column path",
+    )  # fmt: skip
     parser.add_argument("--archive", metavar="FILE", type=file, required=True, help="the .mar to classify with")
     parser.add_argument(
         "--output",
@@ -63,74 +79,86 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rows-per-file", metavar="N", type=whole(1, 1_000_000),
         help="pictures that one file of results has (default: a thousandth of them, 64 to 20,000)",
     )  # fmt: skip
+    parser.add_argument(
+        "--picture-column",
+        metavar="NAME",
+        help="of Parquet files (default: the one with bytes, or image, picture, ...)",
+    )
+    parser.add_argument(
+        "--path-column", metavar="NAME",
+        help="of Parquet files: what the rows of the results are called (default: path, file_name, ..., else the "
+        "file's name and the row's number)",
+    )  # fmt: skip
     add_quiet(parser, "no progress, no counts: only failures")
 
 
 def check(options: argparse.Namespace) -> None:
     """Before set-up: whether the arguments fit together."""
-    if options.output.startswith("-") or not options.output:
-        raise UsageError("--output names a folder")
+    if not options.sources and options.files_from is None:
+        raise UsageError("name a picture, a folder, a pattern or a shard; --help has examples")
 
 
 def run(options: argparse.Namespace) -> int:
     from marserve.bulk.cluster import check_hosts, connected, places, standing
     from marserve.bulk.engine import ArchiveFile
+    from marserve.bulk.missing import find_missing, usual_rows
     from marserve.bulk.output import Results
-    from marserve.bulk.pieces import cut, rows_per_file
-    from marserve.bulk.run import Progress, classify_pieces, describe
+    from marserve.bulk.run import Progress, classify_pieces, conclude, describe
+    from marserve.bulk.sources import find_sources, read_list
     from marserve.bulk.storage import Folder, is_address
     from marserve.bulk.watch import Watch
     from marserve.bulk.worker import Task
     from marserve.classify.run import stop_on_signals
     from marserve.handler.resnet18.formats import readable_formats
-    from marserve.pictures import NoPictureFoundError, describe_skipped, find_files, picture_suffixes
+    from marserve.pictures import NoPictureFoundError, describe_skipped, picture_suffixes
 
     archive = ArchiveFile.read(options.archive, os.environ)
     output = options.output if is_address(options.output) else str(absolute(options.output))
-    folder = Folder(output)
-    results = Results(folder, {"archive": archive.digest, "top_k": options.top_k})
+    results = Results(Folder(output), {"archive": archive.digest, "top_k": options.top_k})
     try:
-        found, skipped = find_files(options.sources, picture_suffixes(heic="HEIF" in readable_formats()))
+        listed = [] if options.files_from is None else read_list(options.files_from)
+        suffixes = picture_suffixes(heic="HEIC" in readable_formats())
+        sources = find_sources(options.sources, listed, suffixes, output=output)
     except NoPictureFoundError as exc:
         raise UsageError(str(exc)) from exc
-    if skipped and not options.quiet:
-        complain(describe_skipped(skipped))
+    if sources.skipped and not options.quiet:
+        complain(describe_skipped(sources.skipped))
     results.open()
+    find = partial(
+        find_missing, sources, results, picture_column=options.picture_column, path_column=options.path_column
+    )
+    rows = options.rows_per_file or results.rows_per_file
+    missing = find(rows=rows) if rows else None
+    if missing is not None and not missing.pieces:
+        if not options.quiet:
+            complain(f"Nothing is left to do: {missing.known:,} known from before.")
+        return 0
     size = len(archive.content)
-    with connected(options.address, actors=options.actors, archive_bytes=size), stop_on_signals(lambda: None) as stop:
+    ray_is_there = connected(options.address, actors=options.actors, archive_bytes=size)
+    with results.alone(), ray_is_there, stop_on_signals(lambda: None) as stop:
         import ray
 
         actors, actor = places(size, wanted=options.actors, spare_hosts=options.spare_hosts)
-        rows = results.rows_per_file or options.rows_per_file or rows_per_file(len(found), actors)
+        rows = rows or usual_rows(sources, actors)
         results.begin(rows)
         if options.address is not None:
-            check_hosts(folder.local)
-        pieces = list(cut(list(found), rows))
-        written = results.written()
-        missing = [piece for piece in pieces if piece.name not in written]
-        known = len(found) - sum(len(piece.paths) for piece in missing)
+            check_hosts(results.folder.local)
+        missing = (missing or find(rows=rows)).dealt(actors)
         task = Task(ray.put(archive), archive.digest, output, options.top_k, 1, bool(actor.gpus))
-        with counted("Classifying", "pictures", estimate=False) if not options.quiet else nullcontext(_nothing) as bar:
+        with nullcontext(_nothing) if options.quiet else counted("Classifying", "pictures", estimate=False) as bar:
 
             def show(progress: Progress) -> None:
-                left = len(found) - known - progress.rows
-                bar(known + progress.rows, len(found), describe(progress, left))
+                total = None if progress.total is None else missing.known + progress.total
+                bar(missing.known + progress.rows, total, describe(progress))
 
             watch = Watch(standing, options.stall_limit)
             done = classify_pieces(missing, task, actors=actors, actor=actor, show=show, stop=stop, watch=watch)
     if not options.quiet:
-        again = f", {known:,} known from before" if known else ""
-        classified = f"{done.rows - done.failed:,} classified at {done.rate():.1f}/s"
-        complain(f"{classified}{again}, {done.failed:,} unreadable{_kinds(done.errors)}")
-    left = len(found) - known - done.rows
-    if left:
-        complain(f"Interrupted: {left:,} are left (the same command goes on).")
-    return 1 if left else 0
+        complain(conclude(done, missing.known))
+    if stop.is_set():
+        complain("Interrupted: the same command goes on.")
+    return 1 if stop.is_set() else 0
 
 
-def _nothing(*_: object) -> None:
+def _nothing(done: float, total: float | None, detail: str = "") -> None:
     """In place of a bar."""
-
-
-def _kinds(errors: Counter[str]) -> str:
-    return f" ({', '.join(f'{count:,} {kind}' for kind, count in errors.most_common())})" if errors else ""

@@ -1,15 +1,14 @@
-"""What an actor takes at a time, and how its files are read."""
+"""What an actor takes at a time, and what its files are called."""
 
 from __future__ import annotations
 
-import errno
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
-from marserve.bulk.pieces import CannotRead, FileReader, Piece, cut, rows_per_file
-from marserve.errors import MarserveError
-from marserve.handler.resnet18.errors import ImageTooLarge
+from marserve.bulk.pieces import FilesPiece, ShardPiece, as_json, cut, from_json, rows_per_file, rows_written
+
+SHARD = ShardPiece("/a/1.tar", 1000, 10)
 
 
 @pytest.mark.parametrize(
@@ -32,45 +31,43 @@ def test_pieces_are_named_after_what_is_in_them() -> None:
     paths = [f"/a/{number}.jpg" for number in range(10)]
     first, second, third = cut(paths, 4)
     assert [len(piece.paths) for piece in (first, second, third)] == [4, 4, 2]
-    assert first.name == Piece(paths[:4]).name
-    assert len({first.name, second.name, third.name, Piece([*paths[:3], "/a/3.jpg/a/4.jpg"]).name}) == 4
-    assert Piece.from_json(first.as_json()) == first
+    assert first.name == FilesPiece(paths[:4]).name
+    assert len({first.name, second.name, third.name, FilesPiece([*paths[:3], "/a/3.jpg/a/4.jpg"]).name}) == 4
 
 
-def test_names_that_are_no_text_travel() -> None:
-    piece = Piece([b"/a/caf\xe9.jpg".decode("utf-8", "surrogateescape")])
-    assert Piece.from_json(piece.as_json()).name == piece.name
+@pytest.mark.parametrize("change", [{"size": 1001}, {"rows": 11}, {"known": ["/a/1.tar/1.jpg"]}, {"path": "/a/2.tar"}])
+def test_another_shard_has_files_of_other_names(change: dict[str, object]) -> None:
+    assert replace(SHARD, **change).digest != SHARD.digest  # type: ignore[arg-type]
 
 
-def test_what_cannot_be_read_stands_in_its_place(tmp_path: Path) -> None:
-    good, large, folder = tmp_path / "good.jpg", tmp_path / "large.jpg", tmp_path / "folder.jpg"
-    good.write_bytes(b"x" * 10)
-    large.write_bytes(b"x" * 11)
-    folder.mkdir()
-    piece = Piece([str(path) for path in (good, tmp_path / "gone.jpg", large, folder)], str(tmp_path))
-    with FileReader(10) as reader:
-        sources = list(reader.read(piece))
-    assert [source.path for source in sources] == piece.paths
-    contents = [source.content for source in sources]
-    assert contents[0] == b"x" * 10
-    assert [type(content) for content in contents[1:]] == [CannotRead, ImageTooLarge, CannotRead]
-    assert [str(content) for content in contents[1:]] == [
-        "No such file or directory.",
-        "The picture has 11 bytes, more than the 10 that are allowed.",
-        "Is a directory.",
+def test_how_a_shard_is_dealt_out_does_not_show_in_the_names() -> None:
+    dealt = [replace(SHARD, of=3, index=index, written=[4]) for index in range(3)]
+    assert {piece.part(7) for piece in dealt} == {SHARD.part(7)}
+    assert len({piece.name for piece in dealt}) == 3
+    assert [[number for number in range(9) if piece.is_wanted(number)] for piece in dealt] == [
+        [0, 3, 6],
+        [1, 7],
+        [2, 5, 8],
     ]
 
 
-def test_a_folder_that_is_not_there_ends_the_run(tmp_path: Path) -> None:
-    gone = tmp_path / "gone"
-    with FileReader(10) as reader, pytest.raises(MarserveError, match=r"Folder .*gone is not there on host"):
-        list(reader.read(Piece([str(gone / "1.jpg")], str(gone))))
+@pytest.mark.parametrize("piece", [FilesPiece([b"/a/caf\xe9.jpg".decode("utf-8", "surrogateescape")], "/a"), SHARD])
+def test_pieces_travel_even_with_names_that_are_no_text(piece: FilesPiece | ShardPiece) -> None:
+    again = from_json(as_json(piece))
+    assert (again.name, as_json(again)) == (piece.name, as_json(piece))
 
 
-def test_a_file_system_that_has_gone_away_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stale(*_: object) -> None:
-        raise OSError(errno.ESTALE, "Stale file handle")
-
-    monkeypatch.setattr("builtins.open", stale)
-    with FileReader(10) as reader, pytest.raises(OSError, match="Stale"):
-        list(reader.read(Piece(["/mnt/1.jpg"])))
+@pytest.mark.parametrize(
+    ("parts", "rows", "whole"),
+    [
+        ([], 0, False),
+        ([(0, None), (2, None)], 20, False),
+        ([(0, None), (1, 3)], 13, True),
+        ([(1, 3)], 3, False),
+        ([(0, 0)], 0, True),
+    ],
+)
+def test_a_shard_is_whole_when_the_last_part_and_all_before_are_there(
+    parts: list[tuple[int, int | None]], rows: int, whole: bool
+) -> None:
+    assert rows_written(10, parts) == (rows, whole)
