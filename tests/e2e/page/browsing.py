@@ -1,8 +1,9 @@
-"""How a test opens the page, and knows what it has kept."""
+"""How a test opens the page, has it told what is served, and knows what it has kept."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from playwright.sync_api import Page
 
@@ -30,3 +31,16 @@ COUNT_KEPT = """async () => {
 def wait_until_kept(page: Page, count: int) -> None:
     """Return once so many pictures are on the disk."""
     assert wait_until(lambda: page.evaluate(COUNT_KEPT) == count, 20)
+
+
+def change_models(page: Page, change: Callable[[dict[str, Any]], object]) -> None:
+    """Load the page again, and let it see what ``change`` makes of the list of models.
+
+    The page asks for the list now and then, also while a test ends: the answer is there already, so that nothing is
+    being fetched for a page that is gone.
+    """
+    listed = page.request.get(f"{page.url.split('?')[0].rstrip('/')}/models").json()
+    change(listed)
+    page.route("**/models", lambda route: route.fulfill(json=listed))
+    page.reload()
+    page.locator("#model option").first.wait_for(state="attached")

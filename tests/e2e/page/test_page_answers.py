@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
 import pytest
 from PIL import Image, ImageChops
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
-from tests.e2e.page.browsing import OpenPage
+from tests.e2e.page.browsing import OpenPage, change_models
 from tests.e2e.page.pictures import payload, pictures
 from tests.support import CAT
 
@@ -113,13 +114,10 @@ def test_the_banner_says_in_plain_words_what_kind_of_model_answers(page: Page) -
 def test_the_banner_speaks_of_no_model_that_is_not_served(open_page: OpenPage) -> None:
     page = open_page()
 
-    def without_untrained(route: Route) -> None:
-        listed = route.fetch().json()
+    def without_untrained(listed: dict[str, Any]) -> None:
         listed["models"] = [model for model in listed["models"] if model["weights"] != "untrained"]
-        route.fulfill(json=listed)
 
-    page.route("**/models", without_untrained)
-    page.reload()
+    change_models(page, without_untrained)
     expect(page.get_by_role("note")).to_contain_text("efficientnet_lite0 is a small trained model")
     expect(page.get_by_role("note")).not_to_contain_text(re.compile("resnet", re.IGNORECASE))
 

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
-from tests.e2e.page.browsing import OpenPage
+from tests.e2e.page.browsing import OpenPage, change_models
 from tests.e2e.page.test_page_access import violations
 from tests.support import CAT
 
@@ -18,14 +18,7 @@ ID = "0123456789abcdef"
 
 def offering(page: Page, **offers: bool) -> Page:
     """The page of a service that says of itself that it has this on offer."""
-
-    def say(route: Route) -> None:
-        answer = route.fetch()
-        route.fulfill(response=answer, json={**answer.json(), **offers})
-
-    page.route("**/models", say)
-    page.reload()
-    page.locator("#model option").first.wait_for(state="attached")
+    change_models(page, lambda listed: listed.update(offers))
     return page
 
 
