@@ -44,6 +44,7 @@ COMMANDS = {
     "bulk": "classify millions of pictures into Parquet, on all cores or a Ray cluster",
     "feedback": "reports of wrong answers: count, export, delete",
     "sbom": "print a bill of materials (CycloneDX), and why known holes are not reached",
+    "plan": "how many pods some traffic takes; plan measure: what one does",
     "doctor": "print what a bug report needs: versions, machine, settings, errors",
     "completion": "print shell code that completes these commands",
     "setup": "in a clone: install the packages of one group into .venv",

@@ -55,7 +55,7 @@ exit status: 0 measured; 1 it failed; 2 wrong arguments; 3 measured while the ma
   not to be trusted, and so does every plan that is made of it"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse._ActionsContainer) -> None:
     which = parser.add_mutually_exclusive_group()
     # Not the "port" of other commands, which must be that of a running stack.
     which.add_argument(
