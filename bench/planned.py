@@ -19,7 +19,7 @@ from pathlib import Path
 from bench import REPOSITORY
 from bench.pictures import read_photographs
 from bench.report import table
-from marserve.arguments import UsageError, file, folder, positive
+from marserve.arguments import file, folder, positive
 from marserve.cli.measuring import describe, facts_of, own_pod, service_of
 from marserve.plan.arrivals import ArrivalProcess, arrival_process
 from marserve.plan.calibration import simulate_pod
@@ -55,6 +55,8 @@ class CheckedRun:
     #: Milliseconds that the generator was late: the 99th percentile.
     lag_p99_ms: float
     generator_cpu_s: float
+    #: What the service says of each in Server-Timing, to see where a prediction goes wrong.
+    timings: list[str]
 
 
 @dataclass(frozen=True)
@@ -97,12 +99,13 @@ class Comparison:
 
 def main() -> int:
     """Run and compare; the exit status is 1 where a prediction does not hold."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
     if options.again is not None:
         measurement, runs = read_runs(options.again)
     else:
         if options.pictures is None:
-            raise UsageError("--pictures FOLDER, with photographs such as callers send, or --again FILE")
+            parser.error("give --pictures FOLDER, with photographs such as callers send, or --again FILE")
         measurement, runs = run_all(options)
         kept = RESULTS.with_name(f"planned-{time.strftime('%Y-%m-%d-%H%M%S')}.json")
         write_runs(kept, measurement, runs)
@@ -161,7 +164,9 @@ def run_one(
         answered - at if status == 200 else None
         for at, answered, status in zip(done.due, done.answered, done.status, strict=True)
     ]
-    run = CheckedRun(process.name, load, per_s, due, took, done.lag_p99_ms, service.generator_cpu_s - before)
+    run = CheckedRun(
+        process.name, load, per_s, due, took, done.lag_p99_ms, service.generator_cpu_s - before, list(done.kept)
+    )
     real = Waits.of(took)
     say(
         f"  {process.name} {load}: p50 {real.p50_ms:.1f} ms, p99 {real.p99_ms:.0f} ms, {real.within[100]:.1%} in 100 ms"

@@ -26,7 +26,7 @@ DUE = arrival_process("poisson").times(1500, 75.0, 1)
 
 
 def run(took: list[float | None]) -> CheckedRun:
-    return CheckedRun("poisson", 0.5, 75.0, DUE, took, 0.2, 0.3)
+    return CheckedRun("poisson", 0.5, 75.0, DUE, took, 0.2, 0.3, [])
 
 
 def test_prediction_that_is_what_happened_holds() -> None:
