@@ -45,6 +45,7 @@ def spec_of(
         answer_s=(1 - ARRIVAL_SHARE) * web_s,
         beside=others_s / web_s if web_s else 0.0,
         way_s=hop.mean_s - pause_s,
+        way_picture_s=hop.per_picture_s,
         pause_s=pause_s,
         besides_s=max(web.mean_s - web_s, 0.0),
         batch_delay_s=measurement.model.batch_delay_s or 0.0,

@@ -41,6 +41,8 @@ class PodSpec:
     beside: float = 0.0
     #: Seconds of a group's way to TorchServe and back, without work on a core that others miss.
     way_s: float = 0.0
+    #: And for each picture of the group but the first.
+    way_picture_s: float = 0.0
     #: Seconds of a worker from one group to the next: TorchServe's ``maxBatchDelay``, and what it reads and writes.
     pause_s: float = 0.0
     #: TorchServe's ``maxBatchDelay``, for the dispatcher.
@@ -343,7 +345,7 @@ class Pod:
         expected_s = self._expect(len(numbers))
         done_at = self._free_at() + self._way() + expected_s
         group = SentGroup(numbers, now, done_at, len(self._on_way) + 1, expected_s)
-        group.reaches_at = now + self.spec.way_s / 2
+        group.reaches_at = now + self.spec.way_s / 2 + self.spec.way_picture_s * (len(numbers) - 1)
         self._on_way.append(group)
         self._sent_at = now
         self.groups_sent += 1
