@@ -17,7 +17,7 @@ from marserve.client.management import ManagementClient
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.description import DESCRIPTION_FILE
 from marserve.manage.running_stack import RunningStack
-from marserve.manage.settling import is_interrupted
+from marserve.manage.settling import is_interrupted, under_way
 from marserve.manage.status import Status, VersionStatus
 from marserve.paths import command
 from marserve.stack.deployments import Deployments
@@ -28,7 +28,6 @@ from marserve.torchserve.models import ModelVersion
 from marserve.torchserve.worker_process import inspect_workers
 from marserve.web.models import Weights, weights_of
 from marserve.web.quarantine import read_suspicions
-from marserve.web.rollout.files import Order
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def read_status(stack: RunningStack, management: ManagementClient, before: Stack
         web_rates=web_rates(before, after),
         versions=[_version_status(stack, version, before, after) for version in listed],
         rollback={name: model.before.version for name, model in record.models.items() if model.before is not None},
-        under_way=f"{pending}{_on_trial(stack)}" if pending is not None and problem is None else None,
+        under_way=under_way(stack) if pending is not None and problem is None else None,
         record_problem=problem,
         is_watched=stack.is_watched,
         restarts=Restarts.read(stack.run_directory.supervision),
@@ -103,17 +102,6 @@ def _record(stack: RunningStack) -> tuple[Deployments, str | None]:
     except MarserveError as exc:
         return Deployments({}), str(exc)
     return record, None
-
-
-def _on_trial(stack: RunningStack) -> str:
-    """What live traffic the version gets that is being deployed; empty where it gets none."""
-    try:
-        order = Order.read(stack.run_directory.rollout)
-    except (OSError, ValueError):
-        return ""
-    if order is None or not order.is_valid:
-        return ""
-    return f", {order.candidate} on trial as {order.mode} with {order.share * 100:.3g} % of the live pictures"
 
 
 def _version_status(

@@ -6,8 +6,12 @@ interrupted after it is finished: in both cases TorchServe comes to serve what t
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
 
 from marserve.errors import MarserveError
 from marserve.manage.change import Change, Confirm, always_yes, one_of
@@ -16,9 +20,11 @@ from marserve.manage.running_stack import RunningStack
 from marserve.manage.scaling import set_workers
 from marserve.paths import command
 from marserve.stack.deployments import DeployedModel, PendingChange
+from marserve.system import processes
 from marserve.system.files import locked
 from marserve.terminal import Report, complain
 from marserve.torchserve.models import ModelVersion
+from marserve.web.rollout.files import Order
 
 #: Seconds to wait for another command that is changing the same stack.
 LOCK_S = 600.0
@@ -26,13 +32,26 @@ LOCK_S = 600.0
 
 @contextmanager
 def changing(stack: RunningStack, *, confirm: Confirm, report: Report, lock_s: float = LOCK_S) -> Iterator[Change]:
-    """Keep other commands from changing ``stack``; undo what was done where the body fails or is interrupted."""
+    """Keep other commands from changing ``stack``; undo what was done where the body fails or is interrupted.
+
+    Raises MarserveError, with who it is and how to end it, where another one is still at work after ``lock_s`` seconds;
+    0 is for those that come again by themselves, and for whose work nobody waits long.
+    """
+    lock = stack.run_directory.change_lock
 
     def on_wait() -> None:
         if lock_s:
-            complain("Waiting for another command that changes this stack ...")
+            complain(f"Waiting for {_who_changes(stack)} ...")
 
-    with locked(stack.run_directory.change_lock, on_wait=on_wait, timeout_s=lock_s), stack.management() as management:
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(lock, on_wait=on_wait, timeout_s=lock_s))
+        except MarserveError as exc:
+            raise MarserveError(
+                f"After {lock_s:.0f} seconds this stack is still changed by {_who_changes(stack)}."
+            ) from exc
+        _sign(lock, of_command=lock_s > 0)
+        management = held.enter_context(stack.management())
         settle(Change(stack, management, always_yes, report))
         change = Change(stack, management, confirm, report)
         try:
@@ -41,6 +60,41 @@ def changing(stack: RunningStack, *, confirm: Confirm, report: Report, lock_s: f
             change.undo_all()
             raise
         change.finish()
+
+
+def _sign(lock: Path, *, of_command: bool) -> None:
+    """Say in ``lock``, which this process holds, who does. Nobody is to be told to end the stack's own processes."""
+    with suppress(OSError):  # a full disk: it says nothing then, since it is emptied first
+        lock.write_text(
+            json.dumps(asdict(processes.record("command", os.getpid()))) if of_command else "", encoding="utf-8"
+        )
+
+
+def under_way(stack: RunningStack) -> str:
+    """What the record and the order for live traffic say of the change that is being made; empty: nothing."""
+    try:
+        known = stack.store.read()
+    except MarserveError:
+        return ""
+    if known is None or known.pending is None:
+        return ""
+    with suppress(OSError, ValueError):
+        order = Order.read(stack.run_directory.rollout)
+        if order is not None and order.is_valid:
+            share = f"{order.share * 100:.3g} % of the live pictures"
+            return f"{known.pending}, {order.candidate} on trial as {order.mode} with {share}"
+    return str(known.pending)
+
+
+def _who_changes(stack: RunningStack) -> str:
+    """The command that holds the change lock, and how to end it."""
+    doing = f" ({change})" if (change := under_way(stack)) else ""
+    with suppress(OSError, ValueError, TypeError):
+        holder = processes.ProcessRecord(**json.loads(stack.run_directory.change_lock.read_text(encoding="utf-8")))
+        if processes.running(holder) is not None:
+            told = f"process {holder.pid}, and `kill {holder.pid}` ends it and undoes what it did"
+            return f"another command that changes this stack{doing}: {told}"
+    return f"another command that changes this stack{doing}"
 
 
 def settle_interrupted(stack: RunningStack, report: Report) -> bool:

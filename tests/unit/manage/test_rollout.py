@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,10 @@ from marserve.manage.deployment import Deployed, Plan, deploy
 from marserve.manage.rollout import LivePlan, TurnedDownError
 from marserve.manage.settling import changing
 from marserve.manage.verdict import Limits
+from marserve.system import processes
+from marserve.system.files import locked
 from marserve.torchserve.models import ModelVersion
+from marserve.web.rollout import files
 from marserve.web.rollout.files import Counts, Order, Seen, seen_beside
 from tests.unit.manage.fake_stack import MODEL, FakeStack
 from tests.unit.manage.test_way_back import an_archive
@@ -221,3 +226,46 @@ def test_ctrl_c_brings_all_live_pictures_back_before_the_version_goes(
     assert stack.snapshot == before
     assert not web.file.exists()
     assert web.now < 1030, "the web service said at once that it is over"
+
+
+def test_who_waits_for_a_canary_is_told_whose_it_is_and_how_to_end_it(
+    stack: FakeStack,
+    web: FakeWeb,
+    archive: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And once it has ended nobody is told to end what has its process id by then."""
+    refused: list[str] = []
+
+    def ask() -> None:
+        if web.orders and web.orders[-1].share == 0.5 and not refused:
+            with pytest.raises(MarserveError) as caught, changing(stack, confirm=always_yes, report=print, lock_s=0.01):
+                pass
+            refused.append(str(caught.value))
+
+    web.at_tick = ask
+    monkeypatch.setattr(files, "time", web)
+    run(stack, archive, CANARY)
+    doing = "deployment of resnet18 2.0, 2.0 on trial as canary with 50 % of the live pictures"
+    expected = (
+        f"another command that changes this stack ({doing}): process {os.getpid()}, and `kill {os.getpid()}` ends it"
+    )
+    assert expected in capsys.readouterr().err
+    assert expected in refused[0]
+
+    lock = stack.run_directory.change_lock
+    lock.write_text(json.dumps(asdict(replace(processes.record("command", os.getpid()), created=1.0))))
+    with (
+        locked(lock),
+        pytest.raises(MarserveError) as caught,
+        changing(stack, confirm=always_yes, report=print, lock_s=0.01),
+    ):
+        pass
+    assert "kill" not in str(caught.value)
+
+
+def test_nobody_is_told_to_end_the_supervisor(stack: FakeStack) -> None:
+    with changing(stack, confirm=always_yes, report=print, lock_s=0.0), pytest.raises(MarserveError) as caught:
+        changing(stack, confirm=always_yes, report=print, lock_s=0.01).__enter__()
+    assert "kill" not in str(caught.value)
