@@ -21,6 +21,15 @@ class RequestError(Exception):
         #: Its name for programs, sent as ``type``.
         self.kind = type(self).__name__
 
+    def alone(self) -> RequestError:
+        """Itself, to be kept as an answer, without the frames that it came through.
+
+        They hold the picture, and with the list of answers they are a cycle, which the interpreter looks for so seldom
+        that a worker has held hundreds of megabytes.
+        """
+        self.__cause__ = self.__context__ = None
+        return self.with_traceback(None)
+
     def as_json(self) -> dict[str, object]:
         """The error shape of every level: ``{"code", "type", "message"}``."""
         return {"code": self.status, "type": self.kind, "message": str(self)}

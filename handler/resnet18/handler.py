@@ -190,7 +190,7 @@ class ClassificationHandler:
                 max_images=self._settings.max_images_per_request,
             )
         except RequestError as error:
-            return error
+            return error.alone()
 
     def _decode(self, picture: Buffer | RequestError) -> DecodedImage | RequestError:
         if isinstance(picture, RequestError):
@@ -198,7 +198,7 @@ class ClassificationHandler:
         try:
             return self._decoder.decode(picture)
         except RequestError as error:
-            return error
+            return error.alone()
 
     def _infer(self, pictures: list[Pixels], explain: bool) -> Iterator[tuple[NDArray[np.float32], FeatureMap | None]]:
         for start in range(0, len(pictures), self._batch_size):

@@ -130,7 +130,7 @@ def _read_member(top_k: int, picture: memoryview) -> PictureRequest | RequestErr
     try:
         return PictureRequest([picture], _read_top_k(top_k))
     except InvalidParameter as error:
-        return error
+        return error.alone()
 
 
 def media_type_of(headers: Mapping[str, str]) -> str:
@@ -174,7 +174,7 @@ def _read_instance(instance: object, index: int) -> Encoded | RequestError:
     try:
         return _read_picture(values[0] if len(values) == 1 else instance, f"The picture of instance {index}")
     except RequestError as error:
-        return error
+        return error.alone()
 
 
 def _read_picture(value: object, where: str) -> Encoded:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gc
 import io
 import json
+import weakref
 from collections import Counter
 from copy import copy
 from pathlib import Path
@@ -289,6 +291,36 @@ def test_a_group_that_cannot_be_read_is_refused_as_a_whole_and_leaves_its_batch_
     for status, kind, body in (cut, too_many, explained):
         assert (status, kind, json.loads(body)["type"]) == (400, "application/json", "InvalidRequest")
     assert good[:2] == (200, ANSWERS)
+
+
+class Body(bytearray):
+    """That can be watched."""
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers"),
+    [
+        pytest.param(TRUNCATED, BARE_PICTURE, id="a picture that ends early"),
+        pytest.param(b"text", "", id="no picture"),
+        pytest.param(b"--xyz\r\nContent-Disposition: form-data\r\n\r\n", "text/plain", id="a form by another name"),
+        pytest.param(b"".join(encode_group([(5, TRUNCATED), (0, JPEG)])), GROUP, id="a group"),
+        pytest.param(b'{"instances": [{"b64": "!"}, 1]}', "application/vnd.x+json", id="instances"),
+    ],
+)
+def test_what_was_refused_is_not_kept(resnet18: Served, fields: bytes, headers: str) -> None:
+    """An error that is kept as an answer holds the frames that it came through, and they the error: a cycle."""
+    gc.collect()
+    gc.disable()
+    try:
+        body = Body(fields)
+        refused = weakref.ref(body)
+        ((_, _, answer),) = resnet18.ask_raw(({"body": body}, {"content-type": headers}))
+        assert answer
+        del body
+        resnet18.ask(({"body": bytearray(JPEG)}, {}))
+        assert refused() is None
+    finally:
+        gc.enable()
 
 
 def test_an_explanation_adds_the_map_of_the_top_class(demonstration: Served) -> None:
