@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
 import mmap
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -104,6 +107,8 @@ def test_a_reader_that_ends_or_hangs_is_noticed(code: str, what: str | None, mon
         (b"HTTP/1.1 200 OK\r\nX-Injected: yes\r\n\r\n", "a header was injected"),
         (b"HTTP/1.1 200 OK\r\n\r\nroot:x:0:0:root:/root:/bin/bash\n", "a file was shown"),
         (b"HTTP/1.1 404 Not Found\r\n\r\nX-Injected: yes, it was sent so", None),
+        (b'HTTP/1.1 500 \r\n\r\n{\n  "code": 500,\n  "type": "ErrorDataDecoderException",\n', None),
+        (b'HTTP/1.1 500 \r\n\r\n{\n  "code": 500,\n  "type": "InternalServerException",\n', "500 for"),
     ],
 )
 def test_what_no_stranger_may_be_answered_is_noticed(answer: bytes, complaint: str | None) -> None:
@@ -115,6 +120,31 @@ def test_what_no_stranger_may_be_answered_is_noticed(answer: bytes, complaint: s
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (b"HTTP/1.1 500 \r\ncontent-length: 4\r\n\r\noops", "500"),
+        (b"HTTP/1.1 500 \r\ncontent-length: 4\r\n\r\noop", "reset"),
+    ],
+)
+async def test_what_was_answered_before_a_reset_is_judged_where_it_is_whole(answer: bytes, outcome: str) -> None:
+    """TorchServe resets each connection after an error."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await asyncio.sleep(0.1)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        attack = Attack(server.sockets[0].getsockname()[1])
+        await attack.all([partial(attack.send, b"GET / HTTP/1.1\r\n\r\n")])
+    assert attack.outcomes == {outcome: 1}
+    assert bool(attack.complaints) is (outcome == "500")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -35,6 +34,11 @@ SETTLE_S = 3.0
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 #: What stands in files to which no address leads: users of the machine, code.
 OF_FILES = (b"root:x:0:", b"from __future__ import annotations")
+#: How TorchServe itself, and no worker, refuses a form that it cannot read; the web service sends it none.
+OF_TORCHSERVE = re.compile(
+    rb'HTTP/1\.1 500 .*"type": "(ErrorDataDecoder|StringIndexOutOfBounds|IllegalArgument)Exception"', re.DOTALL
+)
+LENGTH = re.compile(rb"(?i)\r\ncontent-length: (\d+)\r\n")
 HEADS = re.compile(rb"HTTP/1\.1 \d{3} .*?\r\n\r\n", re.DOTALL)
 
 
@@ -77,15 +81,22 @@ class Attack:
                 writer.write(piece)
                 await writer.drain()
             answer = b""
-            with suppress(asyncio.TimeoutError):
+            try:
                 while piece := await asyncio.wait_for(reader.read(65536), QUIET_S if answer or is_open else ANSWER_S):
                     answer += piece
+            except asyncio.TimeoutError:  # of Python 3.10, a class of its own
+                pass
+            except OSError:
+                if not _is_whole(answer):  # TorchServe resets each connection that it has answered with an error
+                    raise
             return self.judge(pieces, answer)
         finally:
             writer.close()
 
     def judge(self, sent: Sequence[bytes], answer: bytes) -> str:
         statuses = [int(status) for status in STATUS.findall(answer)]
+        if OF_TORCHSERVE.search(answer):
+            return f"{statuses[-1]} of TorchServe's own reader of forms"
         wrong = [status for status in statuses if status >= 500 and status not in OVERLOAD]
         if wrong:
             self.complaints.append(f"{wrong[0]} for {b''.join(sent)[:200]!r}: {answer[-200:]!r}")
@@ -127,6 +138,12 @@ def attack(
         f"{kind} {size / 1e6:.0f} → {after[kind] / 1e6:.0f} MB" for kind, size in before.items()
     )
     return Row(row.name, seen, row.seconds_until_healthy, lost, holds=row.holds and not complaints)
+
+
+def _is_whole(answer: bytes) -> bool:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    length = LENGTH.search(head + b"\r\n")
+    return length is not None and len(body) >= int(length[1])
 
 
 def memory(tested: UnderLoad) -> Counter[str]:
