@@ -19,6 +19,8 @@ MALFORMED = (KeyError, IndexError, TypeError, AttributeError, ValueError)
 PAGE_SIZE = 100
 #: Seconds that TorchServe gives a worker to start where it does not say.
 STARTUP_TIMEOUT_S = 120
+#: And to answer.
+RESPONSE_TIMEOUT_S = 120
 
 Result = TypeVar("Result")
 Question = Generator[str, Any, Result]
@@ -59,6 +61,8 @@ class ModelVersion:
     queue_capacity: int = 0
     #: Seconds after which TorchServe itself gives up a worker that is starting.
     startup_timeout_s: int = STARTUP_TIMEOUT_S
+    #: Seconds after which it ends one that does not answer.
+    response_timeout_s: int = RESPONSE_TIMEOUT_S
     #: What the archive says about itself; None where that was not requested.
     description: Mapping[str, Any] | None = None
     #: The whole of TorchServe's answer.
@@ -141,6 +145,7 @@ def parse_version(content: Mapping[str, Any]) -> ModelVersion:
         queued=queued,
         queue_capacity=queued + int(queue.get("remainingCapacity", 0)),
         startup_timeout_s=int(content.get("startupTimeout", STARTUP_TIMEOUT_S)),
+        response_timeout_s=int(content.get("responseTimeout", RESPONSE_TIMEOUT_S)),
         description=_parse_description(content.get("customizedMetadata")),
         reported=content,
     )

@@ -13,7 +13,6 @@ import anyio
 from marserve.handler.resnet18.errors import RequestError
 from marserve.web.cache import ResultCache, cache_key
 from marserve.web.catalogue import Catalogue
-from marserve.web.dispatch.lane import read_answer
 from marserve.web.dispatch.queues import PictureQueues
 from marserve.web.dispatch.urgency import Urgency
 from marserve.web.errors import DeadlineExceeded, ModelUnavailable
@@ -101,7 +100,7 @@ class Classifier:
         if served.was_last:
             cached = await self.cache.get(key)
             # What cannot be parsed was written to Redis by something else.
-            if cached is not None and (answer := read_answer(cached, call.explain)) is not None:
+            if cached is not None and (answer := HandlerAnswer.read(cached, explain=call.explain)) is not None:
                 self.metrics.cache.labels("hit").inc()
                 self._count(served, "cached")
                 return Classified(served, answer, "hit")

@@ -1,4 +1,4 @@
-"""Pictures under which workers end by themselves: after two of them the picture is sent to no worker any more.
+"""Pictures under which workers end, or hang until they are ended: after two the picture is sent to no worker any more.
 
 They are known by the digest of their bytes, together with the archive whose workers ended: another archive may bear
 them. They are kept in a file, so that a restart of this service costs no more workers.
@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,12 +41,14 @@ class Suspicion:
     archive: str
     sha256: str
     size_bytes: int
-    #: Workers that ended under it.
+    #: Workers that ended under it by themselves, and that hung until TorchServe ended them. None yet of one that was at
+    #: a worker that hung together with others: it goes alone from then on.
     deaths: int = 0
+    hangs: int = 0
 
     @property
     def is_proven(self) -> bool:
-        return self.deaths >= DEADLY
+        return self.deaths + self.hangs >= DEADLY
 
 
 class Quarantine:
@@ -68,31 +71,48 @@ class Quarantine:
             return None
         return self._known.get((model.name, archive_of(model), hashlib.sha256(picture).hexdigest()))
 
-    async def blame(self, model: KnownModel, picture: bytes, request_id: str, *, is_well: bool) -> bool:
-        """A worker of ``model`` ended by itself under ``picture``, which was alone there: whether that is proof.
+    async def blame(
+        self, model: KnownModel, picture: bytes, request_id: str, *, is_well: bool, hung: bool = False
+    ) -> bool:
+        """A worker of ``model`` ended by itself, or ``hung``, under ``picture``, which was alone there: whether that is
+        proof.
 
         It is where it is not the first, and ``is_well``: right before it another picture was answered. Else it may be
         the archive, or the machine, that ends everything.
         """
+        suspicion = self._suspect(model, picture)
+        if suspicion.deaths + suspicion.hangs and not is_well:
+            return False
+        if hung:
+            suspicion.hangs += 1
+        else:
+            suspicion.deaths += 1
+        number = suspicion.deaths + suspicion.hangs
+        logger.warning(
+            "A worker of %s %s %s under picture %s (%d bytes, request %s): %s",
+            model.name, model.version, "hung" if hung else "ended", suspicion.sha256, suspicion.size_bytes, request_id,
+            f"the {number}. one; it is refused from now on" if suspicion.is_proven else "the first one",
+        )  # fmt: skip
+        await self._save()
+        return suspicion.is_proven
+
+    async def suspect(self, model: KnownModel, pictures: Sequence[bytes]) -> None:
+        """A worker of ``model`` hung under one of ``pictures``, and nobody knows which."""
+        for picture in pictures:
+            self._suspect(model, picture)
+        await self._save()
+
+    def _suspect(self, model: KnownModel, picture: bytes) -> Suspicion:
         suspicion = self.find(model, picture)
         if suspicion is None:
             sha256 = hashlib.sha256(picture).hexdigest()
             suspicion = Suspicion(model.name, archive_of(model), sha256, len(picture))
             self._known[_key(suspicion)] = suspicion
             self._sizes[suspicion.size_bytes] += 1
-        elif not is_well:
-            return False
-        suspicion.deaths += 1
         self._known.move_to_end(_key(suspicion))
         if len(self._known) > MAX_PICTURES:
             self._forget(next(iter(self._known.values())))
-        logger.warning(
-            "A worker of %s %s ended under picture %s (%d bytes, request %s): %s",
-            model.name, model.version, suspicion.sha256, suspicion.size_bytes, request_id,
-            f"the {suspicion.deaths}. one; it is refused from now on" if suspicion.is_proven else "the first one",
-        )  # fmt: skip
-        await self._save()
-        return suspicion.is_proven
+        return suspicion
 
     async def acquit(self, suspicion: Suspicion) -> None:
         """It was answered, or workers end without it just as well."""
@@ -149,6 +169,6 @@ def _parse(content: dict[str, object]) -> Suspicion:
     """Raises ValueError, KeyError or TypeError."""
     parsed = Suspicion(**content)  # type: ignore[arg-type]
     texts = (parsed.model, parsed.archive, parsed.sha256)
-    if {*map(type, texts)} != {str} or {type(parsed.size_bytes), type(parsed.deaths)} != {int}:
+    if {*map(type, texts)} != {str} or {type(parsed.size_bytes), type(parsed.deaths), type(parsed.hangs)} != {int}:
         raise ValueError("it has another form")
     return parsed

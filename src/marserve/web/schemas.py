@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from marserve.handler.resnet18.description import Preprocessing
@@ -55,6 +55,15 @@ class HandlerAnswer(_Strict):
 
     predictions: list[PredictedClass]
     explanation: ActivationMap | None = None
+
+    @classmethod
+    def read(cls, body: bytes, *, explain: bool) -> HandlerAnswer | None:
+        """What ``body`` says; None for anything else, and where it lacks what ``explain`` asks for."""
+        try:
+            answer = cls.model_validate_json(body)
+        except ValidationError:
+            return None
+        return None if explain and answer.explanation is None else answer
 
 
 class LabelledConfidence(BaseModel):

@@ -105,6 +105,8 @@ class FakeTorchServe:
         #: The process ids of all workers, and their status.
         self.workers = [100]
         self.worker_status = "READY"
+        #: After which TorchServe ends a worker that does not answer.
+        self.response_timeout_s = 30
         self.started = "2026-11-24T15:25:00.431Z"
         #: What answers pictures; probes for readiness (recognised by their request id) go to it as well.
         self.behaviour: Behaviour = self.answer
@@ -251,6 +253,7 @@ class FakeTorchServe:
             "modelVersion": version,
             "modelUrl": f"{name}.mar",
             "batchSize": 8,
+            "responseTimeout": self.response_timeout_s,
             "maxBatchDelay": 1,
             "workers": [
                 {"id": str(pid), "pid": pid, "status": self.worker_status, "startTime": self.started}

@@ -13,12 +13,13 @@ import pytest
 from aiohttp import web
 
 from marserve.torchserve.models import ModelVersion
+from marserve.web.dispatch import lane
 from marserve.web.metrics import WebMetrics
 from marserve.web.models import ArchiveDescription, KnownModel
 from marserve.web.quarantine import MAX_FILE_BYTES, MAX_PICTURES, Quarantine
 from marserve.web.upstream.inference import PROBE
 from tests.unit.web.fake_torchserve import TRAINED, Behaviour, FakeTorchServe, java_error
-from tests.unit.web.service import Service, StartService, until
+from tests.unit.web.service import Service, StartService, until, until_seen
 
 pytestmark = pytest.mark.anyio
 
@@ -185,6 +186,114 @@ async def test_where_another_picture_is_not_answered_either_a_suspect_is_not_sen
     assert [picture for picture in sent if picture != PROBE.picture] == [KILLER, b"good"]
 
 
+async def hang_under(torchserve: FakeTorchServe, *pictures: bytes, seconds: float = 0.6) -> None:
+    """TorchServe ends workers that hang under them, after all callers have gone."""
+    torchserve.response_timeout_s = 5
+
+    async def behave(request: web.Request, picture: bytes) -> web.StreamResponse:
+        if picture not in pictures:
+            return await torchserve.answer(request, picture)
+        await asyncio.sleep(seconds)
+        return dies()
+
+    torchserve.behaviour = behave
+    await until_seen(torchserve)
+
+
+async def test_a_picture_under_which_two_workers_hang_is_refused_from_then_on(
+    start_service: StartService, torchserve: FakeTorchServe, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    """Its callers, whose time is over long before TorchServe ends the worker, are told when it is; others wait for
+    nothing."""
+    monkeypatch.setattr(lane, "LINGER_S", 0.05)
+    file = tmp_path / "quarantine.json"
+    torchserve.workers = [100, 101]
+    service = await start_service(quarantine_file=file)
+    await hang_under(torchserve, KILLER)
+    assert (await service.post("/classify", b"good")).status == 200
+    for number in (1, 2):
+        hung = await service.post("/classify", KILLER, headers={"X-Request-Timeout-Ms": "100"})
+        assert (hung.status, hung.json["type"]) == (504, "DeadlineExceeded")
+        assert "hung under picture" not in caplog.text or number == 2
+        assert (await service.post("/classify", b"good %d" % number)).status == 200, "the lane is free meanwhile"
+
+        async def is_noted(number: int = number) -> bool:
+            return caplog.text.count("hung under picture") == number
+
+        await until(is_noted)
+    assert "refused from now on" in caplog.text
+    assert (await service.post("/classify", KILLER)).json["type"] == "PictureQuarantined"
+    (kept,) = json.loads(file.read_bytes())["pictures"]
+    assert (kept["deaths"], kept["hangs"]) == (0, 2)
+    assert await service.metric('web_upstream_errors_total{kind="timeout"}') == 2
+
+
+async def test_where_nothing_else_was_answered_a_second_hang_is_no_proof(
+    start_service: StartService, torchserve: FakeTorchServe, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(lane, "LINGER_S", 0.05)
+    monkeypatch.setattr(lane, "WELL_S", -60.0)
+    service = await start_service()
+    await hang_under(torchserve, KILLER)
+    for _ in range(3):
+        hung = await service.post("/classify", KILLER, headers={"X-Request-Timeout-Ms": "100"})
+        assert (hung.status, hung.json["type"]) == (504, "DeadlineExceeded")
+        await asyncio.sleep(0.7)
+    assert caplog.text.count("hung under picture") == 1
+
+
+async def test_of_a_group_under_which_a_worker_hung_each_picture_goes_alone_until_it_is_answered(
+    start_service: StartService, torchserve: FakeTorchServe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(lane, "LINGER_S", 0.05)
+    file = tmp_path / "quarantine.json"
+    service = await start_service(quarantine_file=file)
+    await hang_under(torchserve, KILLER, seconds=2.5)
+    behaviour, is_free = torchserve.behaviour, asyncio.Event()
+
+    async def answer_later(request: web.Request, picture: bytes) -> web.StreamResponse:
+        await is_free.wait()
+        return await behaviour(request, picture)
+
+    async def together(*pictures: bytes) -> list[int]:
+        """Statuses of pictures that have to wait, and so go together."""
+        is_free.clear()
+        torchserve.behaviour, before = answer_later, len(torchserve.groups)
+        busy = []
+        for number in (1, 2):  # the worker, and the one place behind it
+            busy.append(asyncio.create_task(service.post("/classify", b"%d %d" % (before, number))))
+
+            async def is_taken(groups: int = before + number) -> bool:
+                return len(torchserve.groups) == groups
+
+            await until(is_taken)
+        soon = {"X-Request-Timeout-Ms": "1500"}
+        waiting = [asyncio.create_task(service.post("/classify", one, headers=soon)) for one in pictures]
+        await until(lambda: in_flight(service, 2 + len(pictures)))
+        is_free.set()
+        assert {(await reply).status for reply in busy} == {200}
+        return [(await reply).status for reply in waiting]
+
+    pictures = (KILLER, b"innocent", b"too")
+    assert await together(*pictures) == [504] * 3
+    assert torchserve.groups[-1] == 3
+
+    async def are_suspected() -> bool:
+        return file.exists() and len(json.loads(file.read_bytes())["pictures"]) == 3
+
+    await until(are_suspected)
+    behaviour = torchserve.answer
+    assert await together(*pictures) == [200] * 3
+    assert torchserve.groups[-3:] == [1] * 3
+    assert json.loads(file.read_bytes()) == {"pictures": []}
+
+
+async def in_flight(service: Service, pictures: int) -> bool:
+    return await service.metric("web_requests_in_flight") == pictures
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -194,6 +303,7 @@ async def test_where_another_picture_is_not_answered_either_a_suspect_is_not_sen
         b'{"pictures": [1]}',
         b'{"pictures": [{"model": "m", "archive": "a", "sha256": 1, "size_bytes": 1, "deaths": 2}]}',
         b'{"pictures": [{"model": "m", "archive": "a", "sha256": "s", "size_bytes": 1, "deaths": 2, "more": 1}]}',
+        b'{"pictures": [{"model": "m", "archive": "a", "sha256": "s", "size_bytes": 1, "deaths": 2, "hangs": null}]}',
         b"[" * 100_000,
         b" " * (MAX_FILE_BYTES + 1),
         b"\xff\xfe",

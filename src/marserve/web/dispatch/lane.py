@@ -6,21 +6,27 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, cast
 
 from marserve.handler.resnet18.errors import NotExplainable, RequestError
 from marserve.web.dispatch.dispatcher import Dispatcher
+from marserve.web.dispatch.evidence import Evidence
 from marserve.web.dispatch.jobs import Group, Job
 from marserve.web.dispatch.urgency import PRIORITIES
 from marserve.web.dispatch.worker_capacity import WorkerCapacity
 from marserve.web.errors import DeadlineExceeded, InferenceFailed, InternalError, ModelUnavailable, PictureQuarantined
 from marserve.web.models import KnownModel
-from marserve.web.quarantine import Suspicion
 from marserve.web.schemas import HandlerAnswer
-from marserve.web.upstream.inference import GARBAGE, PROBE, ModelGone, PictureCall, TorchServeAway, WorkerDied
+from marserve.web.upstream.inference import (
+    GARBAGE,
+    GroupReply,
+    ModelGone,
+    PictureCall,
+    TorchServeAway,
+    WorkerDied,
+)
 
 if TYPE_CHECKING:
     from marserve.web.dispatch.queues import PictureQueues
@@ -29,14 +35,23 @@ if TYPE_CHECKING:
 #: Seconds that a group is waited for after the last caller has given up: as long as its worker does not answer it is
 #: busy, and how long that takes is worth knowing.
 LINGER_S = 1.0
+#: Seconds beyond those that TorchServe gives a worker to answer, until it has ended one that hangs and says so.
+HUNG_S = 5.0
+#: Seconds before a picture under which a worker hangs: one that was answered since then shows that others are.
+WELL_S = 10.0
 #: Seconds between the two nearest times that the event loop's timers tell apart.
 TIMER_S = 0.001
 
+LATE = "The model did not answer in time: try again in a few seconds."
 AWAY = "The model server is being started or restarted: try again in a few seconds."
 WORKER_ENDED = "The model's worker ended while it worked on this picture: try again in a few seconds."
 
 #: Keeps the body of an answer for those who ask the same again.
 Keep = Callable[[bytes], Awaitable[None]]
+
+
+class _Overdue(Exception):  # noqa: N818
+    """Nobody waits for this reply any more."""
 
 
 class Waiting:
@@ -84,10 +99,13 @@ class Lane:
         self.answered_at = -math.inf
         self.dispatcher = Dispatcher(max_group_bytes=queues.max_group_bytes, on_drop=partial(queues.drop, self))
         self._queues = queues
+        self._evidence = Evidence(queues, self.name, self.version)
         self._model: KnownModel | None = None
         #: The workers that were READY when there was one last.
         self._processes: frozenset[tuple[int, str]] = frozenset()
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Groups that were not answered in time, and when TorchServe's word on their workers is not awaited any more.
+        self._overdue: dict[Group, asyncio.TimerHandle] = {}
         #: When ``_send`` is called next, without anything more happening.
         self._next: asyncio.Handle | None = None
         self._is_woken = False
@@ -144,7 +162,7 @@ class Lane:
         if model is self._model:
             return
         self._model = model
-        self.dispatcher.capacity = WorkerCapacity() if model is None else capacity_of(model)
+        self.dispatcher.capacity = WorkerCapacity() if model is None else WorkerCapacity.of(model)
 
     async def _ask(self, group: Group, as_group: bool) -> None:
         """Have a worker answer ``group``, and tell those who wait."""
@@ -152,22 +170,18 @@ class Lane:
         give_up = max(job.give_up for job in jobs) + LINGER_S
         outcomes: Sequence[bytes | Exception]
         try:
-            is_well = group.is_suspect and await self._send_control(jobs[0], give_up)
-            with self._queues.tracing.batch(jobs) as batch:
-                reply = await self._queues.inference.send(
-                    self.name,
-                    self.version,
-                    [job.content.call for job in jobs],
-                    as_group=as_group,
-                    timeout_s=give_up - time.monotonic(),
-                    trace=batch.context,
-                )
-                batch.answered(reply.headers)
+            is_well = group.is_suspect and await self._evidence.control(jobs[0].content.call, give_up)
+            if is_well:
+                self.answered_at = time.monotonic()
+            reply = await self._reply(group, as_group, give_up)
             worker_s, outcomes = reply.worker_s, reply.outcomes
+        except _Overdue:
+            return
         except WorkerDied as death:
             for job in jobs:
                 job.content.end_one_try(death)
-            if dispatcher.was_alone(group) and not death.was_killed and await self._is_proven(jobs[0], is_well):
+            may_be_it = dispatcher.was_alone(group) and not death.was_killed
+            if may_be_it and await self._evidence.is_proven(jobs[0].content.call, is_well=is_well):
                 dispatcher.abandon(group, time.monotonic())
                 outcomes = [PictureQuarantined()]
             else:
@@ -204,93 +218,85 @@ class Lane:
         told = (self._tell(group, job, outcome) for job, outcome in zip(jobs, outcomes, strict=True))
         await asyncio.gather(*told)
 
-    async def _send_control(self, job: Job, give_up: float) -> bool:
-        """Before a picture that is suspected to end workers is sent again, see whether another one is answered.
+    async def _reply(self, group: Group, as_group: bool, give_up: float) -> GroupReply:
+        """What TorchServe says to ``group``. Raises _Overdue after ``give_up``, when all who waited have been told.
 
-        Where that ends a worker too, it is not the picture that does. Raises TorchServeAway, or DeadlineExceeded where
-        that took all the time there was.
+        It is awaited longer for what it shows of a worker that hangs: TorchServe ends it, long after most deadlines.
         """
-        suspicion = self._suspicion_of(job)
-        if suspicion is None:
-            return False
-        timeout_s = give_up - time.monotonic()
-        try:
-            await self._queues.inference.send(self.name, self.version, [PROBE], as_group=False, timeout_s=timeout_s)
-        except WorkerDied:
-            await self._queues.quarantine.acquit(suspicion)
-        except DeadlineExceeded:
-            raise
-        except (ModelGone, RequestError):
-            pass  # the picture's own attempt shows what it is
-        else:
-            self.answered_at = time.monotonic()
-            return True
-        return False
+        calls = [job.content.call for job in group.jobs]
+        answered_at, at_workers = self.answered_at, group.company + len(self._overdue)
+        with ExitStack() as recorded:
+            batch = recorded.enter_context(self._queues.tracing.batch(group.jobs))
+            task = cast("asyncio.Task[None]", asyncio.current_task())
+            late = partial(self._give_up, group, recorded, task)
+            timer = asyncio.get_running_loop().call_later(give_up - time.monotonic(), late)
+            try:
+                reply = await self._queues.inference.send(
+                    self.name, self.version, calls, as_group=as_group, timeout_s=math.inf, trace=batch.context
+                )
+            except BaseException as failure:
+                if group not in self._overdue:
+                    raise
+                if isinstance(failure, WorkerDied) and not failure.was_killed:
+                    is_well = max(answered_at, self.answered_at) > group.sent_at - WELL_S
+                    is_alone = at_workers <= self.dispatcher.capacity.workers
+                    await self._evidence.note_hang(calls, is_alone=is_alone, is_well=is_well)
+                raise _Overdue from failure
+            else:
+                if group in self._overdue:
+                    raise _Overdue
+                batch.answered(reply.headers)
+                return reply
+            finally:
+                timer.cancel()
+                if (end := self._overdue.pop(group, None)) is not None:
+                    end.cancel()
 
-    async def _is_proven(self, job: Job, is_well: bool) -> bool:
-        """A worker ended under ``job`` alone: whether the picture has ended enough of them by itself.
-
-        ``is_well``: right before it another one was answered.
-        """
-        catalogue, call = self._queues.catalogue, job.content.call
-        before = catalogue.get(self.name, self.version)
-        await catalogue.refresh()
-        after = catalogue.get(self.name, self.version)
-        if before is None or after is None or not catalogue.is_current or call is PROBE:
-            return False
-        if {worker.id for worker in before.reported.workers} - {worker.id for worker in after.reported.workers}:
-            return False  # scaled away
-        return await self._queues.quarantine.blame(before, call.picture, call.request_id, is_well=is_well)
-
-    def _suspicion_of(self, job: Job) -> Suspicion | None:
+    def _give_up(self, group: Group, recorded: ExitStack, task: asyncio.Task[None]) -> None:
+        """Tell all who wait that the answer has not come in time, and see what becomes of the worker."""
+        late, dispatcher = DeadlineExceeded(LATE), self.dispatcher
+        recorded.pop_all().__exit__(DeadlineExceeded, late, None)
+        self._queues.metrics.upstream_errors.labels("timeout").inc()
+        # No more can hang than there are, and their pictures take memory.
         model = self._queues.catalogue.get(self.name, self.version)
-        return None if model is None else self._queues.quarantine.find(model, job.content.call.picture)
+        may_hang = model is not None and len(self._overdue) < dispatcher.capacity.workers
+        seconds = model.reported.response_timeout_s + HUNG_S if may_hang and model else 0.0
+        at = group.sent_at + seconds - time.monotonic()
+        self._overdue[group] = asyncio.get_running_loop().call_later(at, task.cancel)
+        dispatcher.abandon(group, time.monotonic())
+        for job in group.jobs:
+            self._count_in_vain(group, job)
+            self._queues.settle(job, late)
+        if dispatcher.waiting:
+            self.wake()
 
     async def _tell(self, group: Group, job: Job, outcome: bytes | Exception) -> None:
         waiting: Waiting = job.content
-        if job.has_been_left() or job.give_up <= time.monotonic():
-            before = min(job.left_at, job.give_up if job.waiters else math.inf) <= group.sent_at
-            given_up = "before_sending" if before else "at_worker"
-            self._queues.metrics.in_vain.labels(*self.labels, given_up).inc()
+        self._count_in_vain(group, job)
         if isinstance(outcome, Exception):
             self._queues.settle(job, outcome)
             return
         answer = self._read(waiting.call, outcome)
         if isinstance(answer, HandlerAnswer):
             self.answered_at = time.monotonic()
-            if job.deaths and (suspicion := self._suspicion_of(job)) is not None:
-                await self._queues.quarantine.acquit(suspicion)
+            await self._evidence.acquit(waiting.call)
         self._queues.settle(job, answer)
         # After that: a cache that is slow delays no answer.
         if isinstance(answer, HandlerAnswer) and waiting.keep is not None:
             await waiting.keep(outcome)
 
+    def _count_in_vain(self, group: Group, job: Job) -> None:
+        if job.has_been_left() or job.give_up <= time.monotonic():
+            before = min(job.left_at, job.give_up if job.waiters else math.inf) <= group.sent_at
+            given_up = "before_sending" if before else "at_worker"
+            self._queues.metrics.in_vain.labels(*self.labels, given_up).inc()
+
     def _read(self, call: PictureCall, body: bytes) -> HandlerAnswer | RequestError:
         """The answer, checked where it comes in, so that nothing after it meets garbage."""
-        answer = read_answer(body, call.explain)
+        answer = HandlerAnswer.read(body, explain=call.explain)
         if answer is None:
             self._queues.metrics.upstream_errors.labels("garbage").inc()
             return InferenceFailed(GARBAGE)
         if call.class_id is not None and answer.explanation and answer.explanation.class_id != call.class_id:
             return NotExplainable("This archive is an old one, which explains its first class alone: build it again.")
         return answer
-
-
-def capacity_of(model: KnownModel) -> WorkerCapacity:
-    reported = model.reported
-    return WorkerCapacity(
-        workers=reported.ready_workers,
-        batch_size=reported.batch_size,
-        # Of an archive that may be another one by now it is not known.
-        reads_groups=model.is_confirmed and model.description.reads_groups,
-        batch_delay_s=reported.batch_delay_s,
-    )
-
-
-def read_answer(body: bytes, explain: bool) -> HandlerAnswer | None:
-    """What the handler says of a picture; None for anything else."""
-    try:
-        answer = HandlerAnswer.model_validate_json(body)
-    except ValidationError:
-        return None
-    return None if explain and answer.explanation is None else answer

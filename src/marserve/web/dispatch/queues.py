@@ -157,7 +157,7 @@ class PictureQueues:
         if self._waiting_bytes + size_bytes > self._max_waiting_bytes:
             self.metrics.rejected.labels("overload").inc()
             raise Overloaded("The pictures in progress have too many bytes: try again in a moment.")
-        goes_alone = goes_alone or waiting.call.explain or waiting.call.pixels > MAX_GROUP_PIXELS
+        goes_alone |= waiting.call.explain or waiting.call.pixels > MAX_GROUP_PIXELS or suspicion is not None
         job = Job(waiting, size_bytes, goes_alone=goes_alone)
         job.deaths = suspicion.deaths if suspicion else 0
         try:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from marserve.web.models import KnownModel
 
 #: Seconds in which a worker that is free has taken what was sent.
 TAKEN_S = 0.0005
@@ -20,6 +24,17 @@ class WorkerCapacity:
     reads_groups: bool = False
     #: Seconds in which a worker that has taken one request takes more: TorchServe's ``maxBatchDelay``.
     batch_delay_s: float = 0.0
+
+    @classmethod
+    def of(cls, model: KnownModel) -> WorkerCapacity:
+        reported = model.reported
+        return cls(
+            workers=reported.ready_workers,
+            batch_size=reported.batch_size,
+            # Of an archive that may be another one by now it is not known.
+            reads_groups=model.is_confirmed and model.description.reads_groups,
+            batch_delay_s=reported.batch_delay_s,
+        )
 
     @property
     def gather_s(self) -> float:
