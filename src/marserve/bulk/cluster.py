@@ -64,6 +64,9 @@ def connected(address: str | None, *, actors: int | None, archive_bytes: int) ->
         context = DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
+        # A look at each actor's memory once a second, and lines for a log, take a percent of what they watch.
+        context.memory_usage_poll_interval_s = None
+        context.enable_auto_log_stats = False
         context.execution_no_progress_timeout_s = -1  # Watch knows more to say
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         yield

@@ -32,6 +32,8 @@ class Progress:
     shard_bytes: Mapping[str, float] = field(default_factory=dict)
     #: By ``time.monotonic``: when the first piece was begun, start-up apart; None before.
     began: float | None = None
+    #: When the last one was ended; None while the run goes on.
+    ended: float | None = None
     _done: Counter[str] = field(default_factory=Counter)
     _errors: Counter[str] = field(default_factory=Counter)
     #: The latest of each piece that is at work.
@@ -78,7 +80,7 @@ class Progress:
 
     def rate(self) -> float:
         """Rows a second, start-up apart."""
-        elapsed = 0.0 if self.began is None else time.monotonic() - self.began
+        elapsed = 0.0 if self.began is None else (self.ended or time.monotonic()) - self.began
         return self.rows / elapsed if elapsed > 0 else 0.0
 
 
@@ -140,6 +142,7 @@ def classify_pieces(
             show(progress)
             continue
         if event is None:
+            progress.ended = time.monotonic()
             break
         if isinstance(event, BaseException):
             raise _explained(event) from event
