@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import inf
 
 import pytest
 
 from marserve.plan.arrivals import arrival_process
-from marserve.plan.calibration import simulate_pod, spec_of
+from marserve.plan.calibration import saturated_per_s, simulate_pod, spec_of
 from tests.unit.plan.measurements import BATCH, GROUP_S, PICTURE_S, measurement, samples
 
 
-def test_seconds_of_groups_are_those_measured_and_those_between_them() -> None:
-    (seconds,) = spec_of(measurement()).seconds
-    assert seconds == pytest.approx([GROUP_S + PICTURE_S * size for size in range(1, BATCH + 1)])
+def test_lone_pictures_take_what_was_measured_and_full_groups_what_the_capacity_says() -> None:
+    measured = measurement()
+    spec = spec_of(measured, with_generator=True)
+    (seconds,) = spec.seconds
+    assert seconds[0] == pytest.approx(GROUP_S + PICTURE_S)
+    assert saturated_per_s(spec) == pytest.approx(measured.capacity.per_s, rel=0.005)
+    # And those between are on a line.
+    steps = [later - earlier for earlier, later in pairwise(seconds)]
+    assert steps == pytest.approx([steps[0]] * (BATCH - 1))
 
 
 def test_sizes_that_did_not_occur_are_on_the_line_through_the_last_ones() -> None:
     service = [{"busy": 1, "pictures": size, **samples(0.01 * size)} for size in (1, 2, 4)]
-    (seconds,) = spec_of(measurement(service=service)).seconds
-    assert seconds == pytest.approx([0.01 * size for size in range(1, BATCH + 1)])
+    capacity = dict(measurement().capacity) | {"per_s": 8 / (0.08 + 0.002)}
+    alone = measurement(machine=None).machine  # nothing else takes cores
+    (seconds,) = spec_of(measurement(service=service, capacity=capacity, machine=alone)).seconds
+    assert seconds == pytest.approx([0.01 * size for size in range(1, BATCH + 1)], rel=0.02)
+
+
+def test_few_groups_that_met_something_else_do_not_make_the_rule() -> None:
+    service = [{"busy": 1, "pictures": 1, **samples(0.01, *[0.9, 1.0, 1.1] * 5, 9.0)}]
+    spec = spec_of(measurement(service=service))
+    assert spec.seconds[0][0] == pytest.approx(0.01)
+    assert max(spec.noise[0]) == pytest.approx(1.1)
+
+
+def test_pod_of_one_picture_at_a_time_has_the_measured_capacity() -> None:
+    model = dict(measurement().model) | {"batch_size": 1}
+    spec = spec_of(measurement(model=model, capacity=dict(measurement().capacity) | {"per_s": 80.0}))
+    assert saturated_per_s(spec) == pytest.approx(80.0, rel=0.02)
 
 
 def test_noise_is_that_of_the_size_and_of_all_sizes_where_few_were_seen() -> None:
