@@ -24,6 +24,8 @@ from tests.unit.web.service import Service, StartService, until, until_seen
 pytestmark = pytest.mark.anyio
 
 KILLER = b"killer"
+#: Of callers who have gone when TorchServe ends a worker that hangs.
+SOON = {"X-Request-Timeout-Ms": "700"}
 
 
 def dies(status: int = 500) -> web.Response:
@@ -186,7 +188,7 @@ async def test_where_another_picture_is_not_answered_either_a_suspect_is_not_sen
     assert [picture for picture in sent if picture != PROBE.picture] == [KILLER, b"good"]
 
 
-async def hang_under(torchserve: FakeTorchServe, *pictures: bytes, seconds: float = 0.6) -> None:
+async def hang_under(torchserve: FakeTorchServe, *pictures: bytes, seconds: float = 1.5) -> None:
     """TorchServe ends workers that hang under them, after all callers have gone."""
     torchserve.response_timeout_s = 5
 
@@ -213,19 +215,19 @@ async def test_a_picture_under_which_two_workers_hang_is_refused_from_then_on(
     await hang_under(torchserve, KILLER)
     assert (await service.post("/classify", b"good")).status == 200
     for number in (1, 2):
-        hung = await service.post("/classify", KILLER, headers={"X-Request-Timeout-Ms": "100"})
+        hung = await service.post("/classify", KILLER, headers=SOON)
         assert (hung.status, hung.json["type"]) == (504, "DeadlineExceeded")
         assert "hung under picture" not in caplog.text or number == 2
         assert (await service.post("/classify", b"good %d" % number)).status == 200, "the lane is free meanwhile"
 
         async def is_noted(number: int = number) -> bool:
-            return caplog.text.count("hung under picture") == number
+            return file.exists() and [one["hangs"] for one in json.loads(file.read_bytes())["pictures"]] == [number]
 
         await until(is_noted)
     assert "refused from now on" in caplog.text
     assert (await service.post("/classify", KILLER)).json["type"] == "PictureQuarantined"
     (kept,) = json.loads(file.read_bytes())["pictures"]
-    assert (kept["deaths"], kept["hangs"]) == (0, 2)
+    assert kept["deaths"] == 0
     assert await service.metric('web_upstream_errors_total{kind="timeout"}') == 2
 
 
@@ -238,9 +240,9 @@ async def test_where_nothing_else_was_answered_a_second_hang_is_no_proof(
     service = await start_service()
     await hang_under(torchserve, KILLER)
     for _ in range(3):
-        hung = await service.post("/classify", KILLER, headers={"X-Request-Timeout-Ms": "100"})
+        hung = await service.post("/classify", KILLER, headers=SOON)
         assert (hung.status, hung.json["type"]) == (504, "DeadlineExceeded")
-        await asyncio.sleep(0.7)
+        await asyncio.sleep(1.2)
     assert caplog.text.count("hung under picture") == 1
 
 
