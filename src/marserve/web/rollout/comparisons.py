@@ -93,8 +93,8 @@ class Comparisons:
             answer, _ = await self._measure(other, picture)
             number = next(self._numbers)
             if number % PAIR_EVERY == 0 and len(trial.counts.pairs) < MOST_PAIRS:
-                asked = said.model
-                await self._measure(asked, picture)
+                for asked in (trial.stable, trial.candidate):
+                    await self._measure(asked, picture)
                 pair = await self._measure_pair(trial, picture)
         except (WouldBeLate, Overloaded):
             pass  # what has been answered until then counts
