@@ -49,8 +49,6 @@ a trace: a CSV file with the column time (seconds, or ISO 8601) and perhaps requ
 exit status: 0 planned; 1 it failed, or no number of pods reaches the goal; 2 wrong arguments or no measurement"""
 
 LIMITS_MS = (100.0, 250.0)
-#: What the chart's pods allow: MARSERVE_WEB_MAX_IN_FLIGHT and MARSERVE_WEB_REQUEST_DEADLINE_S.
-MAX_IN_FLIGHT, REQUEST_DEADLINE_S = 512, 10.0
 #: Seconds from a pod that is wanted to its start, on a node that has the image; and of a start that was not measured.
 SCHEDULE_S, START_S = 5.0, 10.0
 BALANCES = ("least", "round-robin", "random")
@@ -147,7 +145,7 @@ def check(options: argparse.Namespace) -> None:
 def run(options: argparse.Namespace) -> int:
     if options.action is not None:
         return measuring.run(options)
-    from marserve.plan.calibration import spec_of
+    from marserve.plan.calibration import REQUEST_DEADLINE_S, spec_of
     from marserve.plan.measurement import Measurement
     from marserve.plan.planning import Goal, Setting
     from marserve.plan.report import Price, WhatIfs, make_plan
@@ -188,7 +186,7 @@ def _pod(spec: PodSpec, options: argparse.Namespace) -> PodSpec:
     cores = options.pod_cores or spec.cores
     if math.isinf(cores):
         raise UsageError("what was measured is on another machine: give --pod-cores, the cores of a pod")
-    return replace(spec, cores=cores, max_in_flight=MAX_IN_FLIGHT)
+    return replace(spec, cores=cores)
 
 
 def _demand(options: argparse.Namespace) -> Demand:

@@ -10,6 +10,8 @@ from statistics import fmean, median
 from marserve.plan.measurement import GroupSamples, Measurement
 from marserve.plan.pod import PodSpec, simulate
 
+#: What the web service allows where nothing else is set: pictures in flight, and seconds for each.
+MAX_IN_FLIGHT, REQUEST_DEADLINE_S = 512, 10.0
 #: Of the web service's work for a picture, what comes before it waits for a worker: its bytes are read then.
 ARRIVAL_SHARE = 0.6
 #: Groups of one size from which on their spread is their own; of fewer it is that of all sizes.
@@ -24,7 +26,7 @@ def spec_of(
     measurement: Measurement,
     *,
     workers: int | None = None,
-    deadline_s: float = inf,
+    deadline_s: float = REQUEST_DEADLINE_S,
     with_generator: bool = False,
 ) -> PodSpec:
     """The pod that was measured, or one with other ``workers`` on the same cores.
@@ -64,13 +66,17 @@ def spec_of(
         factor *= max(1 + (wanted_s - group_s) / full_s, 0.5)
         as_loaded = replace(as_loaded, seconds=_seconds(measurement, factor))
     return replace(
-        as_loaded, workers=workers or pod.workers, beside=beside[with_generator and on_its_cores], deadline_s=deadline_s
+        as_loaded,
+        workers=workers or pod.workers,
+        beside=beside[with_generator and on_its_cores],
+        max_in_flight=MAX_IN_FLIGHT,
+        deadline_s=deadline_s,
     )
 
 
 def saturated_per_s(spec: PodSpec) -> float:
     """Pictures a second of a pod that more come to than it can answer; its noise changes nothing of that."""
-    spec = replace(spec, noise=((1.0,),))
+    spec = replace(spec, noise=((1.0,),), max_in_flight=inf, deadline_s=inf)
     due = [number / (OVERLOAD * spec.capacity_per_s) for number in range(SATURATING)]
     answered = sorted(at + took for at, took in zip(due, simulate(spec, due), strict=True) if took is not None)
     first, last = SATURATING // 10, SATURATING * 9 // 10
@@ -83,7 +89,7 @@ def simulate_pod(
     *,
     workers: int | None = None,
     seed: int = 0,
-    deadline_s: float = inf,
+    deadline_s: float = REQUEST_DEADLINE_S,
     with_generator: bool = False,
 ) -> list[float | None]:
     """Seconds until each of ``due``, which rise, is answered; None: refused, or too late."""

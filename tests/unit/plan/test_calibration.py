@@ -8,7 +8,8 @@ from math import inf
 import pytest
 
 from marserve.plan.arrivals import arrival_process
-from marserve.plan.calibration import saturated_per_s, simulate_pod, spec_of
+from marserve.plan.calibration import MAX_IN_FLIGHT, REQUEST_DEADLINE_S, saturated_per_s, simulate_pod, spec_of
+from marserve.web.settings import WebSettings
 from tests.unit.plan.measurements import BATCH, GROUP_S, PICTURE_S, measurement, samples
 
 
@@ -83,3 +84,8 @@ def test_more_workers_wait_less() -> None:
     due = arrival_process("gamma-4").times(2000, 100.0, 1)
     one, two = (sum(filter(None, simulate_pod(measurement(), due, workers=workers))) for workers in (1, 2))
     assert two < one
+
+
+def test_limits_are_those_of_the_web_service() -> None:
+    assert spec_of(measurement()).max_in_flight == MAX_IN_FLIGHT == WebSettings().max_in_flight
+    assert spec_of(measurement()).deadline_s == REQUEST_DEADLINE_S == WebSettings().request_deadline_s
