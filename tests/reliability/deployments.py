@@ -244,6 +244,7 @@ def _earlier(file: Path | None, key: str) -> list[Moment]:
 def summary(moments: Sequence[Moment], whom: str = "", what_then: str = "") -> Row:
     """The row for all ``moments``."""
     new = sum(moment.served == moment.wanted for moment in moments)
+    before = sum(moment.served == moment.before for moment in moments)
     commands = Counter(moment.command for moment in moments)
     ended = sum(moment.had_ended for moment in moments)
     told = sum(moment.told for moment in moments)
@@ -257,7 +258,7 @@ def summary(moments: Sequence[Moment], whom: str = "", what_then: str = "") -> R
     return Row(
         f"`kill -9` {whom} at {len(moments)} random moments of {commands['deploy']} deployments and "
         f"{commands['rollback']} rollbacks, {ended} of them after the command had ended, and {what_then}: "
-        f"{len(moments) - new} times the version before, {new} times the new one, as was said; {told} times a change "
+        f"{before} times the version before, {new} times the new one, as was said; {told} times a change "
         "was found interrupted",
         f"{seen}; the longest {max(moment.longest_s for moment in moments):.1f} s",
         statistics.median(ready),
