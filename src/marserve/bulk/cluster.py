@@ -58,6 +58,8 @@ def connected(address: str | None, *, actors: int | None, archive_bytes: int) ->
     # It would send what it is used for.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # A thread that Ray Data still has after the end would start another one.
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     with _own(actors or usable_cores(), archive_bytes) if address is None else _foreign(address):
         from ray.data import DataContext
 
@@ -68,8 +70,12 @@ def connected(address: str | None, *, actors: int | None, archive_bytes: int) ->
         context.memory_usage_poll_interval_s = None
         context.enable_auto_log_stats = False
         context.execution_no_progress_timeout_s = -1  # Watch knows more to say
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        yield
+        log = logging.getLogger("ray.data")
+        log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            log.setLevel(logging.CRITICAL)  # what it cannot finish because of an end is no error
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from marserve.terminal import complain
 TOLD_S, FIRST_S = 60.0, 180.0
 #: A piece may take this many times what the slowest has taken.
 SLOWER = 3.0
-#: Seconds without a finished piece after which the run ends, unless a person says otherwise.
+#: Seconds without a finished piece after which the run ends, unless a person says otherwise; before the first piece at
+#: least FIRST_S.
 LIMIT_S = 1800.0
 #: Seconds between two looks at the hosts.
 LOOK_S = 5.0
@@ -31,7 +32,7 @@ class Standing:
     """What Ray knows of a run."""
 
     hosts: frozenset[str]
-    #: Actors that run, and those that wait for room on a host.
+    #: Actors that run, and those that load the archive or wait for room on a host.
     working: int
     waiting: int
 
@@ -43,7 +44,8 @@ class Watch:
         self, look: Callable[[], Standing], limit_s: float = LIMIT_S, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._look = look
-        self._limit_s = limit_s
+        self._limit_s = max(limit_s, FIRST_S)
+        self._usual_limit_s = limit_s
         self._clock = clock
         self._finished_at = self._looked_at = clock()
         self._told_s = FIRST_S
@@ -54,6 +56,7 @@ class Watch:
     def finished(self, seconds: float) -> None:
         """A piece is written, which took ``seconds``."""
         self._finished_at = self._clock()
+        self._limit_s = self._usual_limit_s
         self._slowest_s = max(self._slowest_s, seconds)
         self._told_s = max(TOLD_S, SLOWER * self._slowest_s)
 
@@ -80,7 +83,7 @@ class Watch:
         standing = self._look()
         self._tell_of_hosts(standing.hosts)
         lost = f", {', '.join(sorted(self._lost))} lost" if self._lost else ""
-        actors = f"{standing.working} actors work"
+        actors = f"{standing.working} of {standing.working + standing.waiting} actors work"
         if standing.waiting:
-            actors += f" and {standing.waiting} wait for room, with the pieces that they have begun"
-        return f"Nothing was finished for {silent_s:.0f} s: {actors} ({len(standing.hosts)} hosts{lost})."
+            actors += f", {standing.waiting} load the archive or wait for room on a host"
+        return f"Nothing was finished for {silent_s:.0f} s: {actors} (hosts: {len(standing.hosts)}{lost})."

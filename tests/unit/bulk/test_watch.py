@@ -59,7 +59,8 @@ def test_a_stall_is_told_less_and_less_often(watch: Watch, clock: Clock, capsys:
     watch.finished(1)
     pass_by(watch, clock, TOLD_S)
     assert capsys.readouterr().err == (
-        "Nothing was finished for 60 s: 2 actors work (2 hosts). The run ends after 1000 s of this (--stall-limit).\n"
+        "Nothing was finished for 60 s: 2 of 2 actors work (hosts: 2). "
+        "The run ends after 1000 s of this (--stall-limit).\n"
     )
     pass_by(watch, clock, 900 - TOLD_S)
     assert capsys.readouterr().err.count("Nothing was finished") == 3, "after 120, 240 and 480 s"
@@ -74,19 +75,27 @@ def test_a_lost_host_is_told_at_once_and_named_where_its_actors_have_no_room(
     pass_by(watch, clock, LOOK_S)
     assert capsys.readouterr().err == "Host a is lost. What it had not written is computed again by others.\n"
     pass_by(watch, clock, TOLD_S)
-    assert "1 actors work and 1 wait for room, with the pieces that they have begun (1 hosts, a lost)" in (
+    assert "1 of 2 actors work, 1 load the archive or wait for room on a host (hosts: 1, a lost)." in (
         capsys.readouterr().err
     )
     ray.standing = Standing(frozenset({"head", "a"}), 2, 0)  # another of that name
     watch.finished(1)
     pass_by(watch, clock, TOLD_S)
-    assert "(2 hosts)" in capsys.readouterr().err
+    assert "(hosts: 2)" in capsys.readouterr().err
 
 
 def test_the_run_ends_at_the_limit_and_says_why(watch: Watch, clock: Clock) -> None:
     with pytest.raises(
-        StalledError, match=r"Nothing was finished for 1000 s: 2 actors work .* the same command goes on"
+        StalledError, match=r"Nothing was finished for 1000 s: 2 of 2 actors work .* the same command goes on"
     ):
         pass_by(watch, clock, 2000)
     assert clock.now == 2000
     assert StalledError.exit_status == 3
+
+
+def test_a_short_limit_leaves_actors_the_time_to_begin(clock: Clock, ray: Ray) -> None:
+    watch = Watch(ray, 20, clock=clock)
+    pass_by(watch, clock, FIRST_S - 1)
+    watch.finished(1)
+    with pytest.raises(StalledError, match="for 20 s"):
+        pass_by(watch, clock, 100)
