@@ -17,6 +17,7 @@ import requests
 from PIL import Image
 
 from marserve.stack.run_directory import State
+from marserve.system.processes import is_alive
 from tests.e2e.serving import ANSWER_S, wait_for
 from tests.reliability.stage import Stage
 from tests.reliability.table import CannotRunHereError, Row
@@ -36,11 +37,11 @@ MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
 
 
 def is_over(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    return not is_alive(process)
 
 
 def _end(process: psutil.Process) -> None:
-    if not is_over(process):
+    with suppress(psutil.NoSuchProcess):  # it has ended
         process.kill()
 
 
