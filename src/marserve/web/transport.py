@@ -48,7 +48,7 @@ class HeldFlowControl(FlowControl):
         self._release = asyncio.get_running_loop().call_later(pause_s, self._let_go)
 
     def forget(self) -> None:
-        """Never read again: the connection has ended."""
+        """Forget when to read on: the connection has ended, or is held anew."""
         if self._release is not None:
             self._release.cancel()
 
