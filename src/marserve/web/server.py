@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import math
 import os
@@ -14,13 +13,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
 
+from marserve.handler.resnet18.heap import Heap
 from marserve.web.app import create_app
 from marserve.web.certificate import Certificate
 from marserve.web.connections import MAX_CONNECTIONS, Places, most_connections, raise_descriptor_limit
@@ -42,14 +41,11 @@ CANNOT_LISTEN = 3
 LINGER_S = 2.0
 #: Seconds of MARSERVE_GRACE_S that are left for the end of this process, and of TorchServe after it.
 END_S = 6.0
-#: glibc's numbers of two settings (malloc.h): of how many bytes on a block is given back to the system by itself, and
-#: how many free bytes at the heap's end are.
-M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
 #: Most pictures are smaller; for what is larger the system's pages cost little beside receiving it.
 LARGE_BLOCK_BYTES = 1 << 20
 #: What is free in the heap is given back where the process has taken so much since the last time. After a rush of 500
-#: pictures that were 110 MB, in 11 ms. How often that is looked at, in the server's ticks of a tenth of a second.
-MANY_BYTES, LOOK_TICKS = 2 << 20, 100
+#: pictures that were 110 MB, in 11 ms. How often that is looked at.
+MANY_BYTES, LOOK_S = 2 << 20, 10.0
 
 
 class GracefulServer(uvicorn.Server):
@@ -66,7 +62,6 @@ class GracefulServer(uvicorn.Server):
         self._drain_s = drain_s
         self._grace_s = grace_s
         self._close_at = self._give_up_at = math.inf
-        self._heap = Heap()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Begin to stop; a second signal ends the wait, and a second SIGINT everything.
@@ -109,8 +104,6 @@ class GracefulServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second: whether to stop accepting connections now."""
-        if counter % LOOK_TICKS == 0:
-            self._heap.return_free_blocks()
         self.should_exit = self.should_exit or time.monotonic() >= self._close_at
         return await super().on_tick(counter)
 
@@ -175,38 +168,11 @@ def create_config(app: FastAPI, settings: WebSettings, *, connections: int = MAX
     )
 
 
-class Heap:
-    """glibc's: keeps no more of the system's memory than is in use; with another C library it does nothing.
-
-    By itself glibc raises its threshold for blocks that are given back at once to the largest that it has seen, up to
-    32 MB, and of all others gives back only those at the heap's end: what waited in a rush lies between small blocks
-    that live on, and stays.
-    """
-
-    def __init__(self) -> None:
-        self._c = ctypes.CDLL(None)
-        self._kept = 0
-        with suppress(AttributeError):
-            self._c.mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
-            self._c.mallopt(M_TRIM_THRESHOLD, 2 * LARGE_BLOCK_BYTES)
-
-    def return_free_blocks(self) -> None:
-        """Give back what is free, where the process has taken ``MANY_BYTES`` since the last time."""
-        with suppress(AttributeError, OSError):
-            if resident_bytes() > self._kept + MANY_BYTES:
-                self._c.malloc_trim(0)
-                self._kept = resident_bytes()
-
-
-def resident_bytes() -> int:
-    """What this process has of the machine's memory. Raises OSError where the system does not say so."""
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def serve(settings: WebSettings) -> None:
     app = create_app(settings, create_tracing())
     connections = most_connections(raise_descriptor_limit(), settings.max_in_flight)
     config = create_config(app, settings, connections=connections)
     grace_s = math.inf if settings.grace_s is None else max(0, settings.grace_s - END_S)
     server = GracefulServer(config, drain_s=settings.drain_s, on_stop=app.state.stopping.set, grace_s=grace_s)
+    Heap(MANY_BYTES, LARGE_BLOCK_BYTES).look_every(LOOK_S)
     server.run()

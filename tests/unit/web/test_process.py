@@ -277,34 +277,6 @@ async def test_a_log_that_cannot_be_written_fails_no_answer(torchserve: FakeTorc
     assert len(errors) < 1000, "nor does another stream fill"
 
 
-@pytest.mark.parametrize(
-    ("size", "then"),
-    [
-        pytest.param(2_000_000, "", id="large ones at once"),  # 62 MB would stay
-        pytest.param(100_000, "heap.return_free_blocks()", id="small ones when they are looked for"),  # 60 MB
-    ],
-)
-async def test_what_pictures_took_is_given_back(size: int, then: str) -> None:
-    """Even though something small that lives on was made after each of them."""
-    code = f"""
-from marserve.web.server import Heap, resident_bytes
-heap = Heap()
-heap.return_free_blocks()
-before, kept = resident_bytes(), []
-for _ in range(3):
-    pictures = []
-    for _ in range(60_000_000 // {size}):
-        pictures.append(bytearray({size}))
-        kept.append(bytearray(1_000))
-    pictures.clear()
-{then}
-print(resident_bytes() - before)
-"""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
-    output, _ = await process.communicate()
-    assert int(output) < 10_000_000
-
-
 async def test_a_collector_that_hangs_delays_no_request_and_hardly_the_end(torchserve: FakeTorchServe) -> None:
     url = f"http://127.0.0.1:{(port := free_port())}"
     urls = {"MARSERVE_INFERENCE_URL": torchserve.url, "MARSERVE_MANAGEMENT_URL": torchserve.url}
