@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from marserve.handler.resnet18.errors import InvalidRequest, RequestError
 from marserve.web.connections import Places
+from marserve.web.door import Handshake
 from marserve.web.errors import HeadTooLarge, Overloaded, WebError, error_content
 from marserve.web.transport import CRUMBS, CrumbsBudget, HeldFlowControl, WholeAnswers
 
@@ -61,16 +62,21 @@ class PatientProtocol(HttpToolsProtocol):
     _answers: WholeAnswers
     flow: HeldFlowControl
 
-    def __init__(self, *, places: Places, crumbs: CrumbsBudget, **of_uvicorn: Any) -> None:
+    def __init__(
+        self, *, places: Places, crumbs: CrumbsBudget, handshake: Handshake | None = None, **of_uvicorn: Any
+    ) -> None:
         super().__init__(**of_uvicorn)
         self._places = places
         self._crumbs = crumbs
+        self._handshake = handshake
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = HeldFlowControl(transport)
         self._answers = WholeAnswers(transport, self._close)
         self._await_arrival(HEADERS_DEADLINE_S)
+        if self._handshake is not None:
+            self._handshake.leave()
         if not self._places.enter(self):
             self._refuse(Overloaded(TOO_MANY))
 

@@ -22,7 +22,8 @@ from fastapi import FastAPI
 from marserve.handler.resnet18.heap import Heap
 from marserve.web.app import create_app
 from marserve.web.certificate import Certificate
-from marserve.web.connections import MAX_CONNECTIONS, Places, most_connections, raise_descriptor_limit
+from marserve.web.connections import Places, most_connections, raise_descriptor_limit
+from marserve.web.door import Door, Handshake
 from marserve.web.protocol import KEEP_ALIVE_S, PatientProtocol
 from marserve.web.settings import WebSettings
 from marserve.web.tracing.context import create_tracing
@@ -32,8 +33,6 @@ logger = logging.getLogger(__name__)
 
 #: Seconds beyond all deadlines for answers to be written.
 WRITE_S = 5
-#: Seconds for the handshake of a connection with TLS, and for its end.
-HANDSHAKE_DEADLINE_S = 10.0
 #: What uvicorn ends with where it cannot listen.
 CANNOT_LISTEN = 3
 #: Seconds, at most, between accepting no more connections and closing those that are kept: a request may be on its way,
@@ -54,10 +53,18 @@ class GracefulServer(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, *, drain_s: float, on_stop: Callable[[], None], grace_s: float = math.inf
+        self,
+        config: uvicorn.Config,
+        places: Places,
+        *,
+        drain_s: float,
+        on_stop: Callable[[], None],
+        grace_s: float = math.inf,
     ) -> None:
-        """``grace_s``: seconds from the signal in which all is to be over."""
+        """``places`` are those of ``config``; ``grace_s``: seconds from the signal in which all is to be over."""
         super().__init__(config)
+        self._places = places
+        self._door: Door | None = None
         self._on_stop = on_stop
         self._drain_s = drain_s
         self._grace_s = grace_s
@@ -78,26 +85,26 @@ class GracefulServer(uvicorn.Server):
         self._on_stop()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
-        """As uvicorn's, which has no bound for handshakes."""
+        """As uvicorn's, whose connections count only after their handshakes."""
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             sys.exit(CANNOT_LISTEN)
         config = self.config
-        bound_s = HANDSHAKE_DEADLINE_S if config.ssl else None
         try:
             server = await asyncio.get_running_loop().create_server(
                 self._create_protocol,
                 config.host,
                 config.port,
-                ssl=config.ssl,
                 backlog=config.backlog,
-                ssl_handshake_timeout=bound_s,
-                ssl_shutdown_timeout=bound_s,
+                start_serving=not config.ssl,
             )
         except OSError as exc:
             logger.error("%s", exc)
             await self.lifespan.shutdown()
             sys.exit(CANNOT_LISTEN)
+        if config.ssl:
+            self._door = Door(config.ssl, self._places, self._create_protocol, config.backlog)
+            self._door.open(server.sockets)
         self.servers = [server]
         self._log_started_message(server.sockets)
         self.started = True
@@ -124,25 +131,32 @@ class GracefulServer(uvicorn.Server):
         copies = [os.dup(listening.fileno()) for server in self.servers for listening in server.sockets]
         for server in self.servers:
             server.close()
+        if self._door is not None:
+            await self._door.close()
         accepted: list[socket.socket] = []
         for copy in copies:
             with socket.socket(fileno=copy) as listening, suppress(OSError):  # in the end BlockingIOError
                 while True:
                     accepted.append(listening.accept()[0])
-        create = partial(asyncio.get_running_loop().connect_accepted_socket, self._create_protocol, ssl=self.config.ssl)
-        bound_s = LINGER_S if self.config.ssl else None
-        # At once: with TLS it takes a handshake, which some have left and some will never begin.
-        connected = [create(sock=connection, ssl_handshake_timeout=bound_s) for connection in accepted]
-        await asyncio.gather(*connected, return_exceptions=True)
+        if self._door is not None:
+            # At once: some have left, and some will never begin.
+            await self._door.receive(accepted, LINGER_S)
+            return
+        connect = asyncio.get_running_loop().connect_accepted_socket
+        await asyncio.gather(*(connect(self._create_protocol, one) for one in accepted), return_exceptions=True)
 
-    def _create_protocol(self) -> asyncio.Protocol:
-        create = self.config.http_protocol_class
-        return create(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[call-arg]
+    def _create_protocol(self, handshake: Handshake | None = None) -> asyncio.Protocol:
+        create = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
+        return create(
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            handshake=handshake,
+        )
 
 
-def create_config(app: FastAPI, settings: WebSettings, *, connections: int = MAX_CONNECTIONS) -> uvicorn.Config:
-    """``connections`` is how many there may be at once."""
-    places = Places(connections)
+def create_config(app: FastAPI, settings: WebSettings, places: Places) -> uvicorn.Config:
+    """``places`` is for its connections."""
     create_protocol = partial(PatientProtocol, places=places, crumbs=CrumbsBudget(time.monotonic))
     if hasattr(app.state, "metrics"):
         app.state.metrics.connections.set_function(lambda: places.taken)
@@ -170,9 +184,9 @@ def create_config(app: FastAPI, settings: WebSettings, *, connections: int = MAX
 
 def serve(settings: WebSettings) -> None:
     app = create_app(settings, create_tracing())
-    connections = most_connections(raise_descriptor_limit(), settings.max_in_flight)
-    config = create_config(app, settings, connections=connections)
+    places = Places(most_connections(raise_descriptor_limit(), settings.max_in_flight))
+    config = create_config(app, settings, places)
     grace_s = math.inf if settings.grace_s is None else max(0, settings.grace_s - END_S)
-    server = GracefulServer(config, drain_s=settings.drain_s, on_stop=app.state.stopping.set, grace_s=grace_s)
+    server = GracefulServer(config, places, drain_s=settings.drain_s, on_stop=app.state.stopping.set, grace_s=grace_s)
     Heap(MANY_BYTES, LARGE_BLOCK_BYTES).look_every(LOOK_S)
     server.run()

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from marserve.system.loopback import trusting
 from marserve.web.app import create_app
+from marserve.web.connections import MAX_CONNECTIONS, Places
 from marserve.web.server import create_config
 from marserve.web.settings import WebSettings
 from marserve.web.tracing.context import Tracing
@@ -143,7 +144,7 @@ async def running_service(
         dict.fromkeys(("inference_url", "management_url", "metrics_url"), torchserve.url)
         | {"key_file": torchserve.key_file, **settings}
     )
-    config = create_config(create_app(chosen, tracing), chosen)
+    config = create_config(create_app(chosen, tracing), chosen, Places(MAX_CONNECTIONS))
     config.port = 0
     config.timeout_graceful_shutdown = 1
     server = uvicorn.Server(config)

@@ -19,6 +19,7 @@ from marserve.system import loopback
 from marserve.system.loopback import free_ports
 from marserve.web import certificate as module
 from marserve.web.certificate import Certificate, CertificateError, load
+from marserve.web.connections import MAX_CONNECTIONS, Places
 from marserve.web.server import GracefulServer, create_config
 from marserve.web.settings import WebSettings, WebSettingsError
 from tests.certificates import Pair, make_pair, replace_pair
@@ -212,9 +213,10 @@ def test_connections_that_wait_when_the_service_stops_are_answered_and_silent_on
             return secured.recv(12)
 
     async def stop_while_they_wait() -> bytes:
-        config = create_config(app, WebSettings(web_port=free_ports(1)[0]))
+        places = Places(MAX_CONNECTIONS)
+        config = create_config(app, WebSettings(web_port=free_ports(1)[0]), places)
         config.load()
-        server = GracefulServer(config, drain_s=0, on_stop=lambda: None)
+        server = GracefulServer(config, places, drain_s=0, on_stop=lambda: None)
         server.lifespan = config.lifespan_class(config)
         await server.startup()
         # From here to the stop, the loop has no turn in which to accept them.

@@ -18,6 +18,7 @@ from aiohttp import web
 from fastapi import FastAPI
 
 from marserve.system.files import is_held
+from marserve.web.connections import MAX_CONNECTIONS, Places
 from marserve.web.server import END_S, GracefulServer, create_config
 from marserve.web.settings import WebSettings
 from tests.otlp_collector import otlp_collector
@@ -176,9 +177,10 @@ async def test_a_request_on_its_way_when_the_service_stops_is_answered(torchserv
 
 def test_connections_that_wait_to_be_accepted_when_the_service_stops_are_answered() -> None:
     async def stop_while_they_wait() -> list[bytes]:
-        config = create_config(FastAPI(), WebSettings(web_port=free_port()))
+        places = Places(MAX_CONNECTIONS)
+        config = create_config(FastAPI(), WebSettings(web_port=free_port()), places)
         config.load()
-        server = GracefulServer(config, drain_s=0, on_stop=lambda: None)
+        server = GracefulServer(config, places, drain_s=0, on_stop=lambda: None)
         server.lifespan = config.lifespan_class(config)
         await server.startup()
         # From here to the stop, the loop has no turn in which to accept them.
