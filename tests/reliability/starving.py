@@ -46,7 +46,7 @@ def java_heap_exhausted(stage: Stage) -> Row:
     """Requests that wait are in Java's heap; its own configuration has room for as many as may wait."""
     # What this variable says comes after the command line.
     stage.clear()  # nobody is to use it afterwards
-    options = {"_JAVA_OPTIONS": "-Xmx64m -XX:MaxDirectMemorySize=2g"}
+    options = {"_JAVA_OPTIONS": "-Xmx64m -Xmn16m -XX:MaxDirectMemorySize=2g"}
     with under_load("--model-api", variables=options) as tested:
         java = tested.stack.process("TorchServe")
         return tested.inflict(
