@@ -11,7 +11,9 @@ from marserve.autoscale.autoscaler import INTERVAL_S, ModelSample, WatchedModel
 from marserve.autoscale.observation import WebCounters
 from marserve.autoscale.policy import Capacity
 from marserve.autoscale.rules import Rules
-from marserve.plan.pod import Pod, PodSpec, SentGroup
+from marserve.plan.dispatcher import SentGroup
+from marserve.plan.pod import Pod
+from marserve.plan.pod_spec import PodSpec
 from marserve.torchserve.metrics import Counters
 
 #: Values that stand for a batch's relative time, and the least of them.

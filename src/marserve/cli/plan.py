@@ -22,9 +22,9 @@ from marserve.terminal import complain, say
 
 if TYPE_CHECKING:
     from marserve.plan.arrivals import ArrivalProcess
+    from marserve.plan.day import Demand
     from marserve.plan.hpa import HpaRules
-    from marserve.plan.planning import Demand
-    from marserve.plan.pod import PodSpec
+    from marserve.plan.pod_spec import PodSpec
     from marserve.plan.report import PlanReport
 
 NEEDS = "plan"
@@ -192,7 +192,7 @@ def _pod(spec: PodSpec, options: argparse.Namespace) -> PodSpec:
 def _demand(options: argparse.Namespace) -> Demand:
     """Raises UsageError for a trace that cannot be read."""
     from marserve.plan.arrivals import arrival_process, variation
-    from marserve.plan.planning import DAY_S, Demand, day_curve
+    from marserve.plan.day import DAY_S, Demand, day_curve
 
     per_s: float = options.per_second or (options.per_day or 0.0) / DAY_S
     arrivals: ArrivalProcess

@@ -8,7 +8,8 @@ from math import inf
 from statistics import fmean, median
 
 from marserve.plan.measurement import GroupSamples, Measurement
-from marserve.plan.pod import PodSpec, simulate
+from marserve.plan.pod import simulate
+from marserve.plan.pod_spec import PodSpec
 
 #: What the web service allows where nothing else is set: pictures in flight, and seconds for each.
 MAX_IN_FLIGHT, REQUEST_DEADLINE_S = 512, 10.0

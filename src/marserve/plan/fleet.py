@@ -11,7 +11,8 @@ from math import inf
 from typing import Literal, get_args
 
 from marserve.plan.hpa import SYNC_S, Hpa, HpaRules
-from marserve.plan.pod import Pod, PodSpec
+from marserve.plan.pod import Pod
+from marserve.plan.pod_spec import PodSpec
 
 #: How the load balancer chooses: HAProxy's and Envoy's least connections, its turn, or as kube-proxy by chance.
 Balance = Literal["least", "round-robin", "random"]

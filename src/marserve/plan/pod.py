@@ -9,85 +9,15 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import count
-from math import ceil, inf
+from math import inf
 from typing import Literal
 
-#: As in the dispatcher: seconds in which a free worker has taken what was sent; average errors that a picture must be
-#: early by; weight of the newest in averages. And of the event loop: seconds between two times that timers tell apart.
-TAKEN_S, MARGIN, GAIN, TIMER_S = 0.0005, 2.0, 0.1, 0.001
+from marserve.plan.dispatcher import SentGroup, SimulatedDispatcher
+from marserve.plan.pod_spec import PodSpec
+
 #: Values of noise that a pod draws from, by turns from a place by chance.
 DRAWN = 4096
-
-
-@dataclass(frozen=True)
-class PodSpec:
-    """What a pod is made of, and how long things take in it."""
-
-    workers: int
-    #: ``seconds[busy - 1][pictures - 1]`` of a worker for a group, while ``busy`` workers are at work and nobody else.
-    seconds: tuple[tuple[float, ...], ...]
-    #: ``noise[pictures - 1]``: factors of these seconds to draw from, 1 on average; the last also of larger groups.
-    noise: tuple[tuple[float, ...], ...] = ((1.0,),)
-    #: Those that the processes below share.
-    cores: float = inf
-    #: Cores that a worker takes which is alone at work, and one that is not.
-    threads: tuple[float, float] = (1.0, 1.0)
-    #: Seconds of the web service's one thread for a picture, until it waits for a worker and once it is answered.
-    arrival_s: float = 0.0
-    answer_s: float = 0.0
-    #: Cores that TorchServe, and whatever else works beside it, take for as long as the web service works.
-    beside: float = 0.0
-    #: Seconds of a group's way to TorchServe and back, without work on a core that others miss.
-    way_s: float = 0.0
-    #: And for each picture of the group but the first.
-    way_picture_s: float = 0.0
-    #: Seconds of a worker from one group to the next: TorchServe's ``maxBatchDelay``, and what it reads and writes.
-    pause_s: float = 0.0
-    #: TorchServe's ``maxBatchDelay``, for the dispatcher.
-    batch_delay_s: float = 0.0
-    #: Seconds of an answer besides all these, in which nothing of the pod is at work: the network.
-    besides_s: float = 0.0
-    #: Pictures at once, waiting or at work; more are refused.
-    max_in_flight: float = inf
-    deadline_s: float = inf
-
-    @property
-    def batch_size(self) -> int:
-        return len(self.seconds[0])
-
-    @property
-    def capacity_per_s(self) -> float:
-        """Pictures a second with all workers in full groups; what the web service and the cores allow may be less."""
-        return min(self.workers, self._shared_workers()) * self.batch_size / self._group_s
-
-    @property
-    def _group_s(self) -> float:
-        return self.seconds[min(self.workers, len(self.seconds)) - 1][-1] + self.pause_s
-
-    def _shared_workers(self) -> float:
-        """Workers that the cores are enough for, beside the web service's work for what these answer."""
-        web_s = (self.arrival_s + self.answer_s) * self.batch_size
-        busy = self.seconds[min(self.workers, len(self.seconds)) - 1][-1] * self.threads[1]
-        by_cores = self.cores * self._group_s / (busy + web_s * (1 + self.beside)) if busy else inf
-        return min(by_cores, self._group_s / web_s if web_s else inf)
-
-
-class SentGroup:
-    """Pictures that a worker computes together, by their numbers."""
-
-    __slots__ = ("began_at", "company", "done_at", "expected_s", "numbers", "reaches_at", "sent_at", "threads")
-
-    def __init__(self, numbers: list[int], sent_at: float, done_at: float, company: int, expected_s: float) -> None:
-        self.numbers = numbers
-        self.sent_at = sent_at
-        #: When the dispatcher expects it back, and what it expects the worker to spend.
-        self.done_at = done_at
-        self.expected_s = expected_s
-        self.company = company
-        self.reaches_at = self.began_at = 0.0
-        self.threads = 1.0
 
 
 class Pod:
@@ -114,11 +44,9 @@ class Pod:
         ]
         self._drawn = 0
         self._wanted = self._ready = self._idle = spec.workers
-        self._set_expected()
+        self._dispatcher = SimulatedDispatcher(spec, due, self._drop)
         #: What the web service's thread has to do: pictures that came, by number, and groups that were answered.
         self._web: deque[int | SentGroup] = deque()
-        self._waiting: deque[int] = deque()
-        self._on_way: list[SentGroup] = []
         self._at_hand: deque[SentGroup] = deque()
         self._at_work = 0
         self._threads = 0.0
@@ -129,15 +57,11 @@ class Pod:
         #: By ``now``: a group begins, or is back; a worker is ready.
         self._events: list[tuple[float, int, Literal["begin", "back", "ready"], SentGroup | None]] = []
         self._order = count()
-        self._wake_at = inf
-        self._sent_at = self._finished_at = -inf
-        # What the dispatcher has learnt: by how much groups take longer than expected, and the error that is left.
-        self._slowness, self._error_s = 1.0, 0.0
 
     @property
     def waiting(self) -> int:
         """Pictures that wait in the web service."""
-        return len(self._waiting)
+        return len(self._dispatcher.waiting)
 
     @property
     def at_hand(self) -> int:
@@ -171,11 +95,11 @@ class Pod:
         if workers < self._ready:
             self._idle -= self._ready - workers  # below 0: so many end when they are done
             self._ready = workers
-            self._set_expected()
+            self._dispatcher.set_workers(workers)
 
     def advance(self, to: float) -> None:
         """Let everything happen until ``to``; infinity: until nothing is left to happen."""
-        events, computing = self._events, self._computing
+        events, computing, dispatcher = self._events, self._computing, self._dispatcher
         while True:
             until, is_web = self._web_until, True
             if computing and computing[0][0] < until:
@@ -183,8 +107,8 @@ class Pod:
             at = self.now + (until - self._work) / self._rate
             if events and events[0][0] < at:
                 at, until = events[0][0], -inf
-            if self._wake_at < at:
-                at, until = self._wake_at, inf
+            if dispatcher.wake_at < at:
+                at, until = dispatcher.wake_at, inf
             if at > to or at == inf:
                 self.next_at = at
                 break
@@ -251,106 +175,28 @@ class Pod:
                 took[number] = seconds
         self.in_flight -= len(group.numbers)
 
-    # The dispatcher: as marserve.web.dispatch.dispatcher with one caller, whose pictures are all alike
-
     def _submit(self, number: int) -> None:
-        if self.spec.deadline_s < inf and self._expected_answer() > self._due[number] + self.spec.deadline_s:
+        if self._dispatcher.is_late(number, self.now):
             self._drop()
             return
-        self._waiting.append(number)
+        self._dispatcher.waiting.append(number)
         self._take()
 
     def _drop(self) -> None:
         self.in_flight -= 1
         self.refused += 1
 
-    def _set_expected(self) -> None:
-        """The fixed and each picture's part of a group's seconds, by how many workers are busy."""
-        self._expected = []
-        for busy in range(max(self._ready, 1)):
-            seconds = self.spec.seconds[min(busy, len(self.spec.seconds) - 1)]
-            each_s = (seconds[-1] - seconds[0]) / (len(seconds) - 1) if len(seconds) > 1 else seconds[0]
-            self._expected.append((seconds[0] - each_s, each_s))
-
-    def _expect(self, pictures: float, groups: float = 1.0) -> float:
-        fixed_s, each_s = self._expected[min(len(self._on_way), len(self._expected) - 1)]
-        return (fixed_s * groups + each_s * pictures) * self._slowness
-
-    def _way(self) -> float:
-        return self.spec.way_s + self.spec.pause_s
-
-    def _free_at(self) -> float:
-        """When a worker is free for what is sent next."""
-        ahead = len(self._on_way) - max(self._ready, 1)
-        if ahead < 0:
-            return self.now
-        if ahead == 0 and len(self._on_way) == 1:
-            return max(self._on_way[0].done_at, self.now)
-        return max(sorted([group.done_at for group in self._on_way])[ahead], self.now)
-
-    def _expected_answer(self) -> float:
-        if not self._waiting and not self._on_way:
-            return self.now + self._way() + self._expect(1)
-        start = self._free_at() + self._way() + MARGIN * self._error_s
-        pictures = len(self._waiting) + 1
-        in_group = min(pictures, self.spec.batch_size)
-        rest = pictures - in_group
-        return start + self._expect(rest, rest / in_group) / max(self._ready, 1) + self._expect(in_group)
-
     def _take(self) -> None:
-        """Send what can be sent now."""
-        waiting, batch_size = self._waiting, self.spec.batch_size
-        gather_s = self.spec.batch_delay_s + TAKEN_S if batch_size > 1 else 0.0
-        self._wake_at = inf
-        while waiting:
-            idle = self._ready - len(self._on_way)
-            if idle < 0:
-                return
-            at = (self._sent_at if idle else max(self._sent_at, self._finished_at)) + gather_s
-            if not idle and len(waiting) < batch_size:
-                at = max(at, self._free_at() - self._way())
-            if at > self.now:
-                self._wake_at = max(at, self.now + TIMER_S)
-                return
-            most = len(waiting) if idle <= 1 else ceil(len(waiting) / idle)
-            numbers = self._fill(min(most, batch_size))
-            if numbers:
-                self._send(numbers)
+        for group in self._dispatcher.take(self.now):
+            self._send(group)
 
-    def _fill(self, most: int) -> list[int]:
-        waiting, deadline_s = self._waiting, self.spec.deadline_s
-        if deadline_s == inf:
-            return [waiting.popleft() for _ in range(most)]
-        start = self._free_at() + self._way() + MARGIN * self._error_s
-        numbers: list[int] = []
-        give_up = inf
-        while waiting and len(numbers) < most:
-            give_up = min(give_up, self._due[waiting[0]] + deadline_s)
-            if not numbers and not self._on_way:
-                is_late = self.now + self._way() + self._expect(1) > give_up
-            else:
-                is_late = start + self._expect(len(numbers) + 1) > give_up
-            if is_late and numbers:
-                break
-            number = waiting.popleft()
-            if is_late:
-                self._drop()
-                give_up = inf
-            else:
-                numbers.append(number)
-        return numbers
-
-    def _send(self, numbers: list[int]) -> None:
-        now = self.now
-        expected_s = self._expect(len(numbers))
-        done_at = self._free_at() + self._way() + expected_s
-        group = SentGroup(numbers, now, done_at, len(self._on_way) + 1, expected_s)
-        group.reaches_at = now + self.spec.way_s / 2 + self.spec.way_picture_s * (len(numbers) - 1)
-        self._on_way.append(group)
-        self._sent_at = now
+    def _send(self, group: SentGroup) -> None:
+        """On its way to TorchServe."""
+        pictures = len(group.numbers)
+        group.reaches_at = self.now + self.spec.way_s / 2 + self.spec.way_picture_s * (pictures - 1)
         self.groups_sent += 1
-        self.sent += len(numbers)
-        self.waited_s += sum([now - self._due[number] for number in numbers])
+        self.sent += pictures
+        self.waited_s += sum([self.now - self._due[number] for number in group.numbers])
         if self._idle > 0:
             self._idle -= 1
             heapq.heappush(self._events, (group.reaches_at + self.spec.pause_s, next(self._order), "begin", group))
@@ -358,9 +204,8 @@ class Pod:
             self._at_hand.append(group)
 
     def _finish(self, group: SentGroup) -> None:
-        self._on_way.remove(group)
-        self._finished_at = self.now
-        if self._waiting:
+        self._dispatcher.finish(group, self.now)
+        if self._dispatcher.waiting:
             self._take()
 
     # TorchServe and its workers
@@ -373,20 +218,18 @@ class Pod:
         noise = self._noise[min(len(group.numbers), len(self._noise)) - 1]
         seconds *= noise[self._drawn % len(noise)]
         group.began_at = self.now
-        group.threads = spec.threads[0 if self._at_work == 1 else 1]
+        group.cores = spec.threads[0 if self._at_work == 1 else 1]
         self.waited_at_hand_s += max(self.now - group.reaches_at - spec.pause_s, 0.0)
         heapq.heappush(self._computing, (self._work + seconds, next(self._order), group))
-        self._share(group.threads)
+        self._share(group.cores)
 
     def _end_group(self, group: SentGroup) -> None:
         self._at_work -= 1
-        self._share(-group.threads)
-        worker_s = self.now - group.began_at
-        self.worked_s += worker_s
+        self._share(-group.cores)
+        group.worker_s = self.now - group.began_at
+        self.worked_s += group.worker_s
         self.groups_answered += 1
         self.answered += len(group.numbers)
-        self._slowness += (worker_s / group.expected_s * self._slowness - self._slowness) * GAIN
-        self._error_s += (abs(worker_s - group.expected_s) - self._error_s) * GAIN
         self._idle += 1
         self._start_at_hand()
         heapq.heappush(self._events, (self.now + self.spec.way_s / 2, next(self._order), "back", group))
@@ -395,7 +238,7 @@ class Pod:
         if self._ready < self._wanted:
             self._ready += 1
             self._idle += 1
-            self._set_expected()
+            self._dispatcher.set_workers(self._ready)
             self._start_at_hand()
             self._take()
 

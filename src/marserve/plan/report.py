@@ -7,24 +7,11 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Literal
 
+from marserve.plan.day import DAY_S, AtLoad, Day, Demand, between, by_load, day
 from marserve.plan.hpa import HpaRules
 from marserve.plan.measurement import Measurement
-from marserve.plan.planning import (
-    CELL_PODS,
-    CROWD_S,
-    DAY_S,
-    AtLoad,
-    Crowd,
-    Day,
-    Demand,
-    Setting,
-    beside_a_lost_zone,
-    between,
-    by_load,
-    day,
-    flash_crowd,
-    lose_zone,
-)
+from marserve.plan.mishaps import CROWD_S, Crowd, flash_crowd, lose_zone
+from marserve.plan.planning import CELL_PODS, Setting, beside_a_lost_zone
 
 #: Where a number is from: measured on a machine, simulated with all its pods, a cell's multiplied, or the user's word.
 Origin = Literal["measured", "simulated", "extrapolated", "given"]

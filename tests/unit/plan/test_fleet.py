@@ -9,7 +9,8 @@ import pytest
 from marserve.plan.arrivals import arrival_process
 from marserve.plan.fleet import BALANCES, NOTICE_S, REPLACE_S, Fleet, LostZone
 from marserve.plan.hpa import HpaRules
-from marserve.plan.pod import PodSpec, simulate
+from marserve.plan.pod import simulate
+from marserve.plan.pod_spec import PodSpec
 
 SPEC = PodSpec(1, ((1.0,),))
 

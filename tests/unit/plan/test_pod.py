@@ -14,7 +14,8 @@ import pytest
 from bench.simulation.dispatching import WAY_S, capacity_per_s, dispatched
 from bench.simulation.server import SimulatedMachine
 from marserve.plan.arrivals import arrival_process
-from marserve.plan.pod import Pod, PodSpec, simulate
+from marserve.plan.pod import Pod, simulate
+from marserve.plan.pod_spec import PodSpec
 
 SOURCE = random.Random(5)  # noqa: S311
 EXPONENTIAL = (tuple(-math.log((number + 0.5) / 2000) for number in range(2000)),)
