@@ -12,7 +12,7 @@ import requests
 from marserve.archive.build import BuiltArchive
 from marserve.cli import measuring
 from marserve.errors import MarserveError
-from marserve.plan import figures, measure
+from marserve.plan import measure, stages
 from marserve.plan.measurement import Measurement
 from marserve.stack.run_directory import RunDirectory
 from marserve.system.loopback import is_free
@@ -23,8 +23,7 @@ from tests.e2e.serving import ANSWER_S, Stack
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some seconds instead of two minutes."""
     for module, name, seconds in [
-        (measure, "WARM_UP_S", 1.0), (measure, "BURSTS_S", 3.0), (measure, "RUN_S", 1.0), (measure, "ROUND_S", 4.0),
-        (figures, "ROUND_S", 4.0), (measure, "FEWEST", 5),
+        (measure, "WARM_UP_S", 1.0), (measure, "PART_S", 1.5), (measure, "FEWEST", 5), (stages, "ROUND_S", 4.0),
     ]:  # fmt: skip
         monkeypatch.setattr(module, name, seconds)
 
@@ -45,13 +44,13 @@ def test_running_stack_is_measured_with_its_processes(served: Stack, tmp_path: P
     assert found.machine is not None
     assert found.pod.threads
     assert found.capacity.per_s > 0
-    assert {each.pictures for each in found.service} >= {1}
-    assert min(each.mean_s for each in found.service) > 0
-    web = found.web
-    costs = (web.cpu_s_per_picture, web.torchserve_cpu_s_per_picture, web.worker_cpu_s_per_picture)
-    assert all(cost is not None and cost > 0 for cost in costs)
+    assert {each.pictures for each in found.groups} >= {1}
+    assert min(each.mean_s for each in found.groups) > 0
+    assert found.processors is not None
+    costs = [cost.of(4.0) for cost in (found.processors.web, found.processors.torchserve, found.processors.worker)]
+    assert min(costs) > 0
     # The worker computes; the others pass on.
-    assert max(cost or 0 for cost in costs) == web.worker_cpu_s_per_picture
+    assert max(costs) == costs[-1]
 
 
 def test_pod_of_its_own_answers_and_is_gone_afterwards(resnet18_archive: BuiltArchive) -> None:

@@ -113,8 +113,8 @@ def describe(found: Measurement) -> list[str]:
     """What a person wants to know of it, line by line."""
     capacity, pod, model = found.capacity, found.pod, found.model
     workers = f"{pod.workers} worker{'s' if pod.workers > 1 else ''}"
-    largest = max(found.service, key=lambda each: each.pictures)
-    alone = min(found.service, key=lambda each: (each.busy, each.pictures))
+    by_size = sorted(found.groups, key=lambda each: (each.busy, each.pictures))
+    alone, largest = by_size[0], max(found.capacity.groups, key=lambda each: each.pictures)
     lines = [
         f"{model.name} {model.version} ({model.precision or 'unknown precision'}), {workers}, "
         f"{found.pictures.count} pictures of {found.pictures.mean_bytes / 1e3:.0f} kB:",
@@ -122,7 +122,7 @@ def describe(found: Measurement) -> list[str]:
         f"{max(capacity.rounds_per_s):.0f} from round to round)",
         f"  worker             {alone.mean_s * 1e3:.1f} ms for {alone.pictures} picture, {largest.mean_s * 1e3:.1f} ms "
         f"for {largest.pictures} together",
-        f"  way to it and back {found.hop.mean_s * 1e3:.1f} ms; web service {found.web.mean_s * 1e3:.1f} ms",
+        f"  way to it and back {found.overhead.hop_s * 1e3:.1f} ms; web service {found.overhead.web_s * 1e3:.1f} ms",
     ]
     if pod.cold_start_s is not None:
         lines.append(f"  cold start         {pod.cold_start_s:.1f} s")

@@ -1,4 +1,8 @@
-"""From what was measured of a pod to what is simulated: ``docs/planning.md`` says how far the two are apart."""
+"""From what was measured of a pod to what is simulated: ``docs/planning.md`` says how far the two are apart.
+
+What a worker took for a group was measured under load, while the web service and the load generator took their share of
+the cores. What it takes undisturbed are the seconds with which the simulation of the same loads shows the same times.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,24 @@ from dataclasses import replace
 from math import inf
 from statistics import fmean, median
 
+from marserve.plan.arrivals import arrival_process
 from marserve.plan.measurement import GroupSamples, Measurement
-from marserve.plan.pod import simulate
-from marserve.plan.pod_spec import PodSpec
+from marserve.plan.observed import AnsweredGroup, observe, observe_clients
+from marserve.plan.pod_spec import PodSpec, nearest
 
 #: What the web service allows where nothing else is set: pictures in flight, and seconds for each.
 MAX_IN_FLIGHT, REQUEST_DEADLINE_S = 512, 10.0
 #: Of the web service's work for a picture, what comes before it waits for a worker: its bytes are read then.
 ARRIVAL_SHARE = 0.6
-#: Groups of one size from which on their spread is their own; of fewer it is that of all sizes.
-ENOUGH_GROUPS = 10
-#: Times the median beyond which a group met something else on the machine, which few groups would make the rule.
-OUTLIER = 1.5
-#: Pictures of the runs that find the model's capacity, the rate at which they come, and how often it is adjusted.
-SATURATING, OVERLOAD, ADJUSTMENTS = 1500, 1.5, 5
+#: Groups of one size from which on their times are their own; of fewer they are those on the line through all sizes.
+ENOUGH_GROUPS = 30
+#: How often the seconds are adjusted: the third changes them by less than a thousandth.
+ADJUSTMENTS = 3
+#: Seconds of simulated clients, and until they keep the workers busy.
+CLIENTS_S, RAMP_S = 20.0, 1.0
+
+#: By busy workers and pictures of a group.
+BySize = Mapping[tuple[int, int], float]
 
 
 def spec_of(
@@ -32,120 +40,171 @@ def spec_of(
 ) -> PodSpec:
     """The pod that was measured, or one with other ``workers`` on the same cores.
 
-    A picture alone takes what it was measured to. A full group takes what makes the model's capacity the measured one:
-    whatever else works while groups are measured, and takes their cores, would be counted twice otherwise. Sizes
-    between are on a line. ``with_generator``: the load generator takes its share of these cores, as it did then.
+    ``with_generator``: the load generator takes its share of these cores, as it did then.
     """
-    pod, web, hop = measurement.pod, measurement.web, measurement.hop
-    web_s = web.mean_s if web.cpu_s_per_picture is None else web.cpu_s_per_picture
-    others_s = web.torchserve_cpu_s_per_picture or 0.0
-    on_its_cores = measurement.machine is not None
-    beside = [(others_s + share) / web_s if web_s else 0.0 for share in (0.0, web.generator_cpu_s_per_picture)]
-    pause_s = min(hop.between_groups_s, hop.mean_s)
-    sizes = range(1, measurement.model.batch_size + 1)
-    as_loaded = PodSpec(
-        workers=pod.workers,
-        seconds=_seconds(measurement, 1.0),
-        noise=tuple(_noise(measurement.service, size) for size in sizes),
-        cores=inf if measurement.machine is None else measurement.machine.cores,
-        threads=(_threads(measurement, pod.threads_when_alone), _threads(measurement, pod.threads)),
-        arrival_s=ARRIVAL_SHARE * web_s,
-        answer_s=(1 - ARRIVAL_SHARE) * web_s,
-        beside=beside[on_its_cores],
-        way_s=hop.mean_s - pause_s,
-        way_picture_s=hop.per_picture_s,
-        pause_s=pause_s,
-        besides_s=max(web.mean_s - web_s, 0.0),
-        batch_delay_s=measurement.model.batch_delay_s or 0.0,
-    )
-    factor = 1.0
-    for _ in range(ADJUSTMENTS):
-        full_s = as_loaded.seconds[-1][-1]
-        wanted_s, group_s = (
-            len(sizes) * pod.workers / per_s for per_s in (measurement.capacity.per_s, saturated_per_s(as_loaded))
-        )
-        factor *= max(1 + (wanted_s - group_s) / full_s, 0.5)
-        as_loaded = replace(as_loaded, seconds=_seconds(measurement, factor))
+    spec = _adjusted(measurement)
     return replace(
-        as_loaded,
-        workers=workers or pod.workers,
-        beside=beside[with_generator and on_its_cores],
+        spec,
+        workers=workers or spec.workers,
+        beside=_beside(measurement, with_generator=with_generator),
         max_in_flight=MAX_IN_FLIGHT,
         deadline_s=deadline_s,
     )
 
 
-def saturated_per_s(spec: PodSpec) -> float:
-    """Pictures a second of a pod that more come to than it can answer; its noise changes nothing of that."""
-    spec = replace(spec, noise=((1.0,),), max_in_flight=inf, deadline_s=inf)
-    due = [number / (OVERLOAD * spec.capacity_per_s) for number in range(SATURATING)]
-    answered = sorted(at + took for at, took in zip(due, simulate(spec, due), strict=True) if took is not None)
-    first, last = SATURATING // 10, SATURATING * 9 // 10
-    return (last - first) / (answered[last] - answered[first])
+def _adjusted(measurement: Measurement) -> PodSpec:
+    """With the load generator on its cores; without noise until its seconds are known, which that does not change."""
+    groups = measurement.groups
+    measured = {key: _mean([one for one in groups if (one.busy, one.pictures) == key]) for key in _keys(groups)}
+    seconds = _table(measurement, measured)
+    idle_s = pause_s = measurement.overhead.between_groups_s
+    for _ in range(ADJUSTMENTS):
+        simulated, simulated_idle_s = _simulated(measurement, _spec(measurement, seconds, pause_s))
+        known = {
+            (busy, size): nearest(seconds, busy)[size - 1] * measured_s / simulated.get((busy, size), measured_s)
+            for (busy, size), measured_s in measured.items()
+        }
+        seconds = _table(measurement, known)
+        pause_s = max(pause_s + idle_s - simulated_idle_s, 0.0)
+    spec = _spec(measurement, seconds, pause_s)
+    sizes = range(1, measurement.model.batch_size + 1)
+    return replace(spec, noise=tuple(_noise(groups, size) for size in sizes), pace=measurement.pace)
 
 
-def simulate_pod(
-    measurement: Measurement,
-    due: Sequence[float],
-    *,
-    workers: int | None = None,
-    seed: int = 0,
-    deadline_s: float = REQUEST_DEADLINE_S,
-    with_generator: bool = False,
-) -> list[float | None]:
-    """Seconds until each of ``due``, which rise, is answered; None: refused, or too late."""
-    spec = spec_of(measurement, workers=workers, deadline_s=deadline_s, with_generator=with_generator)
-    return simulate(spec, due, seed=seed)
+def _spec(measurement: Measurement, seconds: tuple[tuple[float, ...], ...], pause_s: float) -> PodSpec:
+    overhead, processors = measurement.overhead, measurement.processors
+    if processors is None:
+        picture_s, group_s = overhead.web_s, 0.0
+    else:
+        picture_s, group_s = processors.web.picture_s, processors.web.group_s
+    whole_s = median(overhead.samples_s) if overhead.samples_s else 0.0
+    pause_s = min(pause_s, whole_s)
+    # Some of the web service's work is a part of the way: it sends the group, and reads the answer.
+    way_s = max(whole_s - pause_s - picture_s - group_s, 0.0)
+    known_s = way_s + pause_s + picture_s + group_s
+    return PodSpec(
+        workers=measurement.pod.workers,
+        seconds=seconds,
+        cores=inf if measurement.machine is None else measurement.machine.cores,
+        worker_cores=_worker_cores(measurement, seconds),
+        arrival_s=ARRIVAL_SHARE * picture_s,
+        answer_s=(1 - ARRIVAL_SHARE) * picture_s,
+        answer_group_s=group_s,
+        beside=_beside(measurement, with_generator=True),
+        way_s=way_s,
+        way_picture_s=overhead.hop_picture_s,
+        pause_s=pause_s,
+        batch_delay_s=measurement.model.batch_delay_s or 0.0,
+        besides_s=tuple(each - known_s for each in overhead.samples_s) or (0.0,),
+    )
 
 
-def _seconds(measurement: Measurement, factor: float) -> tuple[tuple[float, ...], ...]:
-    """By busy workers and size: on a line from a lone picture to a full group, whose seconds take ``factor``."""
-    by_busy: dict[int, dict[int, float]] = {}
-    for each in measurement.service:
-        by_busy.setdefault(each.busy, {})[each.pictures] = fmean(_usual(each))
-    largest = measurement.model.batch_size
+def _simulated(measurement: Measurement, spec: PodSpec) -> tuple[BySize, float]:
+    """The mean times of groups in the loads of the measurement, and a worker's pause between two while all are busy.
+
+    Each load counts for a size as often as it was measured there.
+    """
+    weighted: dict[tuple[int, int], list[tuple[float, int]]] = {}
+
+    def note(groups: Sequence[AnsweredGroup], real: Sequence[GroupSamples]) -> None:
+        found: dict[tuple[int, int], list[float]] = {}
+        for one in groups:
+            found.setdefault((min(one.company, spec.workers), len(one.numbers)), []).append(one.worker_s)
+        for each in real:
+            if seconds := found.get((each.busy, each.pictures)):
+                weighted.setdefault((each.busy, each.pictures), []).append((fmean(seconds), each.count))
+
+    for run in measurement.runs:
+        process = arrival_process(run.arrivals)
+        parts = [process.times(run.requests // len(run.seeds), run.per_s, seed) for seed in run.seeds]
+        note([one for due in parts for one in observe(spec, due)[0].groups], run.groups)
+    clients = observe_clients(spec, measurement.capacity.clients, CLIENTS_S)
+    groups = [one for one in clients.groups if RAMP_S <= one.answered_at <= CLIENTS_S]
+    note(groups, measurement.capacity.groups)
+    means = {
+        key: sum(mean * count for mean, count in loads) / sum(count for _, count in loads)
+        for key, loads in weighted.items()
+    }
+    idle_s = (CLIENTS_S - RAMP_S) * spec.workers - sum(one.worker_s for one in groups)
+    return means, idle_s / len(groups)
+
+
+def _beside(measurement: Measurement, *, with_generator: bool) -> float:
+    """Cores of TorchServe, and of the load generator, for each that the web service takes."""
+    if (processors := measurement.processors) is None:
+        return 0.0
+    pictures = sum(each.count * each.pictures for each in measurement.groups)
+    groups = sum(each.count for each in measurement.groups)
+    web_s, torchserve_s, generator_s = (
+        cost.of(pictures, groups) for cost in (processors.web, processors.torchserve, processors.generator)
+    )
+    return (torchserve_s + generator_s * with_generator) / web_s if web_s else 0.0
+
+
+def _worker_cores(measurement: Measurement, seconds: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+    """Cores that a worker takes while it is at work: some of its work is not done by all its threads."""
+    pod, processors = measurement.pod, measurement.processors
+    if processors is None:
+        return ((1.0,),)
+    return tuple(
+        tuple(
+            max(
+                min(processors.worker.of(size) / each_s, (pod.threads_when_alone if busy == 1 else pod.threads) or inf),
+                1.0,
+            )
+            for size, each_s in enumerate(sizes, 1)
+        )
+        for busy, sizes in enumerate(seconds, 1)
+    )
+
+
+def _keys(groups: Sequence[GroupSamples]) -> list[tuple[int, int]]:
+    return sorted({(each.busy, each.pictures) for each in groups})
+
+
+def _mean(groups: Sequence[GroupSamples]) -> float:
+    return sum(each.mean_s * each.count for each in groups) / sum(each.count for each in groups)
+
+
+def _table(measurement: Measurement, known: BySize) -> tuple[tuple[float, ...], ...]:
+    """By busy workers and size: what is ``known``, and where that are too few groups the line through all of them."""
+    counts: dict[tuple[int, int], int] = {}
+    for each in measurement.groups:
+        counts[each.busy, each.pictures] = counts.get((each.busy, each.pictures), 0) + each.count
+    by_busy: dict[int, dict[int, tuple[float, int]]] = {}
+    for (busy, size), seconds in known.items():
+        by_busy.setdefault(busy, {})[size] = (seconds, counts[busy, size])
+    # Of one worker among many that is alone large groups are hardly ever seen.
+    lines = {busy: _line(own) for busy, own in by_busy.items() if len(own) > 1} or {1: _line(by_busy[max(by_busy)])}
     found = []
     for busy in range(1, max(by_busy) + 1):
-        known = by_busy[min(by_busy, key=lambda one: abs(one - busy))]
-        lone_s, full_s = _at(known, 1), factor * _at(known, largest)
-        each_s = (full_s - lone_s) / (largest - 1) if largest > 1 else 0.0
-        if each_s < 0 or largest == 1:  # all of it is one
-            lone_s, each_s = full_s / largest, full_s / largest
-        found.append(tuple(lone_s + each_s * number for number in range(largest)))
+        own = by_busy.get(busy, {})
+        fixed_s, each_s = lines[min(lines, key=lambda one: abs(one - busy))]
+        found.append(
+            tuple(
+                own[size][0] if size in own and own[size][1] >= ENOUGH_GROUPS else fixed_s + each_s * size
+                for size in range(1, measurement.model.batch_size + 1)
+            )
+        )
     return tuple(found)
 
 
-def _at(known: Mapping[int, float], size: int) -> float:
-    """Between the nearest sizes that were measured; beyond them along the line through the two last ones."""
-    if size in known or len(known) == 1:
-        return known.get(size, next(iter(known.values())))
-    sizes = sorted(known)
-    above = next((one for one in sizes if one > size), sizes[-1])
-    below = sizes[max(sizes.index(above) - 1, 0)]
-    if above == below:
-        above = sizes[1]
-    slope = (known[above] - known[below]) / (above - below)
-    return max(known[below] + slope * (size - below), 0.0)
+def _line(own: Mapping[int, tuple[float, int]]) -> tuple[float, float]:
+    """The fixed part and that of each picture, by least squares over sizes' seconds and counts; neither is negative."""
+    weight = sum(count for _, count in own.values())
+    size = sum(count * each for each, (_, count) in own.items()) / weight
+    seconds = sum(count * each_s for each_s, count in own.values()) / weight
+    variance = sum(count * (each - size) ** 2 for each, (_, count) in own.items())
+    covariance = sum(count * (each - size) * (each_s - seconds) for each, (each_s, count) in own.items())
+    slope = min(max(covariance / variance, 0.0), seconds / size) if variance else seconds / size
+    return seconds - slope * size, slope
 
 
-def _usual(groups: GroupSamples) -> list[float]:
-    """The samples without outliers."""
-    most = OUTLIER * median(groups.samples_s)
-    return [seconds for seconds in groups.samples_s if seconds <= most]
-
-
-def _noise(service: Sequence[GroupSamples], size: int) -> tuple[float, ...]:
-    """Factors of the mean, 1 on average."""
-    own = [each for each in service if each.pictures == size and each.count >= ENOUGH_GROUPS] or list(service)
-    factors = [seconds / mean for each in own if (mean := fmean(_usual(each))) for seconds in _usual(each)]
+def _noise(groups: Sequence[GroupSamples], size: int) -> tuple[float, ...]:
+    """Factors of the mean, 1 on average: of groups of this size, and of all where they are few."""
+    own = [each for each in groups if each.pictures == size]
+    if sum(each.count for each in own) < ENOUGH_GROUPS:
+        own = list(groups)
+    factors = [seconds / each.mean_s for each in own if each.mean_s for seconds in each.samples_s]
     mean = fmean(factors) if factors else 1.0
     return tuple(factor / mean for factor in factors) or (1.0,)
-
-
-def _threads(measurement: Measurement, threads: int | None) -> float:
-    """Cores that a worker really takes while it is at work: some of its work is not done by all threads."""
-    cpu_s, capacity = measurement.web.worker_cpu_s_per_picture, measurement.capacity
-    if cpu_s is None or not capacity.worker_busy:
-        return float(threads or 1)
-    taken = cpu_s * capacity.per_s / (capacity.worker_busy * measurement.pod.workers)
-    return max(min(taken, float(threads or inf)), 1.0)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 from marserve import __version__
 from marserve.client.errors import ClientError
 from marserve.plan import figures
 from marserve.plan.arrivals import arrival_process
-from marserve.plan.figures import RAMP_S, ROUND_S, Collected
 from marserve.plan.load import MOST_LAG_MS
 from marserve.plan.machine import Watch
 from marserve.plan.measurement import (
-    MeasuredCapacity,
+    Conditions,
     MeasuredMachine,
     MeasuredModel,
     MeasuredPictures,
@@ -29,25 +27,25 @@ from marserve.plan.measurement import (
     Noise,
 )
 from marserve.plan.service import LoadedService, MeasuringError, timings
+from marserve.plan.stages import ROUND_S, Loader, ReadCpu, Stage, saturated_s
 from marserve.terminal import counted
 
 #: Clients of a closed loop for each worker: enough that full groups always wait.
 CLIENTS = 32
-#: Seconds of each stage; bursts of every size with pauses, then requests at their own times.
-WARM_UP_S, BURSTS_S, RUN_S = 4.0, 24.0, 14.0
-#: Rounds of the capacity: two before all else, and two after it, so that a machine that changes is noticed.
-ROUNDS = 2
-#: Bursts come so far apart that the workers are at rest half of the time.
-BURSTS_LOAD = 0.5
-#: Arrivals and load of the open runs.
-RUNS = (("poisson", 0.5), ("poisson", 0.85), ("gamma-4", 0.7))
-#: Of all chance: a measurement must repeat.
+#: Seconds to warm up, and of a part of each open load.
+WARM_UP_S, PART_S = 4.0, 12.0
+#: Arrivals and load of the open loads: few pictures at a time, bursts, and a worker that is seldom idle. They run in
+#: this order and in the opposite one, so that a machine that grows faster or slower does so for all of them.
+LOADS = (("poisson", 0.5), ("gamma-4", 0.6), ("poisson", 0.8))
+#: Rounds of the capacity: before, between and after them.
+ROUNDS = 3
+#: Of all chance: a measurement must repeat. Each part has the next one.
 SEED = 18
 #: Lowest and highest of the rounds, beyond which the machine was not the same all the time.
 MOST_SPREAD = 0.08
 #: Of the web service's metrics: how many pictures were sent to workers.
 SENT = "web_queue_seconds_count"
-#: Answers that a measurement must have to be one.
+#: Answers that a round must have.
 FEWEST = 50
 
 
@@ -63,21 +61,30 @@ class PodFacts:
     threads: int | None = None
     threads_when_alone: int | None = None
     cold_start_s: float | None = None
-    #: Processor seconds so far of ``web``, ``torchserve`` and ``workers``; empty where they are elsewhere.
-    cpu_s: Callable[[], Mapping[str, float]] = dict
+    cpu_s: ReadCpu = dict
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A measurement's loads, request by request, and what they were made on."""
+
+    conditions: Conditions
+    stages: tuple[Stage, ...]
+
+    def evaluated(self) -> Measurement:
+        return figures.evaluate(self.conditions, self.stages)
 
 
 def seconds_planned() -> float:
     """About how long the stages take."""
-    return WARM_UP_S + 2 * ROUNDS * ROUND_S + BURSTS_S + len(RUNS) * RUN_S + 1.5 * (2 * ROUNDS + 2 + len(RUNS))
+    return WARM_UP_S + ROUNDS * ROUND_S + 2 * len(LOADS) * PART_S + 1.5 * (ROUNDS + 2 * len(LOADS))
 
 
-def measure(service: LoadedService, facts: PodFacts, source: str) -> Measurement:
-    """Load ``service``, whose pictures are from ``source``, and say what came of it. Raises MeasuringError."""
+def record(service: LoadedService, facts: PodFacts, source: str) -> Recording:
+    """Load ``service``, whose pictures are from ``source``, and keep what came of it. Raises MeasuringError."""
     began = time.monotonic()
     measured_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
     listed = _described(service)
-    own = facts.cpu_s
     with service.prepared(), counted("Measuring", "s") as show:
 
         def alive() -> None:
@@ -85,78 +92,61 @@ def measure(service: LoadedService, facts: PodFacts, source: str) -> Measurement
 
         _warm_up(service, alive)
         workers = _ready_workers(service, listed["name"])
-        watch = Watch(lambda: sum(own().values()) + service.generator_cpu_s + time.process_time())
-        answered_before = _answered(service)
-        sent_before = service.sent
-        found = Collected()
-        clients = CLIENTS * workers
-        for _ in range(ROUNDS):
-            _round(service, clients, facts, found, alive)
-        capacity = median(figures.rates(found.rounds))
-        batch_size = facts.batch_size or max(timing.pictures for timing in found.saturated)
-        found.bursts = service.send(bursts(capacity, workers, batch_size), alive=alive)
-        for name, load in RUNS:
-            rate = load * capacity
-            due = arrival_process(name).times(max(int(rate * RUN_S), 1), rate, SEED)
-            done = service.send(due, alive=alive)
-            found.runs.append((figures.open_run(name, load, rate, done), done))
-        for _ in range(ROUNDS):
-            _round(service, clients, facts, found, alive)
+        watch = Watch(lambda: sum(facts.cpu_s().values()) + service.generator_cpu_s + time.process_time())
+        answered_before, sent_before = _answered(service), service.sent
+        stages = tuple(_stages(Loader(service, facts.cpu_s, alive), CLIENTS * workers))
         disturbance = watch.disturbance()
         foreign = _foreign(service, answered_before, sent_before)
-    rates = figures.rates(found.rounds)
-    measured = MeasuredCapacity(
-        per_s=median(rates), clients=clients, rounds_per_s=tuple(round(rate, 2) for rate in rates),
-        mean_group=fmean(timing.pictures for timing in found.saturated),
-        worker_busy=figures.busy_share(found, workers), loaded=figures.by_size(found.saturated, workers),
-    )  # fmt: skip
-    reasons = [*disturbance.reasons(), *_reasons(found, measured, foreign)]
-    return Measurement(
-        measured_at=measured_at,
-        marserve=__version__,
-        seconds=round(time.monotonic() - began, 1),
-        machine=facts.machine,
-        model=MeasuredModel(
-            name=listed["name"], version=listed["version"], architecture=listed.get("architecture"),
-            precision=listed.get("precision"), archive=facts.archive, sha256=facts.sha256,
-            batch_size=batch_size, batch_delay_s=facts.batch_delay_s,
+    largest = max(timing.pictures for stage in stages for timing in timings(stage.done))
+    return Recording(
+        Conditions(
+            measured_at=measured_at,
+            marserve=__version__,
+            seconds=round(time.monotonic() - began, 1),
+            machine=facts.machine,
+            model=MeasuredModel(
+                name=listed["name"], version=listed["version"], architecture=listed.get("architecture"),
+                precision=listed.get("precision"), archive=facts.archive, sha256=facts.sha256,
+                batch_size=facts.batch_size or largest, batch_delay_s=facts.batch_delay_s,
+            ),
+            pod=MeasuredPod(
+                workers=workers, threads=facts.threads, threads_when_alone=facts.threads_when_alone,
+                cold_start_s=facts.cold_start_s,
+            ),
+            pictures=MeasuredPictures(
+                count=len(service.pictures), mean_bytes=round(fmean(map(len, service.pictures))), source=source
+            ),
+            noise=Noise(
+                steal_share=round(disturbance.steal_share, 4), other_cores=round(disturbance.other_cores, 3),
+                load_before=round(disturbance.load_before, 2), foreign_requests=foreign,
+                reasons=(*disturbance.reasons(), *_reasons(stages, foreign)),
+            ),
         ),
-        pod=MeasuredPod(
-            workers=workers, threads=facts.threads, threads_when_alone=facts.threads_when_alone,
-            cold_start_s=facts.cold_start_s,
-        ),
-        pictures=MeasuredPictures(
-            count=len(service.pictures), mean_bytes=round(fmean(map(len, service.pictures))), source=source
-        ),
-        service=figures.by_size(timings(found.bursts), workers),
-        hop=figures.hop(found, workers),
-        web=figures.web(found),
-        capacity=measured,
-        runs=tuple(run for run, _ in found.runs),
-        noise=Noise(
-            steal_share=round(disturbance.steal_share, 4), other_cores=round(disturbance.other_cores, 3),
-            load_before=round(disturbance.load_before, 2), foreign_requests=foreign, reasons=tuple(reasons),
-        ),
+        stages,
     )  # fmt: skip
 
 
-def bursts(capacity: float, workers: int, batch_size: int) -> list[float]:
-    """When requests are due that come in bursts of 1 to two groups for each worker, with pauses, in a random order.
+def measure(service: LoadedService, facts: PodFacts, source: str) -> Measurement:
+    """What ``record`` keeps says so much of the pod. Raises MeasuringError."""
+    return record(service, facts, source).evaluated()
 
-    A group of every size so meets a worker that little else takes the cores from.
-    """
-    source = random.Random(SEED)  # noqa: S311 - a measurement, which must repeat
-    most = 2 * batch_size * workers
-    due: list[float] = []
-    now = 0.05
-    sizes: list[int] = []
-    while now < BURSTS_S:
-        if not sizes:
-            sizes = source.sample(range(1, most + 1), most)
-        size = sizes.pop()
-        due += [now] * size
-        now += size / capacity / BURSTS_LOAD + 0.02 * source.random()
-    return due
+
+def _stages(loader: Loader, clients: int) -> Iterator[Stage]:
+    first = _round(loader, clients)
+    yield first
+    for part, loads in enumerate((LOADS, LOADS[::-1])):
+        for name, load in loads:
+            yield loader.open(arrival_process(name), load, load * first.rate_per_s, PART_S, SEED + part)
+        yield _round(loader, clients)
+
+
+def _round(loader: Loader, clients: int) -> Stage:
+    stage = loader.closed(clients)
+    if len(answers := figures.saturated(stage)) < FEWEST:
+        raise MeasuringError(
+            f"Only {len(answers)} pictures were answered in {saturated_s():.0f} s: see the service's log."
+        )
+    return stage
 
 
 def _described(service: LoadedService) -> dict[str, Any]:
@@ -204,30 +194,18 @@ def _warm_up(service: LoadedService, alive: Callable[[], None]) -> None:
         )
 
 
-def _round(service: LoadedService, clients: int, facts: PodFacts, found: Collected, alive: Callable[[], None]) -> None:
-    before, generator_before = facts.cpu_s(), service.generator_cpu_s
-    load = service.send(clients=clients, seconds=ROUND_S, alive=alive)
-    after = facts.cpu_s()
-    found.cpu_s.update({name: after[name] - before.get(name, 0.0) for name in after})
-    found.generator_s += service.generator_cpu_s - generator_before
-    found.rounds.append(load)
-    found.saturated += [one for one in timings(load) if RAMP_S <= load.answered[one.number] <= ROUND_S]
-    if len(found.saturated) < FEWEST:
-        raise MeasuringError(
-            f"Only {len(found.saturated)} pictures were answered in {ROUND_S:.0f} s: see the service's log."
-        )
-
-
-def _reasons(found: Collected, capacity: MeasuredCapacity, foreign: int | None) -> Iterator[str]:
-    if capacity.spread > MOST_SPREAD:
-        rounds = " to ".join(f"{rate:.0f}" for rate in (min(capacity.rounds_per_s), max(capacity.rounds_per_s)))
-        yield f"the same load was answered with {rounds} pictures a second from round to round"
-    late = max(run.lag_p99_s for run, _ in found.runs)
-    if late * 1e3 > MOST_LAG_MS:
-        yield f"the load generator itself was {late * 1e3:.0f} ms late (99th percentile)"
+def _reasons(stages: Sequence[Stage], foreign: int | None) -> Iterator[str]:
+    rounds = [stage for stage in stages if not stage.is_open]
+    rates = [stage.rate_per_s for stage in rounds]
+    if max(rates) - min(rates) > MOST_SPREAD * fmean(rates):
+        between = f"{min(rates):.0f} to {max(rates):.0f}"
+        yield f"the same load was answered with {between} pictures a second from round to round"
+    late_ms = max(stage.done.lag_p99_ms for stage in stages if stage.is_open)
+    if late_ms > MOST_LAG_MS:
+        yield f"the load generator itself was {late_ms:.0f} ms late (99th percentile)"
     if foreign:
         yield f"the service answered {foreign} pictures of others meanwhile"
-    if failed := sum(len(load.status) - load.status.count(200) for load in found.rounds):
+    if failed := sum(len(stage.done.status) - stage.done.status.count(200) for stage in rounds):
         yield f"{failed} requests got no answer while the clients were as many as the service takes"
 
 

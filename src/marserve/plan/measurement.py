@@ -92,37 +92,48 @@ class GroupSamples(Samples):
     pictures: int
 
 
-class Hop(Samples):
-    """The way of one picture to an idle worker and back, besides the worker's own time."""
+class Overhead(Samples):
+    """All of an answer but the worker's own time, of pictures that went alone and waited for nothing."""
 
-    #: How much longer it is for each further picture of the group.
-    per_picture_s: float
+    #: Its parts, on average: the way to the worker and back, and the web service.
+    hop_s: float
+    web_s: float
+    #: How much longer the way is for each further picture of the group.
+    hop_picture_s: float
     #: A worker's pause from one group to the next while all are busy, besides its own time.
     between_groups_s: float
 
 
-class WebShare(Samples):
-    """The web service's part of a picture that did not wait, and the processor time of each process for a picture."""
+class Cost(_Part):
+    """Processor seconds."""
 
-    #: None where the service is on another machine.
-    cpu_s_per_picture: float | None
-    torchserve_cpu_s_per_picture: float | None
-    worker_cpu_s_per_picture: float | None
-    #: Of the load generator, which takes it from the same cores where the service is on this machine.
-    generator_cpu_s_per_picture: float
+    picture_s: float
+    group_s: float
+
+    def of(self, pictures: float, groups: float = 1.0) -> float:
+        return self.picture_s * pictures + self.group_s * groups
+
+
+class Processors(_Part):
+    """What each process takes for pictures and for groups."""
+
+    web: Cost
+    torchserve: Cost
+    worker: Cost
+    #: The load generator's, which takes it from the same cores.
+    generator: Cost
 
 
 class MeasuredCapacity(_Part):
-    """What clients get that always have a request out: the median of the rounds."""
+    """What clients get that always have a request out."""
 
     per_s: float
     clients: int
     rounds_per_s: tuple[float, ...]
-    mean_group: float
     #: Share of the time that workers were at work, by their own clocks.
     worker_busy: float
-    #: What a worker spent on a group then, by its size: the web service takes its share of the cores.
-    loaded: tuple[GroupSamples, ...]
+    #: What a worker spent on a group.
+    groups: tuple[GroupSamples, ...]
 
     @property
     def spread(self) -> float:
@@ -136,6 +147,8 @@ class OpenRun(_Part):
     arrivals: str
     load: float
     per_s: float
+    #: One of each part; the parts have equally many requests.
+    seeds: tuple[int, ...]
     requests: int
     failed: int
     p50_s: float
@@ -144,6 +157,8 @@ class OpenRun(_Part):
     within: dict[int, float]
     #: How late the generator itself was.
     lag_p99_s: float
+    #: What a worker spent on a group.
+    groups: tuple[GroupSamples, ...]
 
 
 class Noise(_Part):
@@ -163,8 +178,9 @@ class Noise(_Part):
         return not self.reasons
 
 
-class Measurement(_Part):
-    format: Literal["marserve-measurement-1"] = "marserve-measurement-1"
+class Conditions(_Part):
+    """What was measured, on what, and how quiet it was."""
+
     measured_at: str
     marserve: str
     seconds: float
@@ -173,13 +189,23 @@ class Measurement(_Part):
     model: MeasuredModel
     pod: MeasuredPod
     pictures: MeasuredPictures
-    #: With little else at work; only sizes that occurred.
-    service: tuple[GroupSamples, ...]
-    hop: Hop
-    web: WebShare
+    noise: Noise
+
+
+class Measurement(Conditions):
+    format: Literal["marserve-measurement-2"] = "marserve-measurement-2"
+    overhead: Overhead
+    #: None where the service is on another machine.
+    processors: Processors | None
     capacity: MeasuredCapacity
     runs: tuple[OpenRun, ...]
-    noise: Noise
+    #: By how much workers were slower than on average, from ``pod_spec.PACE_S`` to ``PACE_S``.
+    pace: tuple[float, ...]
+
+    @property
+    def groups(self) -> tuple[GroupSamples, ...]:
+        """Of all loads."""
+        return (*(each for run in self.runs for each in run.groups), *self.capacity.groups)
 
     @classmethod
     def read(cls, file: Path) -> Measurement:

@@ -14,16 +14,16 @@ from math import inf
 from typing import Literal
 
 from marserve.plan.dispatcher import SentGroup, SimulatedDispatcher
-from marserve.plan.pod_spec import PodSpec
+from marserve.plan.pod_spec import PACE_S, PodSpec, nearest
 
-#: Values of noise that a pod draws from, by turns from a place by chance.
+#: Values of chance that a pod draws from, by turns.
 DRAWN = 4096
 
 
 class Pod:
     """Processes events in the order of their time, which only goes forward.
 
-    Where more threads work than there are cores, all go slower by the same share (processor sharing): what they have
+    Where more cores are wanted than there are, all go slower by the same share (processor sharing): what they have
     left is counted in ``_work``, seconds of an undisturbed core that have passed for each.
     """
 
@@ -39,17 +39,18 @@ class Pod:
         self.next_at = -inf
         self._due, self._took = due, took
         source = random.Random(seed)  # noqa: S311 - a simulation, which must repeat
-        self._noise = [
-            source.choices(factors, k=DRAWN) if len(factors) > 1 else list(factors) for factors in spec.noise
-        ]
-        self._drawn = 0
+        self._noise = [_drawn(factors, source) for factors in spec.noise]
+        self._besides_s = _drawn(spec.besides_s, source)
+        self._group_turn = self._answer_turn = 0
+        # As it was measured, from a moment by chance on.
+        self._pace_from = source.randrange(len(spec.pace))
         self._wanted = self._ready = self._idle = spec.workers
         self._dispatcher = SimulatedDispatcher(spec, due, self._drop)
         #: What the web service's thread has to do: pictures that came, by number, and groups that were answered.
         self._web: deque[int | SentGroup] = deque()
         self._at_hand: deque[SentGroup] = deque()
         self._at_work = 0
-        self._threads = 0.0
+        self._wanted_cores = 0.0
         self._rate = 1.0
         #: By ``_work``: when the web service's thread is done with the first of ``_web``, and workers with groups.
         self._web_until = inf
@@ -138,7 +139,7 @@ class Pod:
         task = self._web[0]
         if isinstance(task, SentGroup):
             self._finish(task)
-            seconds = self.spec.answer_s * len(task.numbers)
+            seconds = self.spec.answer_s * len(task.numbers) + self.spec.answer_group_s
         else:
             seconds = self.spec.arrival_s
         self._web_until = self._work + seconds
@@ -167,10 +168,11 @@ class Pod:
     def _note_answers(self, group: SentGroup) -> None:
         due, took, deadline_s = self._due, self._took, self.spec.deadline_s
         each_s = self.spec.answer_s / self._rate
-        after = self.now + self.spec.besides_s - each_s * len(group.numbers)
+        after = self.now - each_s * len(group.numbers)
         for number in group.numbers:
             after += each_s
-            seconds = after - due[number]
+            self._answer_turn += 1
+            seconds = after + self._besides_s[self._answer_turn % len(self._besides_s)] - due[number]
             if seconds <= deadline_s:
                 took[number] = seconds
         self.in_flight -= len(group.numbers)
@@ -213,12 +215,15 @@ class Pod:
     def _begin(self, group: SentGroup) -> None:
         spec = self.spec
         self._at_work += 1
-        seconds = spec.seconds[min(self._at_work, len(spec.seconds)) - 1][len(group.numbers) - 1]
-        self._drawn += 1
-        noise = self._noise[min(len(group.numbers), len(self._noise)) - 1]
-        seconds *= noise[self._drawn % len(noise)]
+        pictures = len(group.numbers)
+        seconds = nearest(spec.seconds, self._at_work)[pictures - 1]
+        self._group_turn += 1
+        noise = nearest(self._noise, pictures)
+        seconds *= noise[self._group_turn % len(noise)]
+        if len(spec.pace) > 1:
+            seconds *= spec.pace[(self._pace_from + int(self.now / PACE_S)) % len(spec.pace)]
         group.began_at = self.now
-        group.cores = spec.threads[0 if self._at_work == 1 else 1]
+        group.cores = nearest(nearest(spec.worker_cores, self._at_work), pictures)
         self.waited_at_hand_s += max(self.now - group.reaches_at - spec.pause_s, 0.0)
         heapq.heappush(self._computing, (self._work + seconds, next(self._order), group))
         self._share(group.cores)
@@ -249,10 +254,14 @@ class Pod:
             begins_at = max(self.now, group.reaches_at) + self.spec.pause_s
             heapq.heappush(self._events, (begins_at, next(self._order), "begin", group))
 
-    def _share(self, threads: float) -> None:
-        """So many more want a core, or fewer."""
-        self._threads += threads
-        self._rate = 1.0 if self._threads <= self.spec.cores else self.spec.cores / self._threads
+    def _share(self, cores: float) -> None:
+        """So many more are wanted, or fewer."""
+        self._wanted_cores += cores
+        self._rate = 1.0 if self._wanted_cores <= self.spec.cores else self.spec.cores / self._wanted_cores
+
+
+def _drawn(values: Sequence[float], source: random.Random) -> list[float]:
+    return source.choices(values, k=DRAWN) if len(values) > 1 else list(values)
 
 
 def simulate(spec: PodSpec, due: Sequence[float], *, seed: int = 0) -> list[float | None]:

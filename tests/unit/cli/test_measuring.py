@@ -11,7 +11,7 @@ import pytest
 
 from marserve.arguments import UsageError
 from marserve.cli import measuring
-from marserve.plan import figures, measure
+from marserve.plan import measure, stages
 from marserve.plan.measurement import Measurement
 from tests.unit.plan.fake_service import FakeService
 from tests.unit.plan.measurements import measurement
@@ -26,8 +26,7 @@ def options(*arguments: str) -> argparse.Namespace:
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, seconds in [
-        (measure, "WARM_UP_S", 0.2), (measure, "BURSTS_S", 0.6), (measure, "RUN_S", 0.4), (measure, "ROUND_S", 0.8),
-        (figures, "ROUND_S", 0.8), (measure, "RAMP_S", 0.1), (figures, "RAMP_S", 0.1),
+        (measure, "WARM_UP_S", 0.2), (measure, "PART_S", 0.4), (stages, "ROUND_S", 0.8), (stages, "RAMP_S", 0.1),
     ]:  # fmt: skip
         monkeypatch.setattr(module, name, seconds)
 

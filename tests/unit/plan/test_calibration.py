@@ -1,91 +1,120 @@
-"""What is simulated is what was measured."""
+"""What is simulated is what was measured: the measured pods are simulated ones, whose figures are known."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+import statistics
+from dataclasses import replace
 from math import inf
 
 import pytest
 
 from marserve.plan.arrivals import arrival_process
-from marserve.plan.calibration import MAX_IN_FLIGHT, REQUEST_DEADLINE_S, saturated_per_s, simulate_pod, spec_of
+from marserve.plan.calibration import MAX_IN_FLIGHT, REQUEST_DEADLINE_S, spec_of
+from marserve.plan.measurement import Measurement
+from marserve.plan.observed import observe_clients
+from marserve.plan.pod import simulate
+from marserve.plan.pod_spec import PodSpec
 from marserve.web.settings import WebSettings
-from tests.unit.plan.measurements import BATCH, GROUP_S, PICTURE_S, measurement, samples
+from tests.unit.plan.measurements import GENERATOR_S, POD, TORCHSERVE_S, WEB_S, measured, measurement
+
+#: Two workers that take each other's cores.
+CROWDED = replace(POD, workers=2, seconds=(POD.seconds[0], tuple(1.1 * each for each in POD.seconds[0])))
+#: A picture alone is no part of a group, and groups wait long for each other.
+UNEVEN = replace(POD, seconds=((0.013, *POD.seconds[0][1:]),), pause_s=0.006)
+PODS = {"even": POD, "uneven": UNEVEN, "crowded": CROWDED}
 
 
-def test_lone_pictures_take_what_was_measured_and_full_groups_what_the_capacity_says() -> None:
-    measured = measurement()
-    spec = spec_of(measured, with_generator=True)
-    (seconds,) = spec.seconds
-    assert seconds[0] == pytest.approx(GROUP_S + PICTURE_S)
-    assert saturated_per_s(spec) == pytest.approx(measured.capacity.per_s, rel=0.005)
-    # And those between are on a line.
-    steps = [later - earlier for earlier, later in pairwise(seconds)]
-    assert steps == pytest.approx([steps[0]] * (BATCH - 1))
+def answered(spec: PodSpec, arrivals: str, per_s: float, seed: int, requests: int = 4000) -> list[float]:
+    took = simulate(spec, arrival_process(arrivals).times(requests, per_s, seed), seed=seed)
+    return sorted(inf if seconds is None else seconds for seconds in took)
 
 
-def test_sizes_that_did_not_occur_are_on_the_line_through_the_last_ones() -> None:
-    service = [{"busy": 1, "pictures": size, **samples(0.01 * size)} for size in (1, 2, 4)]
-    capacity = dict(measurement().capacity) | {"per_s": 8 / (0.08 + 0.002)}
-    alone = measurement(machine=None).machine  # nothing else takes cores
-    (seconds,) = spec_of(measurement(service=service, capacity=capacity, machine=alone)).seconds
-    assert seconds == pytest.approx([0.01 * size for size in range(1, BATCH + 1)], rel=0.02)
+@pytest.mark.parametrize("name", PODS)
+def test_pod_that_was_measured_is_found_again(name: str) -> None:
+    real = PODS[name]
+    found = spec_of(measured(real), with_generator=True)
+    busy = real.workers - 1
+    for size in (1, 2, real.batch_size):
+        assert found.seconds[busy][size - 1] == pytest.approx(real.seconds[busy][size - 1], rel=0.04)
+    assert found.pause_s == pytest.approx(real.pause_s, abs=0.0005)
+    groups = [observe_clients(spec, 32 * real.workers, 20.0).groups for spec in (real, found)]
+    rates = [sum(len(group.numbers) for group in pods) for pods in groups]
+    assert rates[1] == pytest.approx(rates[0], rel=0.02)
 
 
-def test_few_groups_that_met_something_else_do_not_make_the_rule() -> None:
-    service = [{"busy": 1, "pictures": 1, **samples(0.01, *[0.9, 1.0, 1.1] * 5, 9.0)}]
-    spec = spec_of(measurement(service=service))
-    assert spec.seconds[0][0] == pytest.approx(0.01)
-    assert max(spec.noise[0]) == pytest.approx(1.1)
+@pytest.mark.parametrize("name", PODS)
+@pytest.mark.parametrize(("arrivals", "load"), [("poisson", 0.5), ("poisson", 0.85), ("gamma-4", 0.7)])
+def test_it_answers_other_arrivals_as_the_pod_does(name: str, arrivals: str, load: float) -> None:
+    real = PODS[name]
+    measured_pod = measured(real)
+    found = spec_of(measured_pod, with_generator=True)
+    per_s = load * measured_pod.capacity.per_s
+    theirs, ours = (answered(spec, arrivals, per_s, seed=5) for spec in (real, found))
+    assert ours[2000] == pytest.approx(theirs[2000], rel=0.1)
+    assert ours[3960] == pytest.approx(theirs[3960], rel=0.15)
 
 
-def test_pod_of_one_picture_at_a_time_has_the_measured_capacity() -> None:
-    model = dict(measurement().model) | {"batch_size": 1}
-    spec = spec_of(measurement(model=model, capacity=dict(measurement().capacity) | {"per_s": 80.0}))
-    assert saturated_per_s(spec) == pytest.approx(80.0, rel=0.02)
+def test_sizes_that_hardly_occurred_are_on_the_line_through_the_others() -> None:
+    def without(found: Measurement, size: int) -> Measurement:
+        runs = [
+            dict(run) | {"groups": [dict(each) for each in run.groups if each.pictures != size]} for run in found.runs
+        ]
+        return measurement(runs=runs)
+
+    (seconds,) = spec_of(without(measured(), 4)).seconds
+    assert seconds[3] == pytest.approx(POD.seconds[0][3], rel=0.02)
 
 
-def test_noise_is_that_of_the_size_and_of_all_sizes_where_few_were_seen() -> None:
-    service = [
-        {"busy": 1, "pictures": 1, **samples(0.01, 0.5, 1.5)},
-        {"busy": 1, "pictures": 8, **samples(0.08, 1.0), "count": 2},
-    ]
-    noise = spec_of(measurement(service=service)).noise
-    assert sorted(set(noise[0])) == pytest.approx([0.5, 1.5])
-    assert len(set(noise[7])) == 3
-    assert all(sum(factors) / len(factors) == pytest.approx(1.0) for factors in noise)
+def test_noise_is_that_of_the_size() -> None:
+    noise = spec_of(measured()).noise
+    assert len(noise) == POD.batch_size
+    for factors in (noise[0], noise[-1]):
+        assert statistics.fmean(factors) == pytest.approx(1.0)
+        assert statistics.pstdev(factors) == pytest.approx(0.1, abs=0.03)
 
 
-def test_service_elsewhere_has_its_own_cores_and_the_time_of_its_hop() -> None:
-    web = {**samples(0.0015), "generator_cpu_s_per_picture": 0.0002}
-    web |= dict.fromkeys(("cpu_s_per_picture", "torchserve_cpu_s_per_picture", "worker_cpu_s_per_picture"))
-    spec = spec_of(measurement(machine=None, web=web))
+def test_pace_of_the_machine_is_that_of_the_measurement() -> None:
+    slow_and_fast = measurement(pace=(0.8, 1.2))
+    due = [0.5 * number for number in range(400)]
+    spec = replace(spec_of(slow_and_fast), noise=((1.0,),), besides_s=(0.0,))
+    took = simulate(spec, due)
+    # Five seconds long the one, and then the other.
+    assert len({round(seconds or 0.0, 6) for seconds in took[:9]}) == 1
+    assert statistics.fmean(filter(None, took[:10])) != pytest.approx(
+        statistics.fmean(filter(None, took[10:20])), rel=0.1
+    )
+    assert len(measured().pace) > 10
+    assert max(measured().pace) < 1.05  # a pod that is equally fast all the time
+
+
+def test_service_elsewhere_has_cores_of_its_own_and_its_overhead() -> None:
+    found = measurement(machine=None, processors=None)
+    spec = spec_of(found)
     assert spec.cores == inf
-    assert spec.arrival_s + spec.answer_s == pytest.approx(0.0015)
+    assert spec.beside == 0.0
+    took = simulate(spec, [float(number) for number in range(40)])
+    lone_s = spec.seconds[0][0] + found.overhead.mean_s
+    assert statistics.fmean(filter(None, took)) == pytest.approx(lone_s, rel=0.05)
 
 
 def test_lone_picture_takes_all_that_was_measured_of_its_way() -> None:
-    due = [float(number) for number in range(30)]
-    took = simulate_pod(measurement(), due)
-    expected = GROUP_S + PICTURE_S + 0.003 + 0.0015
-    assert sum(filter(None, took)) / len(took) == pytest.approx(expected, rel=0.03)
+    due = [float(number) for number in range(60)]
+    theirs, ours = (statistics.fmean(filter(None, simulate(spec, due))) for spec in (POD, spec_of(measured())))
+    assert ours == pytest.approx(theirs, rel=0.03)
 
 
-def test_generator_on_the_same_cores_makes_a_loaded_pod_slower() -> None:
-    due = arrival_process("poisson").times(2400, 120.0, 1)
-    web = dict(measurement().web) | {"generator_cpu_s_per_picture": 0.004}
-    without, with_it = (
-        sum(filter(None, simulate_pod(measurement(web=web), due, with_generator=flag))) for flag in (False, True)
-    )
-    assert with_it > without
+def test_generator_takes_its_share_of_the_cores_only_where_it_is_wanted() -> None:
+    with_it, without = spec_of(measured(), with_generator=True), spec_of(measured())
+    assert with_it.beside == pytest.approx((TORCHSERVE_S + GENERATOR_S) / WEB_S, rel=0.01)
+    assert without.beside == pytest.approx(TORCHSERVE_S / WEB_S, rel=0.01)
+    assert without.capacity_per_s > with_it.capacity_per_s
 
 
 def test_more_workers_wait_less() -> None:
-    due = arrival_process("gamma-4").times(2000, 100.0, 1)
-    one, two = (sum(filter(None, simulate_pod(measurement(), due, workers=workers))) for workers in (1, 2))
+    one, two = (sum(answered(spec_of(measured(), workers=count), "gamma-4", 100.0, 1, 2000)) for count in (1, 2))
     assert two < one
 
 
 def test_limits_are_those_of_the_web_service() -> None:
-    assert spec_of(measurement()).max_in_flight == MAX_IN_FLIGHT == WebSettings().max_in_flight
-    assert spec_of(measurement()).deadline_s == REQUEST_DEADLINE_S == WebSettings().request_deadline_s
+    assert spec_of(measured()).max_in_flight == MAX_IN_FLIGHT == WebSettings().max_in_flight
+    assert spec_of(measured()).deadline_s == REQUEST_DEADLINE_S == WebSettings().request_deadline_s

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from marserve.plan import figures, measure
+from marserve.plan import measure, stages
 from marserve.plan.machine import Disturbance
-from marserve.plan.measure import PodFacts, bursts
+from marserve.plan.measure import PodFacts
 from marserve.plan.measurement import Measurement, MeasurementError, Samples
 from marserve.plan.service import LoadedService, MeasuringError, ServiceAddress, form_of, timings
 from tests.unit.plan.fake_service import BATCH, GROUP_S, PICTURE_S, WAY_S, FakeService
@@ -20,8 +20,7 @@ PICTURES = [b"\xff\xd8" + bytes([number]) * 100 for number in range(5)]
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some seconds instead of two minutes."""
     for module, name, seconds in [
-        (measure, "WARM_UP_S", 0.2), (measure, "BURSTS_S", 1.5), (measure, "RUN_S", 0.8), (measure, "ROUND_S", 0.8),
-        (figures, "ROUND_S", 0.8), (measure, "RAMP_S", 0.1), (figures, "RAMP_S", 0.1),
+        (measure, "WARM_UP_S", 0.2), (measure, "PART_S", 0.8), (stages, "ROUND_S", 0.8), (stages, "RAMP_S", 0.1),
     ]:  # fmt: skip
         monkeypatch.setattr(module, name, seconds)
 
@@ -42,15 +41,20 @@ def test_measurement_says_what_the_pod_does(tmp_path: Path) -> None:
     found = measured(service, PodFacts(batch_size=BATCH, cpu_s=cpu_s))
     assert (found.model.name, found.model.batch_size, found.pod.workers) == ("resnet18", BATCH, 1)
     # Sleeps last longer than they should, and never less.
-    for each in found.service:
+    for each in found.groups:
         assert each.samples_s[0] >= (GROUP_S + PICTURE_S * each.pictures) * 0.99
-    assert {each.pictures for each in found.service} >= {1, BATCH}
-    assert found.hop.mean_s == pytest.approx(WAY_S, rel=0.05)
+    assert {each.pictures for each in found.groups} >= {1, BATCH}
+    assert found.overhead.hop_s == pytest.approx(WAY_S, rel=0.05)
+    assert found.overhead.mean_s == pytest.approx(found.overhead.hop_s + found.overhead.web_s)
     assert 0 < found.capacity.per_s <= BATCH / (GROUP_S + PICTURE_S * BATCH + WAY_S)
     assert 0 < found.capacity.worker_busy <= 1.05
-    assert [run.load for run in found.runs] == [load for _, load in measure.RUNS]
-    assert found.web.cpu_s_per_picture is not None
-    assert found.web.torchserve_cpu_s_per_picture == pytest.approx(found.web.cpu_s_per_picture / 2)
+    assert len(found.capacity.rounds_per_s) == measure.ROUNDS
+    assert [(run.arrivals, run.load) for run in found.runs] == list(measure.LOADS)
+    assert all(len(set(run.seeds)) == 2 for run in found.runs)
+    assert found.processors is not None
+    # The counts are as many as the loads, of different lengths.
+    assert found.processors.web.picture_s + found.processors.web.group_s > 0
+    assert found.processors.torchserve.picture_s == pytest.approx(found.processors.web.picture_s / 2)
     # No two are the same: none comes from a cache.
     assert len(service.bodies) == service.pictures
     found.write(tmp_path / "measurement.json")
@@ -105,14 +109,6 @@ def test_samples_are_quantiles_of_all() -> None:
     assert Samples.of([]).samples_s == ()
 
 
-def test_bursts_are_of_every_size_and_leave_the_worker_half_of_the_time() -> None:
-    due = bursts(200.0, 1, 4)
-    sizes = {due.count(at) for at in set(due)}
-    assert sizes == set(range(1, 9))
-    assert due == sorted(due)
-    assert len(due) / due[-1] <= 200 * 0.55
-
-
 def test_marked_jpeg_is_still_one() -> None:
     from PIL import Image
 
@@ -127,7 +123,7 @@ def test_marked_jpeg_is_still_one() -> None:
         assert image.info["comment"].startswith(b"marserve-plan-")
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"format": "other"}', '{"format": "marserve-measurement-1"}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"format": "other"}', '{"format": "marserve-measurement-2"}'])
 def test_other_file_is_no_measurement(tmp_path: Path, text: str) -> None:
     (tmp_path / "m.json").write_text(text)
     with pytest.raises(MeasurementError, match="Measure again"):

@@ -105,7 +105,7 @@ def test_workers_share_too_few_cores() -> None:
 
 
 def test_a_worker_alone_takes_the_cores_that_are_lent_to_it() -> None:
-    spec = PodSpec(2, ((0.006,), (0.010,)), cores=2, threads=(2.0, 1.0))
+    spec = PodSpec(2, ((0.006,), (0.010,)), cores=2, worker_cores=((2.0,), (1.0,)))
     assert simulate(spec, [0.0]) == pytest.approx([0.006])
     # Three threads on two cores, until the first has done its 6 ms at 2/3 of the speed.
     assert simulate(spec, [0.0, 0.0]) == pytest.approx([0.009, 0.013])
@@ -117,6 +117,33 @@ def test_pictures_that_come_together_wait_for_the_web_services_one_thread() -> N
     beside = replace(spec, cores=2, beside=1.0)  # and TorchServe takes a second core meanwhile
     assert simulate(beside, [0.0]) == pytest.approx([0.013])
     assert simulate(replace(beside, cores=1), [0.0]) == pytest.approx([0.016])
+
+
+def test_answer_of_a_group_takes_the_web_service_a_part_for_the_group() -> None:
+    spec = PodSpec(1, ((0.010, 0.010),), arrival_s=0.001, answer_s=0.002, answer_group_s=0.004)
+    assert simulate(spec, [0.0]) == pytest.approx([0.017])
+
+
+def test_a_worker_takes_more_cores_with_a_larger_group() -> None:
+    spec = PodSpec(1, ((0.010, 0.010),), cores=1, worker_cores=((1.0, 2.0),))
+    first, second, _ = answered(simulate(spec, [0.0, 0.001, 0.001]))
+    assert first == pytest.approx(0.010)
+    assert second == pytest.approx(0.009 + 0.020)
+
+
+def test_a_machine_is_slower_for_some_seconds() -> None:
+    spec = PodSpec(1, ((0.010,),), pace=(1.0, 2.0))
+    took = answered(simulate(spec, [0.1 * number for number in range(150)]))
+    by_window = [{round(seconds, 6) for seconds in took[at : at + 48]} for at in (0, 51, 101)]
+    assert sorted(map(len, by_window)) == [1, 1, 1]
+    assert by_window[0] == by_window[2] != by_window[1]
+    assert set.union(*by_window) == {0.01, 0.02}
+
+
+def test_what_is_besides_is_drawn_for_each_answer_and_takes_no_time_of_a_worker() -> None:
+    spec = PodSpec(1, ((0.010,),), besides_s=(0.0, 0.5))
+    took = answered(simulate(spec, [0.02 * number for number in range(200)]))
+    assert {round(seconds, 6) for seconds in took} == {0.01, 0.51}
 
 
 def test_more_than_may_be_in_flight_are_refused() -> None:
