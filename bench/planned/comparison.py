@@ -167,8 +167,8 @@ def _drawn(due: Sequence[Times], took: Sequence[Times], predicted: Sequence[Time
     found = []
     for _ in range(DRAWS):
         chosen = [blocks[number] for number in source.integers(len(blocks), size=len(blocks))]
-        real = Waits.of(np.concatenate([each for each, _ in chosen]))
-        found.append(Error.of(real, Waits.of(np.concatenate([each.ravel() for _, each in chosen]))))
+        waits = Waits.of(np.concatenate([each for each, _ in chosen]))
+        found.append(Error.of(waits, Waits.of(np.concatenate([each.ravel() for _, each in chosen]))))
     return found
 
 
