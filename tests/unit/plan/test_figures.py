@@ -54,7 +54,7 @@ def test_overhead_is_that_of_pictures_that_waited_for_nothing() -> None:
     found = measured().overhead
     assert found.hop_s == pytest.approx(POD.way_s + POD.pause_s, rel=0.1)
     assert found.web_s == pytest.approx(WEB_S + fmean(POD.besides_s), rel=0.1)
-    assert found.between_groups_s == pytest.approx(POD.pause_s, rel=0.05)
+    assert found.between_groups_s == pytest.approx(POD.pause_s, rel=0.15)
 
 
 @pytest.mark.parametrize(("pace", "least", "most"), [((1.0,), 0.0, 0.02), ((0.9, 1.1, 1.0), 0.12, 0.3)])
