@@ -1,7 +1,7 @@
 """How many actors a cluster has room for as long as the run lasts, also when a host is lost.
 
-Ray starts the actors of a lost host again elsewhere, and keeps their work for them: where no host has room it waits for
-ever. So it is computed before anything starts. Readers and writers need no room beside them: each actor reads its
+Ray starts the actors of a lost host again elsewhere, and keeps their work for them: where no host has room it may wait
+for ever. So it is computed before anything starts. Readers and writers need no room beside them: each actor reads its
 pictures and writes its results itself.
 """
 
@@ -91,7 +91,7 @@ def actors_that_fit(
     number = f"{wanted} {'actor' if wanted == 1 else 'actors'}"
     lines = [
         f"{number} of {actor} {'has' if wanted == 1 else 'have'} no room"
-        f"{f' once {names} is lost' if lost else ''}, and Ray would wait for ever.",
+        f"{f' once {names} is lost' if lost else ''}, and Ray may wait for ever.",
         *(f"  {host.name}: {host.free} free{', may be lost' if host in lost else ''}" for host in hosts),
         f"What fits: {'; or '.join(ways)}.",
     ]

@@ -46,7 +46,7 @@ def test_a_refusal_says_what_would_fit() -> None:
     with pytest.raises(DoesNotFitError) as refusal:
         actors_that_fit([HEAD, SMALL, LARGE], CORE, wanted=10)
     assert str(refusal.value) == (
-        "10 actors of 1 CPU have no room once large is lost, and Ray would wait for ever.\n"
+        "10 actors of 1 CPU have no room once large is lost, and Ray may wait for ever.\n"
         "  head: 4 CPUs free\n"
         "  small: 4 CPUs free\n"
         "  large: 8 CPUs free, may be lost\n"
@@ -74,5 +74,5 @@ def test_a_cluster_with_one_host_that_works_does_not_survive_its_loss() -> None:
 
 def test_nothing_fits_where_other_work_has_taken_all() -> None:
     assert most([Host("busy", Share(0)), Host("overdrawn", Share(-1))], CORE) == 0
-    with pytest.raises(DoesNotFitError, match="has no room, and Ray would wait for ever"):
+    with pytest.raises(DoesNotFitError, match="has no room, and Ray may wait for ever"):
         actors_that_fit([Host("busy", Share(0.5))], CORE)
