@@ -70,6 +70,7 @@ def connected(address: str | None, *, actors: int | None, archive_bytes: int) ->
         context.memory_usage_poll_interval_s = None
         context.enable_auto_log_stats = False
         context.execution_no_progress_timeout_s = -1  # Watch knows more to say
+        context.raise_original_map_exception = True  # what it would raise instead loses its cause on the way
         log = logging.getLogger("ray.data")
         log.setLevel(logging.ERROR)
         try:

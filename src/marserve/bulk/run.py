@@ -188,10 +188,11 @@ def _summaries(pieces: Sequence[Piece], task: Task, actors: int, actor: Share) -
 
 
 def _explained(exc: BaseException) -> BaseException:
-    """What an actor raised for a person, out of what Ray wrapped it in."""
+    """What an actor raised for a person, out of what Ray wrapped it in, which is an error of the same type."""
     cause: BaseException | None = exc
     while cause is not None:
-        if isinstance(cause, MarserveError):
-            return MarserveError(str(cause))
-        cause = getattr(cause, "cause", None) or cause.__cause__
+        wrapped: BaseException | None = getattr(cause, "cause", None)
+        if wrapped is None and isinstance(cause, MarserveError):
+            return cause
+        cause = wrapped or cause.__cause__
     return exc

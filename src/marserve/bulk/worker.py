@@ -7,6 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,8 +18,9 @@ from marserve.bulk.pieces import Piece, ShardPiece, from_json
 from marserve.bulk.reading import Reader, Source
 from marserve.bulk.storage import Folder
 from marserve.errors import MarserveError
-from marserve.handler.resnet18.errors import RequestError
+from marserve.handler.resnet18.errors import ConfigurationError, RequestError
 from marserve.handler.resnet18.images import Encoded
+from marserve.system.files import failure_of
 
 if TYPE_CHECKING:
     import ray
@@ -81,13 +83,23 @@ class Worker:
     def __init__(self, task: Task) -> None:
         self._task = task
         self._folder = Folder(task.output)
-        self._check_output()
-        self._classifier = self._make_classifier()
-        self._reader = Reader(self._classifier.max_image_bytes)
+        #: Raised at the first piece: of an error that is raised here Ray hands on a traceback alone, as text.
+        self._failure: MarserveError | None = None
+        try:
+            with _failures_explained():
+                self._check_output()
+                self._classifier = self._make_classifier()
+                self._reader = Reader(self._classifier.max_image_bytes)
+        except MarserveError as exc:
+            self._failure = exc
 
     def __call__(self, block: dict[str, Any]) -> Iterator[dict[str, list[str]]]:
+        """Raises MarserveError where not a picture but the run fails."""
+        if self._failure is not None:
+            raise self._failure
         (text,) = block["piece"]
-        yield from (summary.as_batch() for summary in self._compute(from_json(text)))
+        with _failures_explained():
+            yield from (summary.as_batch() for summary in self._compute(from_json(text)))
 
     def _compute(self, piece: Piece) -> Iterator[Summary]:
         """Ends with the summary of the whole; those before come after a number of rows, the same in every attempt.
@@ -149,3 +161,15 @@ class Worker:
                 f"Host {os.uname().nodename} does not see what the driver wrote to {self._folder.name}: on a cluster "
                 "--output must be a folder that all hosts share, or an object store (s3://...)."
             ) from exc
+
+
+@contextmanager
+def _failures_explained() -> Iterator[None]:
+    """What ends a run raises MarserveError, whose message comes to the driver."""
+    host = os.uname().nodename
+    try:
+        yield
+    except OSError as exc:
+        raise MarserveError(f"Host {host} cannot read or write: {failure_of(exc)} The same command goes on.") from exc
+    except ConfigurationError as exc:
+        raise MarserveError(f"Host {host}: {exc}") from exc
