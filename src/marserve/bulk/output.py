@@ -143,6 +143,8 @@ class Results:
                 stack.enter_context(locked(folder / LOCK_FILE, timeout_s=0))
             except MarserveError as exc:
                 raise MarserveError(f"Another run writes to {folder}: wait for it, or give another --output.") from exc
+            for unfinished in folder.glob(".part-*"):  # by a run that was killed
+                unfinished.unlink(missing_ok=True)
             yield
 
     def begin(self, rows_per_file: int) -> None:

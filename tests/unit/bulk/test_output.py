@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from marserve.bulk.engine import Prediction
-from marserve.bulk.output import SETTINGS_FILE, Results, Rows, schema
+from marserve.bulk.output import LOCK_FILE, SETTINGS_FILE, Results, Rows, schema
 from marserve.bulk.storage import Folder
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.errors import InvalidImage
@@ -75,3 +75,13 @@ def test_damaged_settings_are_named(tmp_path: Path) -> None:
     (tmp_path / SETTINGS_FILE).write_text("{")
     with pytest.raises(MarserveError, match="is damaged"):
         begun(tmp_path)
+
+
+def test_a_run_removes_what_a_killed_one_left_half_written(tmp_path: Path) -> None:
+    results, other = begun(tmp_path), begun(tmp_path)
+    names = {".part-2.parquet.1234", ".nfs0001", "part-1.parquet"}
+    for name in names:
+        (tmp_path / name).touch()
+    with results.alone(), pytest.raises(MarserveError, match="Another run writes"), other.alone():
+        pass
+    assert {file.name for file in tmp_path.iterdir()} == {*names, LOCK_FILE} - {".part-2.parquet.1234"}
