@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,7 +96,13 @@ class Folder:
             with replacing(self._local / file) as beside:
                 beside.write(content)
             return
-        # An object appears when its upload is complete.
-        system, path = open_file_system(f"{self.name}/{file}")
-        with system.open_output_stream(path) as stream:
-            stream.write(content)
+
+        def upload() -> None:
+            system, path = open_file_system(f"{self.name}/{file}")
+            with system.open_output_stream(path) as stream:
+                stream.write(content)
+
+        # An object appears when its stream is closed, which Python does as well where a block is left early: an actor
+        # that is ended after the opening would leave an empty one. No signal raises in a thread.
+        with ThreadPoolExecutor(1, thread_name_prefix="upload") as thread:
+            thread.submit(upload).result()
