@@ -13,7 +13,7 @@ from marserve.bulk.fit import Share
 from marserve.bulk.missing import Missing
 from marserve.bulk.pieces import Piece, as_json
 from marserve.bulk.watch import Watch
-from marserve.bulk.worker import Summary, Task, Worker
+from marserve.bulk.worker import RunFailedError, Summary, Task, Worker
 from marserve.errors import MarserveError
 
 #: Pieces that an actor has with it: one at work, and one so that it need not wait.
@@ -188,11 +188,12 @@ def _summaries(pieces: Sequence[Piece], task: Task, actors: int, actor: Share) -
 
 
 def _explained(exc: BaseException) -> BaseException:
-    """What an actor raised for a person, out of what Ray wrapped it in, which is an error of the same type."""
+    """What an actor raised for a person, out of what Ray wrapped it in."""
     cause: BaseException | None = exc
     while cause is not None:
+        # What Ray wraps it in is an error of the same type.
         wrapped: BaseException | None = getattr(cause, "cause", None)
-        if wrapped is None and isinstance(cause, MarserveError):
-            return cause
+        if wrapped is None and isinstance(cause, RunFailedError):
+            return MarserveError(cause.reason)
         cause = wrapped or cause.__cause__
     return exc

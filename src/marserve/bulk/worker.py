@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 TELL_ROWS = 256
 
 
+class RunFailedError(MarserveError):
+    """What an actor raises. Ray appends to a message that passes through it, and not to ``reason``."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class Classifier(Protocol):
     """What gives pictures their classes."""
 
@@ -84,17 +92,17 @@ class Worker:
         self._task = task
         self._folder = Folder(task.output)
         #: Raised at the first piece: of an error that is raised here Ray hands on a traceback alone, as text.
-        self._failure: MarserveError | None = None
+        self._failure: RunFailedError | None = None
         try:
             with _failures_explained():
                 self._check_output()
                 self._classifier = self._make_classifier()
                 self._reader = Reader(self._classifier.max_image_bytes)
-        except MarserveError as exc:
+        except RunFailedError as exc:
             self._failure = exc
 
     def __call__(self, block: dict[str, Any]) -> Iterator[dict[str, list[str]]]:
-        """Raises MarserveError where not a picture but the run fails."""
+        """Raises RunFailedError where not a picture but the run fails."""
         if self._failure is not None:
             raise self._failure
         (text,) = block["piece"]
@@ -165,11 +173,13 @@ class Worker:
 
 @contextmanager
 def _failures_explained() -> Iterator[None]:
-    """What ends a run raises MarserveError, whose message comes to the driver."""
+    """What ends a run raises RunFailedError."""
     host = os.uname().nodename
     try:
         yield
+    except MarserveError as exc:
+        raise RunFailedError(str(exc)) from exc
     except OSError as exc:
-        raise MarserveError(f"Host {host} cannot read or write: {failure_of(exc)} The same command goes on.") from exc
+        raise RunFailedError(f"Host {host} cannot read or write: {failure_of(exc)} The same command goes on.") from exc
     except ConfigurationError as exc:
-        raise MarserveError(f"Host {host}: {exc}") from exc
+        raise RunFailedError(f"Host {host}: {exc}") from exc
