@@ -14,12 +14,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
 from marserve import __version__
 from marserve.bulk.fit import Host, Share, actors_that_fit
+from marserve.bulk.messages import Messages
 from marserve.bulk.watch import Standing
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.cpu import usable_cores
@@ -60,7 +61,9 @@ def connected(address: str | None, *, actors: int | None, archive_bytes: int) ->
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # A thread that Ray Data still has after the end would start another one.
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
-    with _own(actors or usable_cores(), archive_bytes) if address is None else _foreign(address):
+    # Ray prints to standard output what is said otherwise, the last of it when it is shut down.
+    ray_is_there = _own(actors or usable_cores(), archive_bytes) if address is None else _foreign(address)
+    with redirect_stdout(Messages(sys.stdout)), ray_is_there:
         from ray.data import DataContext
 
         context = DataContext.get_current()
@@ -71,12 +74,8 @@ def connected(address: str | None, *, actors: int | None, archive_bytes: int) ->
         context.enable_auto_log_stats = False
         context.execution_no_progress_timeout_s = -1  # Watch knows more to say
         context.raise_original_map_exception = True  # what it would raise instead loses its cause on the way
-        log = logging.getLogger("ray.data")
-        log.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            log.setLevel(logging.CRITICAL)  # what it cannot finish because of an end is no error
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it logs is raised as well
+        yield
 
 
 @contextmanager
@@ -115,12 +114,21 @@ def _place() -> Path:
 
 
 def _remove_left_behind() -> None:
-    """Directories of runs that were killed; their Ray ended with them."""
+    """What killed runs have left: directories, and two agents of Ray, which look for its head for a minute.
+
+    All other processes of such a Ray end by themselves within seconds.
+    """
     import psutil
 
     for directory in _place().glob(f"{PREFIX}*-*"):
         owner = directory.name.removeprefix(PREFIX).partition("-")[0]
         if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            for process in psutil.process_iter(["cmdline"]):
+                with suppress(psutil.Error):
+                    if "".join(process.info["cmdline"] or ()).startswith("ray::") and any(
+                        Path(file.path).is_relative_to(directory) for file in process.open_files()
+                    ):
+                        process.kill()
             shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -130,10 +138,11 @@ def _foreign(address: str) -> Iterator[None]:
         raise ClusterError(
             f"--address {address}: give HOST:PORT, and start this on one of its hosts, or as its job (ray job submit)."
         )
-    if address != "auto":
-        _check_port(address)
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", TRIES)
+    if address != "auto":
+        _check_port(address)
+        _check_token(address)  # before Ray asks for a token of ours, which nobody may have made
     import ray
 
     try:
@@ -141,7 +150,8 @@ def _foreign(address: str) -> Iterator[None]:
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as exc:
         raise ClusterError(_why_not(address, exc)) from exc
     try:
-        _check_token(ray.get_runtime_context().gcs_address)
+        if address == "auto":
+            _check_token(ray.get_runtime_context().gcs_address)
         yield
     finally:
         ray.shutdown()
@@ -190,16 +200,17 @@ def _check_token(address: str) -> None:
 
 def _why_not(address: str, error: BaseException) -> str:
     cause: BaseException | None = error
-    said = []
+    causes = []
     while cause is not None:
-        said.append(str(cause))
+        causes.append(f"{type(cause).__name__}: {cause}")
         cause = cause.__cause__ or cause.__context__
-    if "AuthenticationError" in " ".join([type(error).__name__, *said]):
+    if any("AuthenticationError" in text for text in causes):
         return (
             f"The cluster at {address} wants another token: set RAY_AUTH_TOKEN to the one that its hosts were started "
             "with, or RAY_AUTH_TOKEN_PATH to its file (usually ~/.ray/auth_token)."
         )
-    return f"Ray cannot join {address}: {said[0].strip().splitlines()[0]}. Is this one of the cluster's hosts?"
+    first = str(error).strip().partition("\n")[0].rstrip(".")
+    return f"Ray cannot join {address}: {first}. Is this one of the cluster's hosts?"
 
 
 def places(archive_bytes: int, *, wanted: int | None, spare_hosts: int) -> tuple[int, Share]:
