@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import pickle  # nosec B403 # of what the test itself has made
 
 import pytest
 from ray.data._internal.util import iterate_with_retry
