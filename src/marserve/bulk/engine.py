@@ -116,9 +116,7 @@ class ArchiveClassifier:
         try:
             return self._decoder.decode(picture)
         except RequestError as error:
-            # What led to it would keep the picture's bytes.
-            error.__cause__ = error.__context__ = None
-            return error.with_traceback(None)
+            return error.alone()
 
     def _top(self, probabilities: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> list[Prediction]:
         return [
