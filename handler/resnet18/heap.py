@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-import time
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,10 @@ from pathlib import Path
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
 #: How many looks it takes to believe that what is still there after a trim is in use, and not a picture at work.
 PATIENT_LOOKS = 30
+
+#: Taken by the one thread that looks; a process whose handlers come and go has no more of them.
+_unwatched = threading.Lock()
+_never = threading.Event()
 
 
 class Heap:
@@ -49,14 +52,14 @@ class Heap:
                 self._kept.append(resident_bytes())
 
     def look_every(self, seconds: float) -> None:
-        """Do so for as long as the process lives, in a thread of its own."""
+        """Do so for as long as the process lives, in a thread of its own; where one looks already, that is enough."""
 
         def look() -> None:
-            while True:
-                time.sleep(seconds)
+            while not _never.wait(seconds):
                 self.return_free_blocks()
 
-        threading.Thread(target=look, name="heap", daemon=True).start()
+        if _unwatched.acquire(blocking=False):
+            threading.Thread(target=look, name="heap", daemon=True).start()
 
 
 def resident_bytes() -> int:

@@ -9,6 +9,7 @@ import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -215,7 +216,7 @@ def test_a_watch_writes_over_what_it_has_shown_until_it_is_stopped(
     monkeypatch.setenv("TERM", "xterm-256color")
     stack = FakeStack.made_in(tmp_path)
     monkeypatch.setattr(RunningStack, "find", lambda _port, **_: stack)
-    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr(status_command, "time", SimpleNamespace(sleep=sleep))  # no other thread's
     assert status_command.run(read("status", ["--watch"])) == 0
     first, *again = stream.getvalue().split("Web port 5000: NOT READY")
     assert len(again) >= 2

@@ -6,10 +6,12 @@ import asyncio
 import base64
 import gzip
 import json
+import random
 import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,16 @@ class Internet:
         return web.Response(body=PICTURE)
 
 
+def listen_where_nobody_calls() -> socket.socket:
+    """On a port below those that systems hand out: one of them may have been another test's, which somebody still asks
+    for it.
+    """
+    for port in random.sample(range(20_000, 32_000), 100):
+        with suppress(OSError):
+            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    raise OSError("no port of a hundred is free")
+
+
 @pytest.fixture
 async def internet(anyio_backend: str) -> AsyncIterator[Internet]:
     made = Internet()
@@ -80,7 +92,7 @@ async def internet(anyio_backend: str) -> AsyncIterator[Internet]:
     app.router.add_route("*", "/{path:.*}", made.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    listening = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    listening = listen_where_nobody_calls()
     await web.SockSite(runner, listening).start()
     made.port = listening.getsockname()[1]
     yield made
