@@ -8,26 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import fmean, median
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.planned.session import Part, Session
+from bench.planned.session import Session
 from bench.planned.spent import SEED, Spent, spent
 from marserve.plan.calibration import spec_of
 from marserve.plan.measurement import Measurement
 from marserve.plan.pod import simulate
 from marserve.plan.pod_spec import PodSpec
+from marserve.plan.stages import Stage
 
 LIMITS_MS = (100, 250)
 #: What the prediction must be within: as a share of what is real, and in points of the share within 100 ms.
 MOST_OFF, MOST_POINTS = 0.15, 5.0
-#: Simulations of each load, each with chances of its own.
-PREDICTIONS = 5
+#: Simulations of each load, each with chances of its own: slow moments of the machine among them, which are rare. What
+#: is predicted of one run is their median.
+PREDICTIONS = 15
 #: Seconds of a block: longer than a queue lasts at most loads. Blocks that are drawn so often, and what is left out of
 #: the errors at each end.
-BLOCK_S, DRAWS, TAIL = 6.0, 400, 0.05
+BLOCK_S, DRAWS, TAIL = 6.0, 200, 0.05
 
 Times = NDArray[np.float64]
 
@@ -49,6 +51,15 @@ class Waits:
             float(rising[min(answered - 1, answered * percent // 100)]) if answered else 0.0 for percent in (50, 99)
         )
         return cls(p50, p99, {limit: float((took_ms <= limit).mean()) for limit in LIMITS_MS})
+
+    @classmethod
+    def typical(cls, runs: Sequence[Waits]) -> Waits:
+        """The median of each figure: half of such runs show more."""
+        return cls(
+            median(each.p50_ms for each in runs),
+            median(each.p99_ms for each in runs),
+            {limit: median(each.within[limit] for each in runs) for limit in LIMITS_MS},
+        )
 
 
 @dataclass(frozen=True)
@@ -82,15 +93,18 @@ class Comparison:
     requests: int
     real: Waits
     predicted: Waits
+    #: The least and the most of the simulated runs.
+    predicted_p99_ms: tuple[float, float]
     error: Error
     #: Errors of blocks that were drawn: least and most of the middle ones.
     least: Error
     most: Error
-    #: The machine's speed around each part, by the rounds before and after: 1 is that of the measurement.
-    speeds: tuple[float, ...]
+    #: The mean rate over the measured capacity.
+    share: float
     #: Where the time went in each part.
     spent: tuple[Spent, ...]
-    #: The error where all in the pod takes as much longer as its workers did in the same part, by their own clocks.
+    #: The error where all in the pod takes as much longer, from moment to moment, as its workers did in the same part,
+    #: by their own clocks.
     error_at_pace: Error
     lag_p99_ms: float
 
@@ -109,24 +123,15 @@ def compare_all(session: Session) -> tuple[Measurement, PodSpec, list[Comparison
     """What was measured, the pod that is simulated, and each load in the order of their first parts."""
     measurement = session.recording.evaluated()
     spec = spec_of(measurement, with_generator=True)
-    together: dict[tuple[str, float], list[tuple[Part, float]]] = {}
-    for number, part in enumerate(session.parts):
+    together: dict[tuple[str, float], list[Stage]] = {}
+    for part in session.parts:
         if part.stage.is_open:
-            key = (part.stage.arrivals, part.stage.load)
-            together.setdefault(key, []).append((part, _speed(session.parts, number, measurement.capacity.per_s)))
-    return measurement, spec, [compare(spec, parts) for parts in together.values()]
+            together.setdefault((part.stage.arrivals, part.stage.load), []).append(part.stage)
+    return measurement, spec, [compare(spec, stages, measurement.capacity.per_s) for stages in together.values()]
 
 
-def _speed(parts: Sequence[Part], number: int, capacity: float) -> float:
-    """By the last round before and the first after; 1 where there is none."""
-    before = [part.stage.rate_per_s for part in parts[:number] if not part.stage.is_open][-1:]
-    after = [part.stage.rate_per_s for part in parts[number:] if not part.stage.is_open][:1]
-    return fmean(rates) / capacity if (rates := [*before, *after]) else 1.0
-
-
-def compare(spec: PodSpec, parts: Sequence[tuple[Part, float]]) -> Comparison:
-    """``parts`` of one load, each with the machine's speed."""
-    stages = [part.stage for part, _ in parts]
+def compare(spec: PodSpec, stages: Sequence[Stage], capacity: float) -> Comparison:
+    """The parts of one load, of a pod whose measured ``capacity`` is so many pictures a second."""
     due = [np.array(stage.done.due) for stage in stages]
     took = [
         np.where(np.array(stage.done.status) == 200, (np.array(stage.done.answered) - np.array(stage.done.due)) * 1e3,
@@ -136,17 +141,18 @@ def compare(spec: PodSpec, parts: Sequence[tuple[Part, float]]) -> Comparison:
     predicted = [_predicted(spec, times) for times in due]
     went = tuple(spent(spec, stage) for stage in stages)
     at_pace = [
-        _predicted(replace(spec.slowed(each.worker_ratio), pace=(1.0,)), times)
-        for times, each in zip(due, went, strict=True)
+        _predicted(replace(spec, pace=each.pace, pace_from=0), times) for times, each in zip(due, went, strict=True)
     ]
-    real, expected = Waits.of(np.concatenate(took)), Waits.of(np.concatenate([each.ravel() for each in predicted]))
+    real, runs = Waits.of(np.concatenate(took)), _runs(predicted)
+    expected = Waits.typical(runs)
+    p99_ms = sorted(run.p99_ms for run in runs)
     drawn = _drawn(due, took, predicted)
     return Comparison(
         arrivals=stages[0].arrivals, load=stages[0].load, requests=sum(map(len, due)),
-        real=real, predicted=expected, error=Error.of(real, expected),
+        real=real, predicted=expected, predicted_p99_ms=(p99_ms[0], p99_ms[-1]), error=Error.of(real, expected),
         least=_quantile(drawn, TAIL), most=_quantile(drawn, 1 - TAIL),
-        speeds=tuple(speed for _, speed in parts),
-        spent=went, error_at_pace=Error.of(real, Waits.of(np.concatenate([each.ravel() for each in at_pace]))),
+        share=fmean(stage.per_s for stage in stages) / capacity,
+        spent=went, error_at_pace=Error.of(real, Waits.typical(_runs(at_pace))),
         lag_p99_ms=max(stage.done.lag_p99_ms for stage in stages),
     )  # fmt: skip
 
@@ -156,6 +162,11 @@ def _predicted(spec: PodSpec, due: Times) -> Times:
     arrivals = due.tolist()
     runs = [simulate(spec, arrivals, seed=seed) for seed in range(SEED, SEED + PREDICTIONS)]
     return np.array([[np.inf if seconds is None else seconds * 1e3 for seconds in run] for run in runs]).T
+
+
+def _runs(parts: Sequence[Times]) -> list[Waits]:
+    """Of each simulation; ``parts`` are as of ``_predicted``."""
+    return [Waits.of(run) for run in np.concatenate(parts).T]
 
 
 def _drawn(due: Sequence[Times], took: Sequence[Times], predicted: Sequence[Times]) -> list[Error]:
@@ -168,7 +179,7 @@ def _drawn(due: Sequence[Times], took: Sequence[Times], predicted: Sequence[Time
     for _ in range(DRAWS):
         chosen = [blocks[number] for number in source.integers(len(blocks), size=len(blocks))]
         waits = Waits.of(np.concatenate([each for each, _ in chosen]))
-        found.append(Error.of(waits, Waits.of(np.concatenate([each.ravel() for _, each in chosen]))))
+        found.append(Error.of(waits, Waits.typical(_runs([each for _, each in chosen]))))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bench.planned.comparison import LIMITS_MS, MOST_OFF, MOST_POINTS, Comparison, Error
+from bench.planned.comparison import LIMITS_MS, MOST_OFF, MOST_POINTS, PREDICTIONS, Comparison, Error
 from bench.planned.session import Part
 from bench.planned.spent import PARTS
 from bench.report import table
@@ -27,22 +27,27 @@ def report_lines(
         map(_row, compared),
     )  # fmt: skip
     held = [each for each in compared if each.error.holds]
+    held_at_pace = sum(each.error_at_pace.holds for each in compared)
     certain = sum(each.is_certain for each in held)
+    count = len(compared)
+    count = len(compared)
     yield (
-        f"A prediction holds if p50 and p99 are within {MOST_OFF:.0%}, and the share within 100 ms within "
-        f"{MOST_POINTS:g} points: {len(held)} of {len(compared)} do, {certain} of them whatever chance might have made "
-        "of it. How much of the errors chance and the machine explain:"
+        f"Predicted is the median of {PREDICTIONS} simulated runs. It holds if p50 and p99 are within {MOST_OFF:.0%}, "
+        f"and the share within 100 ms within {MOST_POINTS:g} points: {len(held)} of {count} do, {certain} of them "
+        f"whatever chance might have made of it. At the pace that the machine had in each load {held_at_pace} of "
+        f"{count} do. How much of the errors chance and the machine explain:"
     )
     yield ""
     yield table(
-        ["arrivals", "load", "p50 off, by chance", "p99 off, by chance", "points, by chance", "machine's speed",
-         "workers took", "p50 off at that pace", "p99 off", "points", "holds at that pace"],
+        ["arrivals", "load", "of the capacity", "p50 off, by chance", "p99 off, by chance", "points, by chance",
+         "p99 ms of simulated runs", "workers took", "p50 off at that pace", "p99 off", "points", "holds at that pace"],
         map(_explained, compared),
     )  # fmt: skip
     yield (
-        "By chance: nine tenths of the errors of blocks of some seconds, drawn again and again. Speed: the capacity "
-        "around each half of the load over that of the measurement. Workers took: in each half, their seconds over "
-        "those that are predicted for groups of the same sizes; at that pace: all in the pod takes as much longer."
+        "Of the capacity: the real rate over it; the load was set by the rounds until then. By chance: nine tenths of "
+        "the errors of blocks of some seconds, drawn again and again. Workers took: in each half, their seconds over "
+        "those that are predicted for groups of the same sizes; at that pace: all in the pod takes as much longer from "
+        "half second to half second, so that what is left is the error of the model and not of the machine."
     )
 
 
@@ -66,14 +71,12 @@ def _conditions(
     where = "another machine" if machine is None else f"{machine.processor}, {machine.cores} cores"
     pictures, noise = measurement.pictures, measurement.noise
     least, most = min(capacity.rounds_per_s), max(capacity.rounds_per_s)
-    later = [part.stage.rate_per_s for part in parts if not part.stage.is_open]
     yield (
         f"`python -m bench.planned --pictures photographs`, {measurement.measured_at[:10]}: one pod (web service, "
         f"TorchServe, {measurement.pod.workers} worker) with {model.name} in {model.precision}, {where}, the load "
         f"generator on the same cores; {pictures.count} photographs of {pictures.mean_bytes / 1e3:.0f} kB, none of "
         f"them in the cache. Capacity {capacity.per_s:.1f}/s ({least:.1f} to {most:.1f} from round to round; of the "
-        f"model {spec.capacity_per_s:.1f}"
-        + (f"; {min(later):.1f} to {max(later):.1f} between the loads)." if later else ").")
+        f"model {spec.capacity_per_s:.1f})."
     )
     late_ms = max((each.lag_p99_ms for each in compared), default=0.0)
     steal = max([noise.steal_share, *(part.disturbance.steal_share for part in parts)])
@@ -106,10 +109,11 @@ def _explained(each: Comparison) -> list[str]:
     return [
         each.arrivals,
         f"{each.load:g}",
+        f"{each.share:.2f}",
         f"{least.p50_off:+.0%} to {most.p50_off:+.0%}",
         f"{least.p99_off:+.0%} to {most.p99_off:+.0%}",
         f"{least.points:+.1f} to {most.points:+.1f}",
-        ", ".join(f"{speed:.3f}" for speed in each.speeds),
+        "{:.0f} to {:.0f}".format(*each.predicted_p99_ms),
         ", ".join(f"{half.worker_ratio - 1:+.1%}" for half in each.spent),
         f"{error.p50_off:+.0%}",
         f"{error.p99_off:+.0%}",

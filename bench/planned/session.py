@@ -1,7 +1,8 @@
 """One pod of its own, measured and loaded in one session, and what it did, request by request, in files.
 
-The machine may change its speed: each load comes in two parts, the second parts in the opposite order, and the capacity
-is measured again after every two of them.
+The machine changes its speed by itself, so that a measurement in one block and the loads after it would see two
+machines. Here the stages of the measurement, which are those of ``marserve plan measure``, stand between the loads, and
+each load comes in two parts, the second parts in the opposite order.
 """
 
 from __future__ import annotations
@@ -9,18 +10,19 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import zip_longest
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from marserve.cli.measuring import describe, facts_of, own_pod, service_of
 from marserve.errors import MarserveError
+from marserve.plan import measure
 from marserve.plan.arrivals import ArrivalProcess
 from marserve.plan.machine import Disturbance, Watch
-from marserve.plan.measure import CLIENTS, PodFacts, Recording, record
+from marserve.plan.measure import Recording
 from marserve.plan.measurement import Conditions
 from marserve.plan.service import LoadedService
 from marserve.plan.stages import Loader, Stage
@@ -28,8 +30,6 @@ from marserve.terminal import say
 
 #: Of all arrivals, one for each part; others than those of the measurement.
 SEEDS = (16, 17)
-#: Loads from one round of the capacity to the next.
-BETWEEN_ROUNDS = 2
 #: Digits of seconds that are kept: microseconds.
 DIGITS = 6
 RECORDING, LOADS = "measurement.json", "loads"
@@ -37,7 +37,7 @@ RECORDING, LOADS = "measurement.json", "loads"
 
 @dataclass(frozen=True)
 class Part:
-    """A round of the capacity, or a half of a load, and what others took of the machine meanwhile."""
+    """A half of a load, and what others took of the machine meanwhile."""
 
     stage: Stage
     disturbance: Disturbance
@@ -57,10 +57,14 @@ def order(processes: Sequence[ArrivalProcess], loads: Sequence[float]) -> list[t
     return [one for ones in zip_longest(*turned) for one in ones if one is not None]
 
 
+def begun_after(stages: int, parts: int) -> int:
+    """How many of the parts of loads come before the next stage of the measurement: none after its last one."""
+    return min(round(parts * stages / (measure.STAGES - 1)), parts)
+
+
 def seconds_planned(pairs: int, seconds: float) -> float:
     """About how long a session takes, from the start of the pod to its end."""
-    rounds = 2 * pairs // BETWEEN_ROUNDS + 1
-    return 30 + 115 + pairs * seconds + 2 * pairs * 2 + rounds * 8.5
+    return 30 + measure.seconds_planned() + pairs * (seconds + 2 * 2)
 
 
 def run(
@@ -70,57 +74,31 @@ def run(
     seconds: float,
     archive: Path | None,
 ) -> None:
-    """Keep everything in ``directory``, as soon as it is known."""
+    """Keep everything in ``directory``: each part of a load as soon as it is known."""
+    halves = [*((*pair, SEEDS[0]) for pair in pairs), *((*pair, SEEDS[1]) for pair in pairs[::-1])]
     with own_pod(archive, 1) as (port, cold_start_s):
         service = LoadedService(service_of(port), pictures)
         facts = facts_of(port, service.address, cold_start_s)
-        recording = record(service, facts, f"{len(pictures)} photographs")
+        began = 0
+
+        def between(loader: Loader, stages: Sequence[Stage]) -> None:
+            nonlocal began
+            capacity = fmean(stage.rate_per_s for stage in stages if not stage.is_open)
+            while began < begun_after(len(stages), len(halves)):
+                process, load, seed = halves[began]
+                watch = Watch(lambda: sum(facts.cpu_s().values()) + service.generator_cpu_s + time.process_time())
+                stage = loader.open(process, load, load * capacity, seconds / len(SEEDS), seed)
+                write_part(directory, began, Part(stage, watch.disturbance()))
+                began += 1
+
+        recording = measure.record(service, facts, f"{len(pictures)} photographs", between)
         write_recording(directory, recording)
-        measurement = recording.evaluated()
-        say("\n".join(describe(measurement)))
-        with service.prepared():
-            parts = _parts(service, facts, pairs, seconds, measurement.capacity.per_s, measurement.pod.workers)
-            for number, part in enumerate(parts):
-                write_part(directory, number, part)
-
-
-def _parts(
-    service: LoadedService,
-    facts: PodFacts,
-    pairs: Sequence[tuple[ArrivalProcess, float]],
-    seconds: float,
-    capacity: float,
-    workers: int,
-) -> Iterator[Part]:
-    loader = Loader(service, facts.cpu_s)
-
-    def watched(load: Callable[[], Stage]) -> Part:
-        watch = Watch(lambda: sum(facts.cpu_s().values()) + service.generator_cpu_s + time.process_time())
-        part = Part(load(), watch.disturbance())
-        _say(part.stage)
-        return part
-
-    closed = partial(loader.closed, CLIENTS * workers)
-    for half, seed in enumerate(SEEDS):
-        for number, (process, load) in enumerate(pairs[:: 1 - 2 * half]):
-            if number % BETWEEN_ROUNDS == 0:
-                yield watched(closed)
-            yield watched(partial(loader.open, process, load, load * capacity, seconds / len(SEEDS), seed))
-    yield watched(closed)
-
-
-def _say(stage: Stage) -> None:
-    if stage.is_open:
-        latencies = stage.done.latencies_ms() or [0.0]
-        middle, late = latencies[len(latencies) // 2], latencies[len(latencies) * 99 // 100]
-        say(f"  {stage.arrivals} {stage.load:g}: p50 {middle:.1f} ms, p99 {late:.0f} ms")
-    else:
-        say(f"  capacity {stage.rate_per_s:.1f}/s")
+        say("\n".join(describe(recording.evaluated())))
 
 
 def _name_of(stage: Stage) -> str:
     """For its file."""
-    return re.sub(r"[^\w.-]", "-", f"{stage.arrivals}-{stage.load:g}") if stage.is_open else "capacity"
+    return re.sub(r"[^\w.-]", "-", f"{stage.arrivals}-{stage.load:g}")
 
 
 def _part(content: Mapping[str, Any]) -> Part:

@@ -57,31 +57,29 @@ def _adjusted(measurement: Measurement) -> PodSpec:
     groups = measurement.groups
     measured = {key: _mean([one for one in groups if (one.busy, one.pictures) == key]) for key in _keys(groups)}
     seconds = _table(measurement, measured)
-    idle_s = pause_s = measurement.overhead.between_groups_s
     for _ in range(ADJUSTMENTS):
-        simulated, simulated_idle_s = _simulated(measurement, _spec(measurement, seconds, pause_s))
+        simulated = _simulated(measurement, _spec(measurement, seconds))
         known = {
             (busy, size): nearest(seconds, busy)[size - 1] * measured_s / simulated.get((busy, size), measured_s)
             for (busy, size), measured_s in measured.items()
         }
         seconds = _table(measurement, known)
-        pause_s = max(pause_s + idle_s - simulated_idle_s, 0.0)
-    spec = _spec(measurement, seconds, pause_s)
+    spec = _spec(measurement, seconds)
     sizes = range(1, measurement.model.batch_size + 1)
     return replace(spec, noise=tuple(_noise(groups, size) for size in sizes), pace=measurement.pace)
 
 
-def _spec(measurement: Measurement, seconds: tuple[tuple[float, ...], ...], pause_s: float) -> PodSpec:
+def _spec(measurement: Measurement, seconds: tuple[tuple[float, ...], ...]) -> PodSpec:
     overhead, processors = measurement.overhead, measurement.processors
     if processors is None:
-        picture_s, group_s = overhead.web_s, 0.0
+        picture_s, group_s, wake_s = overhead.web_s, 0.0, 0.0
     else:
-        picture_s, group_s = processors.web.picture_s, processors.web.group_s
+        picture_s, group_s, wake_s = processors.web.picture_s, processors.web.group_s, processors.web.wake_s
     whole_s = median(overhead.samples_s) if overhead.samples_s else 0.0
-    pause_s = min(pause_s, whole_s)
+    pause_s = min(overhead.between_groups_s, whole_s)
     # Some of the web service's work is a part of the way: it sends the group, and reads the answer.
-    way_s = max(whole_s - pause_s - picture_s - group_s, 0.0)
-    known_s = way_s + pause_s + picture_s + group_s
+    way_s = max(whole_s - pause_s - picture_s - group_s - wake_s, 0.0)
+    known_s = way_s + pause_s + picture_s + group_s + wake_s
     return PodSpec(
         workers=measurement.pod.workers,
         seconds=seconds,
@@ -94,13 +92,15 @@ def _spec(measurement: Measurement, seconds: tuple[tuple[float, ...], ...], paus
         way_s=way_s,
         way_picture_s=overhead.hop_picture_s,
         pause_s=pause_s,
+        pause_picture_s=overhead.between_picture_s,
+        wake_s=wake_s,
         batch_delay_s=measurement.model.batch_delay_s or 0.0,
         besides_s=tuple(each - known_s for each in overhead.samples_s) or (0.0,),
     )
 
 
-def _simulated(measurement: Measurement, spec: PodSpec) -> tuple[BySize, float]:
-    """The mean times of groups in the loads of the measurement, and a worker's pause between two while all are busy.
+def _simulated(measurement: Measurement, spec: PodSpec) -> BySize:
+    """The mean times of groups in the loads of the measurement.
 
     Each load counts for a size as often as it was measured there.
     """
@@ -121,12 +121,10 @@ def _simulated(measurement: Measurement, spec: PodSpec) -> tuple[BySize, float]:
     clients = observe_clients(spec, measurement.capacity.clients, CLIENTS_S)
     groups = [one for one in clients.groups if RAMP_S <= one.answered_at <= CLIENTS_S]
     note(groups, measurement.capacity.groups)
-    means = {
+    return {
         key: sum(mean * count for mean, count in loads) / sum(count for _, count in loads)
         for key, loads in weighted.items()
     }
-    idle_s = (CLIENTS_S - RAMP_S) * spec.workers - sum(one.worker_s for one in groups)
-    return means, idle_s / len(groups)
 
 
 def _beside(measurement: Measurement, *, with_generator: bool) -> float:

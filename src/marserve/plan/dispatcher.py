@@ -25,6 +25,7 @@ class SentGroup:
         "cores",
         "done_at",
         "expected_s",
+        "is_read",
         "numbers",
         "reaches_at",
         "sent_at",
@@ -43,6 +44,8 @@ class SentGroup:
         self.reaches_at = self.began_at = 0.0
         #: What the worker takes meanwhile, and what it has spent.
         self.cores = self.worker_s = 0.0
+        #: Whether the web service has read the answer.
+        self.is_read = False
 
 
 class SimulatedDispatcher:

@@ -33,12 +33,14 @@ from marserve.terminal import counted
 #: Clients of a closed loop for each worker: enough that full groups always wait.
 CLIENTS = 32
 #: Seconds to warm up, and of a part of each open load.
-WARM_UP_S, PART_S = 4.0, 12.0
+WARM_UP_S, PART_S = 10.0, 12.0
 #: Arrivals and load of the open loads: few pictures at a time, bursts, and a worker that is seldom idle. They run in
 #: this order and in the opposite one, so that a machine that grows faster or slower does so for all of them.
 LOADS = (("poisson", 0.5), ("gamma-4", 0.6), ("poisson", 0.8))
 #: Rounds of the capacity: before, between and after them.
 ROUNDS = 3
+#: Of all stages.
+STAGES = ROUNDS + 2 * len(LOADS)
 #: Of all chance: a measurement must repeat. Each part has the next one.
 SEED = 18
 #: Lowest and highest of the rounds, beyond which the machine was not the same all the time.
@@ -64,6 +66,10 @@ class PodFacts:
     cpu_s: ReadCpu = dict
 
 
+#: Called after each stage, with all so far; what it loads meanwhile is no part of the measurement.
+Between = Callable[[Loader, Sequence[Stage]], None]
+
+
 @dataclass(frozen=True)
 class Recording:
     """A measurement's loads, request by request, and what they were made on."""
@@ -77,10 +83,12 @@ class Recording:
 
 def seconds_planned() -> float:
     """About how long the stages take."""
-    return WARM_UP_S + ROUNDS * ROUND_S + 2 * len(LOADS) * PART_S + 1.5 * (ROUNDS + 2 * len(LOADS))
+    return WARM_UP_S + ROUNDS * ROUND_S + 2 * len(LOADS) * PART_S + 1.5 * STAGES
 
 
-def record(service: LoadedService, facts: PodFacts, source: str) -> Recording:
+def record(
+    service: LoadedService, facts: PodFacts, source: str, between: Between = lambda _loader, _stages: None
+) -> Recording:
     """Load ``service``, whose pictures are from ``source``, and keep what came of it. Raises MeasuringError."""
     began = time.monotonic()
     measured_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -94,7 +102,11 @@ def record(service: LoadedService, facts: PodFacts, source: str) -> Recording:
         workers = _ready_workers(service, listed["name"])
         watch = Watch(lambda: sum(facts.cpu_s().values()) + service.generator_cpu_s + time.process_time())
         answered_before, sent_before = _answered(service), service.sent
-        stages = tuple(_stages(Loader(service, facts.cpu_s, alive), CLIENTS * workers))
+        loader = Loader(service, facts.cpu_s, alive)
+        stages: list[Stage] = []
+        for stage in _stages(loader, CLIENTS * workers):
+            stages.append(stage)
+            between(loader, stages)
         disturbance = watch.disturbance()
         foreign = _foreign(service, answered_before, sent_before)
     largest = max(timing.pictures for stage in stages for timing in timings(stage.done))
@@ -122,7 +134,7 @@ def record(service: LoadedService, facts: PodFacts, source: str) -> Recording:
                 reasons=(*disturbance.reasons(), *_reasons(stages, foreign)),
             ),
         ),
-        stages,
+        tuple(stages),
     )  # fmt: skip
 
 
@@ -142,7 +154,7 @@ def _stages(loader: Loader, clients: int) -> Iterator[Stage]:
 
 def _round(loader: Loader, clients: int) -> Stage:
     stage = loader.closed(clients)
-    if len(answers := figures.saturated(stage)) < FEWEST:
+    if len(answers := stage.saturated()) < FEWEST:
         raise MeasuringError(
             f"Only {len(answers)} pictures were answered in {saturated_s():.0f} s: see the service's log."
         )

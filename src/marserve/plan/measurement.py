@@ -85,7 +85,7 @@ class Samples(_Part):
 
 
 class GroupSamples(Samples):
-    """What a worker spent on a group, by its own clock."""
+    """What a worker spent on a group, by its own clock, less what the pace of the machine made of it."""
 
     #: Workers that were at work, itself included.
     busy: int
@@ -100,8 +100,10 @@ class Overhead(Samples):
     web_s: float
     #: How much longer the way is for each further picture of the group.
     hop_picture_s: float
-    #: A worker's pause from one group to the next while all are busy, besides its own time.
+    #: A worker's pause from one group to the next that waits for it, besides its own time, and how much longer it is
+    #: for each further picture of that.
     between_groups_s: float
+    between_picture_s: float
 
 
 class Cost(_Part):
@@ -109,6 +111,8 @@ class Cost(_Part):
 
     picture_s: float
     group_s: float
+    #: More for a picture that comes while there was nothing to do.
+    wake_s: float = 0.0
 
     def of(self, pictures: float, groups: float = 1.0) -> float:
         return self.picture_s * pictures + self.group_s * groups

@@ -23,8 +23,9 @@ DRAWN = 4096
 class Pod:
     """Processes events in the order of their time, which only goes forward.
 
-    Where more cores are wanted than there are, all go slower by the same share (processor sharing): what they have
-    left is counted in ``_work``, seconds of an undisturbed core that have passed for each.
+    The web service, and what works beside it, has what it wants of the cores: its work is short, and the system's
+    scheduler lets it in. Workers share the rest, and go slower by the same share where that is too little: what they
+    have left is counted in ``_work``, seconds of undisturbed work that have passed for each.
     """
 
     def __init__(self, spec: PodSpec, due: Sequence[float], took: list[float | None], *, seed: int = 0) -> None:
@@ -43,17 +44,20 @@ class Pod:
         self._besides_s = _drawn(spec.besides_s, source)
         self._group_turn = self._answer_turn = 0
         # As it was measured, from a moment by chance on.
-        self._pace_from = source.randrange(len(spec.pace))
+        self._pace_from = source.randrange(len(spec.pace)) if spec.pace_from is None else spec.pace_from
         self._wanted = self._ready = self._idle = spec.workers
         self._dispatcher = SimulatedDispatcher(spec, due, self._drop)
         #: What the web service's thread has to do: pictures that came, by number, and groups that were answered.
         self._web: deque[int | SentGroup] = deque()
         self._at_hand: deque[SentGroup] = deque()
         self._at_work = 0
+        #: Cores that workers want, and how fast they go: 1 is undisturbed.
         self._wanted_cores = 0.0
         self._rate = 1.0
-        #: By ``_work``: when the web service's thread is done with the first of ``_web``, and workers with groups.
+        #: When the web service's thread is done with the first of ``_web``, and how fast it goes.
         self._web_until = inf
+        self._web_rate = min(spec.cores / (1.0 + spec.beside), 1.0)
+        #: By ``_work``: when workers are done with groups.
         self._computing: list[tuple[float, int, SentGroup]] = []
         #: By ``now``: a group begins, or is back; a worker is ready.
         self._events: list[tuple[float, int, Literal["begin", "back", "ready"], SentGroup | None]] = []
@@ -84,7 +88,7 @@ class Pod:
         if self.spec.arrival_s:
             self._web.append(number)
             if self._web_until == inf:
-                self._start_web()
+                self._start_web(self.spec.wake_s)
         else:
             self._submit(number)
 
@@ -102,59 +106,62 @@ class Pod:
         """Let everything happen until ``to``; infinity: until nothing is left to happen."""
         events, computing, dispatcher = self._events, self._computing, self._dispatcher
         while True:
-            until, is_web = self._web_until, True
-            if computing and computing[0][0] < until:
-                until, is_web = computing[0][0], False
-            at = self.now + (until - self._work) / self._rate
+            at, then = self._web_until, self._end_web
+            if computing and self._rate:
+                done_at = self.now + (computing[0][0] - self._work) / self._rate
+                if done_at < at:
+                    at, then = done_at, self._end_group
             if events and events[0][0] < at:
-                at, until = events[0][0], -inf
+                at, then = events[0][0], self._happen
             if dispatcher.wake_at < at:
-                at, until = dispatcher.wake_at, inf
+                at, then = dispatcher.wake_at, self._take
             if at > to or at == inf:
                 self.next_at = at
                 break
             self._work += (at - self.now) * self._rate
             self.now = at
-            if until == inf:
-                self._take()
-            elif until == -inf:
-                _, _, kind, group = heapq.heappop(events)
-                if group is None:
-                    self._add_worker()
-                elif kind == "begin":
-                    self._begin(group)
-                else:
-                    self._come_back(group)
-            elif is_web:
-                self._end_web()
-            else:
-                self._end_group(heapq.heappop(computing)[2])
+            then()
         if to < inf:
             self._work += (to - self.now) * self._rate
             self.now = to
 
+    def _happen(self) -> None:
+        _, _, kind, group = heapq.heappop(self._events)
+        if group is None:
+            self._add_worker()
+        elif kind == "begin":
+            self._begin(group)
+        else:
+            self._come_back(group)
+
     # The web service's thread
 
-    def _start_web(self) -> None:
+    def _start_web(self, wake_s: float = 0.0) -> None:
         task = self._web[0]
-        if isinstance(task, SentGroup):
-            self._finish(task)
-            seconds = self.spec.answer_s * len(task.numbers) + self.spec.answer_group_s
+        if not isinstance(task, SentGroup):
+            seconds = self.spec.arrival_s + wake_s
+        elif task.is_read:
+            seconds = self.spec.answer_s * len(task.numbers)
         else:
-            seconds = self.spec.arrival_s
-        self._web_until = self._work + seconds
-        self._share(1.0 + self.spec.beside)
+            seconds = self.spec.answer_group_s
+        self._web_until = self.now + seconds * self._pace() / self._web_rate
+        self._share(0.0)
 
     def _end_web(self) -> None:
-        task = self._web.popleft()
+        task = self._web[0]
         self._web_until = inf
-        self._share(-1.0 - self.spec.beside)
-        if isinstance(task, SentGroup):
+        if not isinstance(task, SentGroup):
+            self._web.popleft()
+            self._submit(task)
+        elif task.is_read:
+            self._web.popleft()
             self._note_answers(task)
         else:
-            self._submit(task)
+            task.is_read = True
+            self._finish(task)
         if self._web and self._web_until == inf:
             self._start_web()
+        self._share(0.0)
 
     def _come_back(self, group: SentGroup) -> None:
         if not self.spec.arrival_s:
@@ -167,7 +174,7 @@ class Pod:
 
     def _note_answers(self, group: SentGroup) -> None:
         due, took, deadline_s = self._due, self._took, self.spec.deadline_s
-        each_s = self.spec.answer_s / self._rate
+        each_s = self.spec.answer_s * self._pace() / self._web_rate
         after = self.now - each_s * len(group.numbers)
         for number in group.numbers:
             after += each_s
@@ -195,13 +202,14 @@ class Pod:
     def _send(self, group: SentGroup) -> None:
         """On its way to TorchServe."""
         pictures = len(group.numbers)
-        group.reaches_at = self.now + self.spec.way_s / 2 + self.spec.way_picture_s * (pictures - 1)
+        way_s = self.spec.way_s / 2 + self.spec.way_picture_s * (pictures - 1)
+        group.reaches_at = self.now + way_s * self._pace()
         self.groups_sent += 1
         self.sent += pictures
         self.waited_s += sum([self.now - self._due[number] for number in group.numbers])
         if self._idle > 0:
             self._idle -= 1
-            heapq.heappush(self._events, (group.reaches_at + self.spec.pause_s, next(self._order), "begin", group))
+            heapq.heappush(self._events, (group.reaches_at + self._pause_s(group), next(self._order), "begin", group))
         else:
             self._at_hand.append(group)
 
@@ -220,15 +228,15 @@ class Pod:
         self._group_turn += 1
         noise = nearest(self._noise, pictures)
         seconds *= noise[self._group_turn % len(noise)]
-        if len(spec.pace) > 1:
-            seconds *= spec.pace[(self._pace_from + int(self.now / PACE_S)) % len(spec.pace)]
+        seconds *= self._pace()
         group.began_at = self.now
         group.cores = nearest(nearest(spec.worker_cores, self._at_work), pictures)
-        self.waited_at_hand_s += max(self.now - group.reaches_at - spec.pause_s, 0.0)
+        self.waited_at_hand_s += max(self.now - group.reaches_at - self._pause_s(group), 0.0)
         heapq.heappush(self._computing, (self._work + seconds, next(self._order), group))
         self._share(group.cores)
 
-    def _end_group(self, group: SentGroup) -> None:
+    def _end_group(self) -> None:
+        group = heapq.heappop(self._computing)[2]
         self._at_work -= 1
         self._share(-group.cores)
         group.worker_s = self.now - group.began_at
@@ -237,7 +245,15 @@ class Pod:
         self.answered += len(group.numbers)
         self._idle += 1
         self._start_at_hand()
-        heapq.heappush(self._events, (self.now + self.spec.way_s / 2, next(self._order), "back", group))
+        back_at = self.now + self.spec.way_s / 2 * self._pace()
+        heapq.heappush(self._events, (back_at, next(self._order), "back", group))
+
+    def _pause_s(self, group: SentGroup) -> float:
+        return self._pace() * (self.spec.pause_s + self.spec.pause_picture_s * (len(group.numbers) - 1))
+
+    def _pace(self) -> float:
+        pace = self.spec.pace
+        return pace[(self._pace_from + int(self.now / PACE_S)) % len(pace)] if len(pace) > 1 else pace[0]
 
     def _add_worker(self) -> None:
         if self._ready < self._wanted:
@@ -251,13 +267,16 @@ class Pod:
         if self._at_hand and self._idle > 0:
             self._idle -= 1
             group = self._at_hand.popleft()
-            begins_at = max(self.now, group.reaches_at) + self.spec.pause_s
+            begins_at = max(self.now, group.reaches_at) + self._pause_s(group)
             heapq.heappush(self._events, (begins_at, next(self._order), "begin", group))
 
     def _share(self, cores: float) -> None:
-        """So many more are wanted, or fewer."""
+        """Workers want so many cores more, or fewer."""
         self._wanted_cores += cores
-        self._rate = 1.0 if self._wanted_cores <= self.spec.cores else self.spec.cores / self._wanted_cores
+        left = self.spec.cores
+        if self._web_until < inf:
+            left = max(left - 1.0 - self.spec.beside, 0.0)
+        self._rate = 1.0 if self._wanted_cores <= left else left / self._wanted_cores
 
 
 def _drawn(values: Sequence[float], source: random.Random) -> list[float]:

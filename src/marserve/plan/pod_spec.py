@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
+from statistics import fmean
 from typing import TypeVar
 
 Value = TypeVar("Value")
 
 #: Seconds for which each factor of ``PodSpec.pace`` holds: long enough to tell a machine's pace from that of a picture,
-#: and short against a queue that builds up near the capacity.
-PACE_S = 5.0
-#: In which the length of a round of groups is found, which depends on how much of it the web service works.
+#: and short against its slow moments, which last one to three seconds.
+PACE_S = 0.5
+#: In which the length of a round of groups is found, which depends on how much of it the web service works for others.
 CAPACITY_STEPS = 8
 
 
@@ -25,8 +26,10 @@ class PodSpec:
     seconds: tuple[tuple[float, ...], ...]
     #: ``noise[pictures - 1]``: factors of these seconds to draw from, 1 on average; the last also of larger groups.
     noise: tuple[tuple[float, ...], ...] = ((1.0,),)
-    #: Factors of these seconds from ``PACE_S`` to ``PACE_S``, 1 on average: a machine is not always equally fast.
+    #: Factors of all that takes time, from ``PACE_S`` to ``PACE_S``: a machine is not always equally fast.
     pace: tuple[float, ...] = (1.0,)
+    #: That of the first moment, by number; None: one by chance.
+    pace_from: int | None = None
     #: Those that the processes below share.
     cores: float = inf
     #: ``worker_cores[busy - 1][pictures - 1]`` that a worker takes with a group; the last also of more.
@@ -36,6 +39,8 @@ class PodSpec:
     arrival_s: float = 0.0
     answer_s: float = 0.0
     answer_group_s: float = 0.0
+    #: More for a picture that comes while it has nothing to do: it must wake up.
+    wake_s: float = 0.0
     #: Cores that TorchServe, and whatever else works beside it, take for as long as the web service works.
     beside: float = 0.0
     #: Seconds of a group's way to TorchServe and back, without work on a core that others miss.
@@ -44,6 +49,8 @@ class PodSpec:
     way_picture_s: float = 0.0
     #: Seconds of a worker from one group to the next: TorchServe's ``maxBatchDelay``, and what it reads and writes.
     pause_s: float = 0.0
+    #: And for each picture of the next group but the first.
+    pause_picture_s: float = 0.0
     #: TorchServe's ``maxBatchDelay``, for the dispatcher.
     batch_delay_s: float = 0.0
     #: Seconds of an answer besides all these to draw from, in which nothing of the pod is at work: the network, and by
@@ -60,33 +67,19 @@ class PodSpec:
     @property
     def capacity_per_s(self) -> float:
         """Pictures a second while full groups always wait for all workers."""
-        computing = self.workers * nearest(nearest(self.worker_cores, self.workers), self.batch_size)
-        # As of ``Pod``: where more cores are wanted than there are, all go slower by the same share.
-        workers_alone, both, web_alone = (
-            min(self.cores / wanted, 1.0) for wanted in (computing, computing + 1 + self.beside, 1 + self.beside)
-        )
-        web_s = self.workers * ((self.arrival_s + self.answer_s) * self.batch_size + self.answer_group_s)
         group_s = nearest(self.seconds, self.workers)[-1]
-        round_s, web_share, group_share = group_s + self.pause_s, 1.0, 1.0
+        computing = self.workers * nearest(nearest(self.worker_cores, self.workers), self.batch_size)
+        # As of ``Pod``: workers have what the web service leaves, and its work for a group begins with the pause.
+        alone, beside = (min(max(left, 0.0) / computing, 1.0) for left in (self.cores, self.cores - 1 - self.beside))
+        pictures_s = (self.arrival_s + self.answer_s) * self.batch_size
+        web_s = (pictures_s + self.answer_group_s + self.wake_s) / min(self.cores / (1 + self.beside), 1.0)
+        pause_s = self.pause_s + self.pause_picture_s * (self.batch_size - 1)
+        round_s = in_group_s = group_s
         for _ in range(CAPACITY_STEPS):
-            in_group_s = group_s / (web_share * both + (1 - web_share) * workers_alone)
-            in_web_s = web_s / (group_share * both + (1 - group_share) * web_alone)
-            round_s = max(in_group_s + self.pause_s, in_web_s)
-            web_share, group_share = in_web_s / round_s, in_group_s / round_s
-        return self.workers * self.batch_size / round_s
-
-    def slowed(self, factor: float) -> PodSpec:
-        """Where all that it does takes ``factor`` times as long."""
-        return replace(
-            self,
-            seconds=tuple(tuple(factor * each for each in sizes) for sizes in self.seconds),
-            arrival_s=factor * self.arrival_s,
-            answer_s=factor * self.answer_s,
-            answer_group_s=factor * self.answer_group_s,
-            way_s=factor * self.way_s,
-            way_picture_s=factor * self.way_picture_s,
-            pause_s=factor * self.pause_s,
-        )
+            beside_s = max(web_s - pause_s, 0.0) + (self.workers - 1) * web_s * in_group_s / round_s
+            in_group_s = beside_s + max(group_s - beside * beside_s, 0.0) / alone
+            round_s = max(in_group_s + pause_s, self.workers * web_s)
+        return self.workers * self.batch_size / round_s * fmean(1 / factor for factor in self.pace)
 
 
 def nearest(values: Sequence[Value], number: int) -> Value:

@@ -13,7 +13,7 @@ from marserve.plan.calibration import MAX_IN_FLIGHT, REQUEST_DEADLINE_S, spec_of
 from marserve.plan.measurement import Measurement
 from marserve.plan.observed import observe_clients
 from marserve.plan.pod import simulate
-from marserve.plan.pod_spec import PodSpec
+from marserve.plan.pod_spec import PACE_S, PodSpec
 from marserve.web.settings import WebSettings
 from tests.unit.plan.measurements import GENERATOR_S, POD, TORCHSERVE_S, WEB_S, measured, measurement
 
@@ -50,7 +50,7 @@ def test_it_answers_other_arrivals_as_the_pod_does(name: str, arrivals: str, loa
     found = spec_of(measured_pod, with_generator=True)
     per_s = load * measured_pod.capacity.per_s
     theirs, ours = (answered(spec, arrivals, per_s, seed=5) for spec in (real, found))
-    assert ours[2000] == pytest.approx(theirs[2000], rel=0.1)
+    assert ours[2000] == pytest.approx(theirs[2000], rel=0.12)
     assert ours[3960] == pytest.approx(theirs[3960], rel=0.15)
 
 
@@ -70,16 +70,17 @@ def test_noise_is_that_of_the_size() -> None:
     assert len(noise) == POD.batch_size
     for factors in (noise[0], noise[-1]):
         assert statistics.fmean(factors) == pytest.approx(1.0)
-        assert statistics.pstdev(factors) == pytest.approx(0.1, abs=0.03)
+        # What the web service takes of a core now and then is in it.
+        assert statistics.pstdev(factors) == pytest.approx(0.11, abs=0.03)
 
 
 def test_pace_of_the_machine_is_that_of_the_measurement() -> None:
     slow_and_fast = measurement(pace=(0.8, 1.2))
-    due = [0.5 * number for number in range(400)]
+    due = [PACE_S / 10 * (number + 0.1) for number in range(40)]
     spec = replace(spec_of(slow_and_fast), noise=((1.0,),), besides_s=(0.0,))
     took = simulate(spec, due)
-    # Five seconds long the one, and then the other.
-    assert len({round(seconds or 0.0, 6) for seconds in took[:9]}) == 1
+    # For some time the one, and then the other.
+    assert len({round(seconds or 0.0, 6) for seconds in took[:10]}) == 1
     assert statistics.fmean(filter(None, took[:10])) != pytest.approx(
         statistics.fmean(filter(None, took[10:20])), rel=0.1
     )

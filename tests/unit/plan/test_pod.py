@@ -15,7 +15,7 @@ from bench.simulation.dispatching import WAY_S, capacity_per_s, dispatched
 from bench.simulation.server import SimulatedMachine
 from marserve.plan.arrivals import arrival_process
 from marserve.plan.pod import Pod, simulate
-from marserve.plan.pod_spec import PodSpec
+from marserve.plan.pod_spec import PACE_S, PodSpec
 
 SOURCE = random.Random(5)  # noqa: S311
 EXPONENTIAL = (tuple(-math.log((number + 0.5) / 2000) for number in range(2000)),)
@@ -133,11 +133,38 @@ def test_a_worker_takes_more_cores_with_a_larger_group() -> None:
 
 def test_a_machine_is_slower_for_some_seconds() -> None:
     spec = PodSpec(1, ((0.010,),), pace=(1.0, 2.0))
-    took = answered(simulate(spec, [0.1 * number for number in range(150)]))
-    by_window = [{round(seconds, 6) for seconds in took[at : at + 48]} for at in (0, 51, 101)]
+    took = answered(simulate(spec, [PACE_S / 10 * (number + 0.1) for number in range(30)]))
+    by_window = [{round(seconds, 6) for seconds in took[at : at + 10]} for at in (0, 10, 20)]
     assert sorted(map(len, by_window)) == [1, 1, 1]
     assert by_window[0] == by_window[2] != by_window[1]
     assert set.union(*by_window) == {0.01, 0.02}
+
+
+def test_a_recorded_pace_begins_with_its_first_moment() -> None:
+    spec = PodSpec(
+        1, ((0.010,),), arrival_s=0.001, answer_s=0.001, way_s=0.002, pause_s=0.002, pace=(2.0, 1.0, 1.5), pace_from=0
+    )
+    # All that the pod does takes as much longer.
+    assert simulate(spec, [0.1, PACE_S + 0.1, 2 * PACE_S + 0.1]) == pytest.approx([0.032, 0.016, 0.024])
+
+
+def test_web_service_is_not_delayed_by_workers_and_they_have_what_it_leaves() -> None:
+    spec = PodSpec(1, ((0.010,),), cores=2, worker_cores=((2.0,),), arrival_s=0.002)
+    # For 2 ms the worker has one core of two: the second picture comes while it computes the first.
+    assert simulate(spec, [0.0, 0.005]) == pytest.approx([0.013, 0.018])
+    # With a core for what works beside the web service nothing is left.
+    assert simulate(replace(spec, beside=1.0), [0.0, 0.005]) == pytest.approx([0.014, 0.019])
+
+
+def test_web_service_wakes_up_for_a_picture_that_comes_while_it_has_nothing_to_do() -> None:
+    spec = PodSpec(8, ((0.010,),), arrival_s=0.001, wake_s=0.003)
+    assert simulate(spec, [0.0, 0.002, 0.010]) == pytest.approx([0.014, 0.013, 0.014])
+
+
+def test_pause_before_a_group_is_longer_for_each_further_picture() -> None:
+    spec = PodSpec(1, ((0.010, 0.010),), pause_s=0.001, pause_picture_s=0.002)
+    first, second, _ = answered(simulate(spec, [0.0, 0.001, 0.001]))
+    assert (first, second) == pytest.approx((0.011, 0.010 + 0.003 + 0.010))
 
 
 def test_what_is_besides_is_drawn_for_each_answer_and_takes_no_time_of_a_worker() -> None:

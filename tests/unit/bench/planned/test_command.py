@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def test_what_was_kept_is_compared_again_and_written_into_the_page(
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nyesterday\n{END}\nafter\n")
     monkeypatch.setattr(command, "PAGE", page)
-    directory = keep(tmp_path / "kept", POD.slowed(factor))
+    directory = keep(tmp_path / "kept", replace(POD, pace=(factor,)))
     assert command.main(["--from", str(directory), "--write"]) == status
     said = capsys.readouterr().out
     assert f"{2 if status == 0 else 0} of 2 do" in said

@@ -19,17 +19,18 @@ def test_pod_that_stays_as_it_was_measured_is_predicted() -> None:
         assert each.error.holds
         assert each.least.p50_off <= each.error.p50_off <= each.most.p50_off
         assert each.requests == 4000
-        assert each.speeds == pytest.approx((1.0, 1.0), abs=0.03)
+        assert each.predicted_p99_ms[0] <= each.predicted.p99_ms <= each.predicted_p99_ms[1]
+        assert each.share == pytest.approx(each.load)
     assert spec.capacity_per_s == pytest.approx(measurement.capacity.per_s, rel=0.03)
 
 
 def test_machine_that_has_become_slower_is_told_from_a_model_that_is_wrong() -> None:
-    _, _, compared = compare_all(session(loaded=POD.slowed(1.15)))
+    _, _, compared = compare_all(session(loaded=replace(POD, pace=(1.15,))))
     assert not all(each.error.holds for each in compared)
     for each in compared:
         assert each.error.p50_off < each.error_at_pace.p50_off
         assert each.error_at_pace.holds
-        assert each.speeds == pytest.approx((1 / 1.15, 1 / 1.15), rel=0.03)
+        assert [half.worker_ratio for half in each.spent] == pytest.approx([1.15, 1.15], rel=0.03)
 
 
 @pytest.mark.parametrize(

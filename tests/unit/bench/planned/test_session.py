@@ -47,16 +47,26 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_everything_is_kept_and_read_again(kept: Path) -> None:
     found = session.read(kept)
-    kinds = [part.stage.arrivals or "capacity" for part in found.parts]
-    assert kinds == ["capacity", "poisson", "gamma-4", "capacity", "gamma-4", "poisson", "capacity"]
-    assert len({part.stage.seed for part in found.parts if part.stage.is_open}) == 2
-    measurement = found.recording.evaluated()
-    assert measurement.capacity.per_s > 0
+    assert [part.stage.arrivals for part in found.parts] == ["poisson", "gamma-4", "gamma-4", "poisson"]
+    assert len({part.stage.seed for part in found.parts}) == 2
+    assert len(found.recording.stages) == measure.STAGES
+    capacity = found.recording.evaluated().capacity
+    for part in found.parts:
+        assert 0.4 * min(capacity.rounds_per_s) <= part.stage.per_s <= 0.4 * max(capacity.rounds_per_s)
     for part in found.parts:
         assert part.stage.done.status.count(200) > 0
         assert any("worker;dur=" in kept for kept in part.stage.done.kept)
     again = session.Part(stages.Stage.from_json(asdict(found.parts[1].stage)), found.parts[1].disturbance)
     assert again == found.parts[1]
+
+
+def test_loads_stand_between_the_stages_of_the_measurement() -> None:
+    begun = [session.begun_after(stages, 12) for stages in range(measure.STAGES + 1)]
+    between = [later - earlier for earlier, later in pairwise(begun)]
+    assert begun[-1] == sum(between) == 12
+    # None before the first stage or after the last one, by which the capacity is known and the machine seen again.
+    assert (between[-1], begun[0]) == (0, 0)
+    assert set(between[:-1]) == {1, 2}
 
 
 def test_loads_and_arrivals_take_turns() -> None:

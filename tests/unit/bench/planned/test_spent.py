@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench.planned.spent import PARTS, spent
@@ -10,7 +12,7 @@ from tests.unit.plan.measurements import POD, open_stage
 
 @pytest.mark.parametrize("factor", [1.0, 1.2])
 def test_pod_that_is_slower_than_the_simulated_one_is_seen_by_its_workers(factor: float) -> None:
-    stage = open_stage(POD.slowed(factor), "poisson", 0.6, 90.0, 5, 2000)
+    stage = open_stage(replace(POD, pace=(factor,)), "poisson", 0.6, 90.0, 5, 2000)
     found = spent(POD, stage)
     assert found.worker_ratio == pytest.approx(factor, rel=0.03)
     latencies = stage.done.latencies_ms()
