@@ -36,13 +36,13 @@ def test_measurement_says_what_the_pod_does(tmp_path: Path) -> None:
 
     def cpu_s() -> dict[str, float]:
         now = float(next(cpu))
-        return {"web": now, "torchserve": now / 2, "workers": 0.0}
+        return {"web": now, "torchserve": now / 2, "workers": now / 4}
 
     found = measured(service, PodFacts(batch_size=BATCH, cpu_s=cpu_s))
     assert (found.model.name, found.model.batch_size, found.pod.workers) == ("resnet18", BATCH, 1)
-    # Sleeps last longer than they should, and never less.
-    for each in found.groups:
-        assert each.samples_s[0] >= (GROUP_S + PICTURE_S * each.pictures) * 0.9  # at the mean pace
+    # Sleeps last longer than they should. Of one group, at the mean pace, that is not so where the machine is busy.
+    slept_s = sum(each.count * (GROUP_S + PICTURE_S * each.pictures) for each in found.groups)
+    assert sum(each.count * each.mean_s for each in found.groups) >= slept_s * 0.95
     assert {each.pictures for each in found.groups} >= {1, BATCH}
     assert found.overhead.hop_s == pytest.approx(WAY_S, rel=0.05)
     assert found.overhead.samples_s[len(found.overhead.samples_s) // 2] == pytest.approx(
@@ -56,7 +56,7 @@ def test_measurement_says_what_the_pod_does(tmp_path: Path) -> None:
     assert found.processors is not None
     # The counts are as many as the loads, of different lengths.
     assert found.processors.web.picture_s + found.processors.web.group_s > 0
-    assert found.processors.torchserve.picture_s == pytest.approx(found.processors.web.picture_s / 2)
+    assert found.processors.worker.picture_s == pytest.approx(found.processors.torchserve.picture_s / 2)
     # No two are the same: none comes from a cache.
     assert len(service.bodies) == service.pictures
     found.write(tmp_path / "measurement.json")
