@@ -23,6 +23,8 @@ RAY = str(Path(sys.executable).parent / "ray")
 PORT = 6379
 #: Bytes of a host's object store, and of its /dev/shm, which must hold that.
 OBJECT_STORE_BYTES, SHM_BYTES = 150_000_000, 200_000_000
+#: A folder that each host has for itself.
+OWN_FOLDER = "/tmp/ray"  # noqa: S108
 #: Of the command: a mount namespace in which Ray meets nothing of another host.
 OWN_MOUNTS = (
     "mkdir -p /tmp/ray && mount -t tmpfs -o size=1g tmpfs /tmp/ray && "
@@ -62,8 +64,8 @@ class RayHosts:
         }  # fmt: skip
         return own | QUICK_CHECKS | authentication
 
-    def start(self, host: int) -> None:
-        """A host joins, the first as the head."""
+    def start(self, host: int, variables: Mapping[str, str] | None = None) -> None:
+        """A host joins, the first as the head; its Ray has ``variables`` besides."""
         address = self.network.addresses[host]
         role = ["--head", f"--port={PORT}", "--include-dashboard=false"] if host == 0 else [f"--address={self.address}"]
         command = [
@@ -72,16 +74,19 @@ class RayHosts:
             *(sys.executable, RAY, "start", *role, f"--node-ip-address={address}", f"--num-cpus={self.cpus[host]}"),
             *(f"--object-store-memory={OBJECT_STORE_BYTES}", "--disable-usage-stats", "--block"),
         ]
-        with self.log(host).open("ab") as log:
-            self.started.append(
-                subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        with self.log(host).open("wb") as log:
+            process = subprocess.Popen(
+                command, env=self.environment | dict(variables or {}), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        assert wait_until(
-            lambda: "--block" in self.log(host).read_text(errors="replace"), START_S, while_alive=self._are_alive
-        ), self.log(host).read_text(errors="replace")
+        self.started.append(process)
 
-    def _are_alive(self) -> bool:
-        return self.started[-1].poll() is None
+        def said() -> str:
+            return self.log(host).read_text(errors="replace")
+
+        assert wait_until(lambda: "--block" in said(), START_S, while_alive=lambda: process.poll() is None), said()
+
+    def is_up(self, host: int) -> bool:
+        return "raylet" in map(name_of, self.network.processes(host))
 
     def log(self, host: int) -> Path:
         return self.logs / f"host{host}.log"

@@ -5,29 +5,16 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
 
-import psutil
-import pyarrow.parquet as pq
 import pytest
 
 from marserve.archive.build import BuiltArchive
 from marserve.system.waiting import wait_until
+from tests.e2e.bulk_runs import others_lines, rays, rows_of
 from tests.e2e.serving import run
 from tests.support import CAT, REPOSITORY
 
 PICTURES = 12
-
-
-def rays() -> set[int]:
-    """The processes of every Ray that a bulk run has started."""
-    found = psutil.process_iter(["cmdline"])
-    return {process.pid for process in found if "marserve-ray-" in " ".join(process.info["cmdline"] or ())}
-
-
-def rows_of(output: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(output).to_pylist()
-    return sorted(rows, key=lambda row: str(row["path"]))
 
 
 @pytest.mark.timeout(600)
@@ -47,6 +34,7 @@ def test_a_folder_becomes_one_row_a_picture_and_later_only_what_is_new_is_comput
     first = run(command, os.environ)
     assert first.returncode == 0, first.stderr
     assert re.search(rf"^{PICTURES} classified at .*1 .*InvalidImage", first.stderr, re.MULTILINE), first.stderr
+    assert others_lines(first.stdout + first.stderr) == []
     rows = rows_of(output)
     assert [Path(row["path"]).name for row in rows] == [
         *(f"{number:02}.jpg" for number in range(PICTURES)),

@@ -29,6 +29,7 @@ MAY_CHANGE_IMPORT_PATH = {
     "bench/peer_server.py",  # servers of other projects, with our handler
     "tests/unit/handler/test_deferred_torch.py",  # stands for TorchServe's worker
     "tests/unit/bench/test_gpu.py",  # those servers' models, on a GPU and beside it
+    "tests/e2e/test_bulk_cluster.py",  # a host of a cluster with another version
     "tests/cases/machines.py",  # what must change nothing
     "tests/mutants/judging.py",  # tests on changed copies of the code
     "tests/tracing_cost.py",  # another state of the project
