@@ -16,7 +16,7 @@ from typing import ClassVar
 #: Into how many pieces a run is cut, between these numbers of pictures for one; and how many pieces each actor has at
 #: least where there are fewer pictures, down to the last number.
 PIECES, USUAL_ROWS, MOST_ROWS = 1000, 64, 20_000
-PIECES_EACH, LEAST_ROWS = 8, 8
+PIECES_EACH, LEAST_ROWS = 16, 8
 #: Part of a shard: which, and for the last one how many rows it has.
 SHARD_PART = re.compile(r"part-([0-9a-f]{32})-(\d{6,})(?:-last-(\d+))?\.parquet")
 

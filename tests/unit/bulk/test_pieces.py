@@ -15,12 +15,12 @@ SHARD = ShardPiece("/a/1.tar", 1000, 10)
     ("pictures", "actors", "rows"),
     [
         (3, 2, 8),
-        (200, 2, 12),
-        (2000, 2, 64),
+        (500, 2, 15),
+        (2000, 2, 62),
         (100_000, 2, 100),
         (10**6, 2, 1000),
         (10**9, 2, 20_000),
-        (10**6, 2000, 62),
+        (10**6, 2000, 31),
     ],
 )
 def test_files_stay_few_and_every_actor_has_several(pictures: int, actors: int, rows: int) -> None:
