@@ -27,7 +27,7 @@ CHROMIUM_ARGUMENTS = [
 #: How an answer with a status of 400 or more is reported in the console, wanted or not.
 FAILED_REQUEST = "Failed to load resource"
 #: For a machine that is busy with other things too; what is expected comes much sooner.
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 60_000
 expect.set_options(timeout=TIMEOUT_MS)
 
 

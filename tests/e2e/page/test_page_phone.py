@@ -28,7 +28,9 @@ def is_in_sight(locator: Locator) -> bool:
 
 def show(page: Page, shape: str) -> None:
     page.set_input_files("#file-input", picture(f"{shape}.png", (200, 90, 40), SHAPES[shape]))
-    page.locator("[data-phase=done]").wait_for()
+    card = page.locator("[data-phase=done], [data-phase=failed]")
+    card.wait_for()
+    assert card.get_attribute("data-phase") == "done", card.inner_text()
     page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
