@@ -19,6 +19,7 @@ from marserve.plan.calibration import spec_of
 from marserve.plan.measurement import Measurement
 from marserve.plan.pod import simulate
 from marserve.plan.pod_spec import PodSpec
+from marserve.plan.report import SLOWER
 from marserve.plan.stages import Stage
 
 LIMITS_MS = (100, 250)
@@ -106,6 +107,10 @@ class Comparison:
     #: The error where all in the pod takes as much longer, from moment to moment, as its workers did in the same part,
     #: by their own clocks.
     error_at_pace: Error
+    #: What is predicted of a machine that is ``SLOWER``, beside what is predicted of this one.
+    slower: Error
+    #: Were one half of the load the prediction of the other: the least that callers and machine differ by themselves.
+    halves: Error
     lag_p99_ms: float
 
     @property
@@ -143,6 +148,7 @@ def compare(spec: PodSpec, stages: Sequence[Stage], capacity: float) -> Comparis
     at_pace = [
         _predicted(replace(spec, pace=each.pace, pace_from=0), times) for times, each in zip(due, went, strict=True)
     ]
+    slower = [_predicted(spec.slowed(SLOWER), times) for times in due]
     real, runs = Waits.of(np.concatenate(took)), _runs(predicted)
     expected = Waits.typical(runs)
     p99_ms = sorted(run.p99_ms for run in runs)
@@ -153,6 +159,7 @@ def compare(spec: PodSpec, stages: Sequence[Stage], capacity: float) -> Comparis
         least=_quantile(drawn, TAIL), most=_quantile(drawn, 1 - TAIL),
         share=fmean(stage.per_s for stage in stages) / capacity,
         spent=went, error_at_pace=Error.of(real, Waits.typical(_runs(at_pace))),
+        slower=Error.of(expected, Waits.typical(_runs(slower))), halves=Error.of(Waits.of(took[-1]), Waits.of(took[0])),
         lag_p99_ms=max(stage.done.lag_p99_ms for stage in stages),
     )  # fmt: skip
 

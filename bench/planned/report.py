@@ -11,6 +11,7 @@ from bench.report import table
 from marserve.plan.load import MOST_LAG_MS
 from marserve.plan.measurement import Measurement
 from marserve.plan.pod_spec import PodSpec
+from marserve.plan.report import SLOWER
 
 BEGIN, END = "<!-- checked -->", "<!-- end of checked -->"
 
@@ -30,7 +31,6 @@ def report_lines(
     held_at_pace = sum(each.error_at_pace.holds for each in compared)
     certain = sum(each.is_certain for each in held)
     count = len(compared)
-    count = len(compared)
     yield (
         f"Predicted is the median of {PREDICTIONS} simulated runs. It holds if p50 and p99 are within {MOST_OFF:.0%}, "
         f"and the share within 100 ms within {MOST_POINTS:g} points: {len(held)} of {count} do, {certain} of them "
@@ -49,6 +49,18 @@ def report_lines(
         "those that are predicted for groups of the same sizes; at that pace: all in the pod takes as much longer from "
         "half second to half second, so that what is left is the error of the model and not of the machine."
     )
+    yield ""
+    alike = sum(each.halves.holds for each in compared)
+    yield (
+        f"How near a prediction can come: what it says of a machine that is {SLOWER - 1:.0%} slower, and what the first "
+        f"half of each load would have said of the second, were it the prediction; {alike} of {count} such would hold."
+    )
+    yield ""
+    yield table(
+        ["arrivals", "load", f"p50, {SLOWER - 1:.0%} slower", "p99", "within 100 ms, points",
+         "p50, half for half", "p99", "within 100 ms, points"],
+        map(_limits, compared),
+    )  # fmt: skip
 
 
 def spent_lines(compared: Sequence[Comparison]) -> Iterator[str]:
@@ -115,11 +127,17 @@ def _explained(each: Comparison) -> list[str]:
         f"{least.points:+.1f} to {most.points:+.1f}",
         "{:.0f} to {:.0f}".format(*each.predicted_p99_ms),
         ", ".join(f"{half.worker_ratio - 1:+.1%}" for half in each.spent),
-        f"{error.p50_off:+.0%}",
-        f"{error.p99_off:+.0%}",
-        f"{error.points:+.1f}",
+        *_error(error),
         _verdict(error),
     ]
+
+
+def _limits(each: Comparison) -> list[str]:
+    return [each.arrivals, f"{each.load:g}", *_error(each.slower), *_error(each.halves)]
+
+
+def _error(error: Error) -> list[str]:
+    return [f"{error.p50_off:+.0%}", f"{error.p99_off:+.0%}", f"{error.points:+.1f}"]
 
 
 def _verdict(error: Error) -> str:

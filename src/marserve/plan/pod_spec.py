@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from statistics import fmean
 from typing import TypeVar
@@ -59,6 +59,10 @@ class PodSpec:
     #: Pictures at once, waiting or at work; more are refused.
     max_in_flight: float = inf
     deadline_s: float = inf
+
+    def slowed(self, factor: float) -> PodSpec:
+        """The same pod where all that takes time takes ``factor`` times as long, as on another day of its machine."""
+        return replace(self, pace=tuple(factor * each for each in self.pace))
 
     @property
     def batch_size(self) -> int:

@@ -42,6 +42,14 @@ def test_the_command_says_where_each_number_is_from(measured: Path, capsys: pyte
     assert "<svg" in measured.with_suffix(".svg").read_text()
 
 
+def test_a_plan_says_what_a_slower_day_of_the_machine_does(measured: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--measurement", str(measured), "--per-second", "100", "--pods", "2", "--limit-ms", "30", "--json"]
+    status, out, _ = run(capsys, *asked)
+    assert status == 0
+    hour = json.loads(out)["sections"]["The busiest hour"]
+    assert 0 < hour["within 30 ms if 5% slower"]["value"] < hour["within 30 ms"]["value"] < 1
+
+
 def test_a_trace_is_planned_with_its_own_gaps_and_rate(
     measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,6 @@ def test_capacity_is_what_clients_get_that_always_wait(spec: PodSpec) -> None:
 def test_pod_of_a_slower_machine_takes_so_many_times_as_long_for_everything() -> None:
     due = [0.3 * number for number in range(40)]
     quiet = replace(POD, noise=((1.0,),), besides_s=(0.0,))
-    usual, slowed = (simulate(spec, due) for spec in (quiet, replace(quiet, pace=(1.5,))))
+    usual, slowed = (simulate(spec, due) for spec in (quiet, quiet.slowed(1.5)))
     assert slowed == pytest.approx([1.5 * (seconds or 0.0) for seconds in usual])
-    assert replace(quiet, pace=(1.5,)).capacity_per_s == pytest.approx(quiet.capacity_per_s / 1.5)
+    assert quiet.slowed(1.5).capacity_per_s == pytest.approx(quiet.capacity_per_s / 1.5)

@@ -21,6 +21,10 @@ def test_pod_that_stays_as_it_was_measured_is_predicted() -> None:
         assert each.requests == 4000
         assert each.predicted_p99_ms[0] <= each.predicted.p99_ms <= each.predicted_p99_ms[1]
         assert each.share == pytest.approx(each.load)
+        # Five percent of a machine are more of a wait.
+        assert each.slower.p50_off > 0.05
+        assert each.slower.points <= 0
+        assert each.halves != each.error
     assert spec.capacity_per_s == pytest.approx(measurement.capacity.per_s, rel=0.03)
 
 

@@ -22,10 +22,12 @@ def test_every_load_has_its_verdict_and_its_explanation() -> None:
     assert "0 of 2 do" in text
     assert "**Not to be trusted**: the machine was busy." in text
     poisson = [line for line in text.splitlines() if line.startswith("| poisson")]
-    assert len(poisson) == 2
+    assert len(poisson) == 3
     assert "**no**" in poisson[0]
     took = [float(share.strip(" %")) for share in poisson[1].split("|")[8].split(",")]
     assert took == pytest.approx([30, 30], abs=4)
+    slower_p50, slower_p99 = (float(share.strip(" %+")) for share in poisson[2].split("|")[3:5])
+    assert min(slower_p50, slower_p99) >= 4
     # A line for each half.
     assert len("\n".join(spent_lines(compared)).strip().splitlines()) == 2 + 4
 
