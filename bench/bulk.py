@@ -163,7 +163,7 @@ class StandIn:
 class Sample:
     at: float
     rows: int
-    #: Megabytes of resident memory, by kind of process.
+    #: Megabytes of memory of its own, by kind of process.
     memory: dict[str, float]
 
 
@@ -224,12 +224,18 @@ def _sampled(rows: Callable[[], int]) -> Iterator[list[Sample]]:
 
 
 def _memory() -> dict[str, float]:
-    memory = {"driver": psutil.Process().memory_info().rss / 1e6, "head": 0.0, "actors": 0.0}
+    """Without what is shared: libraries, and Ray's object store, which each process has as far as it has read it."""
+    memory = {"driver": _own_mb(psutil.Process()), "head": 0.0, "actors": 0.0}
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             kind = "actors" if "MapWorker" in "".join(process.cmdline()) else "head"
-            memory[kind] += process.memory_info().rss / 1e6
+            memory[kind] += _own_mb(process)
     return memory
+
+
+def _own_mb(process: psutil.Process) -> float:
+    memory = process.memory_info()
+    return float(memory.rss - memory.shared) / 1e6
 
 
 def _report(samples: list[Sample], rows: int, output: Path) -> bool:
@@ -249,7 +255,7 @@ def _report(samples: list[Sample], rows: int, output: Path) -> bool:
     slower = 1 - _rate(last) / _rate(second)
     grown = {
         kind: mean(one.memory[kind] for one in last) / mean(one.memory[kind] for one in second) - 1
-        for kind in ("driver", "head")
+        for kind in ("driver", "head", "actors")
     }
     growth = ", ".join(f"{kind} {value:+.1%}" for kind, value in grown.items())
     say(f"The last third beside the second: rate {-slower:+.1%}, memory of {growth}")

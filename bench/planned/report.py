@@ -52,8 +52,9 @@ def report_lines(
     yield ""
     alike = sum(each.halves.holds for each in compared)
     yield (
-        f"How near a prediction can come: what it says of a machine that is {SLOWER - 1:.0%} slower, and what the first "
-        f"half of each load would have said of the second, were it the prediction; {alike} of {count} such would hold."
+        f"How near a prediction can come: what it says of a machine that is {SLOWER - 1:.0%} slower, and what the "
+        f"first half of each load would have said of the second, were it the prediction; {alike} of {count} such "
+        "would hold."
     )
     yield ""
     yield table(

@@ -99,8 +99,9 @@ def check(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from marserve.bulk.cluster import check_hosts, connected, places, standing
+    from marserve.bulk.cluster import connected
     from marserve.bulk.engine import ArchiveFile
+    from marserve.bulk.hosts import check_hosts, places, standing
     from marserve.bulk.missing import find_missing, usual_rows
     from marserve.bulk.output import Results
     from marserve.bulk.run import Progress, classify_pieces, conclude, describe
