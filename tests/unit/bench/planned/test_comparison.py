@@ -7,13 +7,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.planned.comparison import Error, Waits, compare_all
+from bench.planned.comparison import Comparison, Error, Waits, compare_all
+from marserve.plan.measurement import Measurement
+from marserve.plan.pod_spec import PodSpec
 from tests.unit.bench.planned.sessions import LOADS, session
 from tests.unit.plan.measurements import POD
 
+Compared = tuple[Measurement, PodSpec, list[Comparison]]
 
-def test_pod_that_stays_as_it_was_measured_is_predicted() -> None:
-    measurement, spec, compared = compare_all(session())
+
+@pytest.fixture(scope="module")
+def steady() -> Compared:
+    """Of a pod that stays as it was measured; some seconds of simulation."""
+    return compare_all(session())
+
+
+def test_pod_that_stays_as_it_was_measured_is_predicted(steady: Compared) -> None:
+    measurement, spec, compared = steady
     assert [(each.arrivals, each.load) for each in compared] == list(LOADS)
     for each in compared:
         assert each.error.holds
@@ -61,9 +71,9 @@ def test_each_figure_must_be_near_enough(real: Waits, predicted: Waits, holds: b
     ],
 )
 def test_verdict_is_certain_where_chance_could_not_have_made_another(
-    error: Error, least: Error, most: Error, certain: bool
+    steady: Compared, error: Error, least: Error, most: Error, certain: bool
 ) -> None:
-    compared = compare_all(session())[2][0]
+    _, _, (compared, *_) = steady
     assert replace(compared, error=error, least=least, most=most).is_certain is certain
 
 
