@@ -24,10 +24,13 @@ class GroupTimes:
         #: By how much they were wrong, on average.
         self.error_s = 0.0
         self._slope = 0.0
+        #: Of the largest group.
+        self._most_units = 0.0
 
     def observe(self, units: float, seconds: float) -> None:
         if self._weight:
             self.error_s += (abs(seconds - self.expect(units)) - self.error_s) * GAIN
+        self._most_units = max(self._most_units, units)
         self._weight = self._weight * MEMORY + 1
         self._units = self._units * MEMORY + units
         self._seconds = self._seconds * MEMORY + seconds
@@ -49,8 +52,11 @@ class GroupTimes:
         return fixed * groups + self._slope * units
 
     def least(self, units: float) -> float:
-        """Seconds for ``units`` as the average unit took them, and no more: that is in groups, which are cheaper."""
-        return self._seconds / self._units * units if self._weight else 0.0
+        """Seconds for ``units`` as the average unit took them, and no more: that is in groups, which are cheaper.
+
+        Of a picture that is larger than any group was no more is known than what that group took: units are a guess.
+        """
+        return self._seconds / self._units * min(units, self._most_units) if self._weight else 0.0
 
 
 class ServiceTimes:

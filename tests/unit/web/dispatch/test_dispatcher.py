@@ -286,6 +286,20 @@ def test_workers_compute_little_that_comes_too_late(seed: int) -> None:
     assert sum(picture.in_time for picture in pictures) >= 0.79 * len(pictures)
 
 
+def test_a_picture_that_is_larger_than_any_before_is_tried_and_not_refused_by_what_small_ones_took() -> None:
+    dispatcher = Dispatcher(max_group_bytes=MAX_GROUP_BYTES, on_drop=lambda *_: None)
+    dispatcher.capacity = WorkerCapacity(1, 8, reads_groups=True)
+    now = 0.0
+    for size_bytes, took in ((10_000, 0.1), (22_000_000, 2.0)):
+        dispatcher.submit(Job(None, size_bytes), Urgency("a", now + 10), now)
+        group = dispatcher.take(now)
+        assert group is not None
+        dispatcher.finish(group, now + took, took)
+        now += took
+    with pytest.raises(WouldBeLate):
+        dispatcher.submit(Job(None, 22_000_000), Urgency("a", now + 1), now)
+
+
 def test_after_overload_a_lone_picture_is_tried_and_not_refused_by_what_groups_took() -> None:
     """Refused, it would teach nothing, and everyone after it would be refused as well."""
     dispatcher = Dispatcher(max_group_bytes=MAX_GROUP_BYTES, on_drop=lambda *_: None)
