@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
+from unittest import mock
 
 from marserve.plan.arrivals import arrival_process
 from marserve.plan.figures import evaluate
@@ -14,7 +15,7 @@ from marserve.plan.measure import CLIENTS, LOADS
 from marserve.plan.measurement import Conditions, Measurement
 from marserve.plan.observed import ObservedPod, observe, observe_clients
 from marserve.plan.pod_spec import PodSpec
-from marserve.plan.stages import ROUND_S, Stage
+from marserve.plan.stages import RAMP_S, ROUND_S, Stage
 
 #: Seconds of its worker for a group, and for each picture in it.
 GROUP_S, PICTURE_S = 0.002, 0.006
@@ -112,7 +113,9 @@ def stages(spec: PodSpec, requests: int = REQUESTS) -> list[Stage]:
 @lru_cache(maxsize=8)
 def measured(spec: PodSpec = POD, requests: int = REQUESTS) -> Measurement:
     pod = {"workers": spec.workers, "threads": 1, "threads_when_alone": 1, "cold_start_s": 5.0}
-    return evaluate(conditions(pod=pod), stages(spec, requests))
+    # As long as usual, also for a test that has shortened its own loads: it is kept for others.
+    with mock.patch.multiple("marserve.plan.stages", ROUND_S=ROUND_S, RAMP_S=RAMP_S):
+        return evaluate(conditions(pod=pod), stages(spec, requests))
 
 
 def measurement(**changes: Any) -> Measurement:
