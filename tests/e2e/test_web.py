@@ -141,7 +141,8 @@ def test_tritons_own_client_classifies_photographs(stack: Stack, shape: str) -> 
     with contextlib.closing(InferenceServerClient(stack.web.removeprefix("http://"))) as client:
         assert client.is_server_live()
         assert client.is_server_ready()
-        assert client.is_model_ready("resnet18")
+        # A test before this one may have stopped TorchServe: the service is ready with the first model that answers.
+        wait_for(lambda: client.is_model_ready("resnet18"))
         metadata = client.get_model_metadata("resnet18")
         pictures = np.array([CAT.read_bytes(), encode(2)], dtype=np.object_)
         pictures = pictures if shape == "flat" else pictures.reshape(2, 1)
