@@ -46,6 +46,8 @@ class FakeService(Service):
 
     name, label, log_name = "the web service", "web", "web.log"
     deadline_s = 20.0
+    #: Seconds for which it may leave the check unanswered.
+    limit_s = 1.0
 
     def __init__(self, run_directory: RunDirectory, port: int) -> None:
         super().__init__(run_directory)
@@ -59,7 +61,7 @@ class FakeService(Service):
         return request("GET", self.port, "/", timeout_s=0.5) is not None
 
     def checks(self) -> Sequence[Check]:
-        return (Check("it did not answer", self.is_ready, interval_s=0.2, limit_s=1.0),)
+        return (Check("it did not answer", self.is_ready, interval_s=0.2, limit_s=self.limit_s),)
 
     def clear(self) -> None:
         super().clear()

@@ -50,6 +50,7 @@ def test_a_service_that_is_killed_is_back_with_its_reason_and_its_seconds(stack:
 
 
 def test_a_service_that_is_stopped_is_ended_and_started_again(stack: FakeStack) -> None:
+    stack.service.limit_s = PATIENCE_S  # as with the real ones, that it is stopped is seen first
     with looking_after(stack.supervisor()):
         old = stack.answers()
         os.kill(old, signal.SIGSTOP)
