@@ -12,6 +12,7 @@ from math import inf
 from statistics import fmean, median
 
 from marserve.plan.arrivals import arrival_process
+from marserve.plan.groups import line
 from marserve.plan.measurement import GroupSamples, Measurement
 from marserve.plan.observed import AnsweredGroup, observe, observe_clients
 from marserve.plan.pod_spec import PodSpec, nearest
@@ -90,7 +91,8 @@ def _spec(measurement: Measurement, seconds: tuple[tuple[float, ...], ...]) -> P
         answer_group_s=group_s,
         beside=_beside(measurement, with_generator=True),
         way_s=way_s,
-        way_picture_s=overhead.hop_picture_s,
+        # The way to an idle worker has the pause in it.
+        way_picture_s=max(overhead.hop_picture_s - overhead.between_picture_s, 0.0),
         pause_s=pause_s,
         pause_picture_s=overhead.between_picture_s,
         wake_s=wake_s,
@@ -173,7 +175,7 @@ def _table(measurement: Measurement, known: BySize) -> tuple[tuple[float, ...], 
     for (busy, size), seconds in known.items():
         by_busy.setdefault(busy, {})[size] = (seconds, counts[busy, size])
     # Of one worker among many that is alone large groups are hardly ever seen.
-    lines = {busy: _line(own) for busy, own in by_busy.items() if len(own) > 1} or {1: _line(by_busy[max(by_busy)])}
+    lines = {busy: line(own) for busy, own in by_busy.items() if len(own) > 1} or {1: line(by_busy[max(by_busy)])}
     found = []
     for busy in range(1, max(by_busy) + 1):
         own = by_busy.get(busy, {})
@@ -185,17 +187,6 @@ def _table(measurement: Measurement, known: BySize) -> tuple[tuple[float, ...], 
             )
         )
     return tuple(found)
-
-
-def _line(own: Mapping[int, tuple[float, int]]) -> tuple[float, float]:
-    """The fixed part and that of each picture, by least squares over sizes' seconds and counts; neither is negative."""
-    weight = sum(count for _, count in own.values())
-    size = sum(count * each for each, (_, count) in own.items()) / weight
-    seconds = sum(count * each_s for each_s, count in own.values()) / weight
-    variance = sum(count * (each - size) ** 2 for each, (_, count) in own.items())
-    covariance = sum(count * (each - size) * (each_s - seconds) for each, (each_s, count) in own.items())
-    slope = min(max(covariance / variance, 0.0), seconds / size) if variance else seconds / size
-    return seconds - slope * size, slope
 
 
 def _noise(groups: Sequence[GroupSamples], size: int) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import fmean, median
 
 from marserve.plan.costs import processors
-from marserve.plan.groups import groups_of, parted_groups_of
+from marserve.plan.groups import groups_of, line, parted_groups_of
 from marserve.plan.measurement import (
     Conditions,
     GroupSamples,
@@ -112,37 +112,37 @@ def _overhead(loads: Sequence[_Load], workers: int) -> Overhead:
             if one.company == one.pictures == 1 and one.queue_s < NO_WAIT_S
         ]
     alone = median(ways.get(1) or [0.0])
-    more = [
-        (size - 1, median(times) - alone) for size, times in ways.items() if size > 1 and len(times) >= ENOUGH_GROUPS
-    ]
-    slope = sum(size * extra for size, extra in more) / sum(size * size for size, _ in more) if more else 0.0
-    between_s, between_picture_s = _pauses(loads) if workers == 1 else (_idle_s(loads, workers), 0.0)
+    _, hop_picture_s = _line_of(ways)
+    between_s, between_picture_s = _line_of(_pauses(loads)) if workers == 1 else (_idle_s(loads, workers), 0.0)
     return Overhead(
         **dict(Samples.of(whole)), hop_s=alone, web_s=max(median(whole or [0.0]) - alone, 0.0),
-        hop_picture_s=max(slope, 0.0), between_groups_s=between_s, between_picture_s=between_picture_s,
+        hop_picture_s=hop_picture_s, between_groups_s=between_s, between_picture_s=between_picture_s,
     )  # fmt: skip
 
 
-def _pauses(loads: Sequence[_Load]) -> tuple[float, float]:
-    """A worker's pause before a lone picture that waited at TorchServe, and for each further one of a group.
+def _line_of(times: Mapping[int, Sequence[float]]) -> tuple[float, float]:
+    """Usual seconds by the pictures of a group: of one picture, and for each further one."""
+    if not times:
+        return 0.0, 0.0
+    enough = {size: own for size, own in times.items() if len(own) >= ENOUGH_GROUPS} or times
+    fixed_s, each_s = line({size: (median(own), len(own)) for size, own in enough.items()})
+    return fixed_s + each_s, each_s
 
-    Both answers take the same way back, so that they lie as far apart as the ends of the worker's times. Where two
-    groups were computed together that of the first has the pause and the part of the second, which it lacks there.
+
+def _pauses(loads: Sequence[_Load]) -> dict[int, list[float]]:
+    """A worker's pauses before groups that waited at TorchServe, by their pictures.
+
+    Both answers take the same way back, so that they lie as far apart as the ends of the worker's times. Of groups that
+    were computed together the first has the seconds of all, and those after it no pause.
     """
-    pauses: list[tuple[int, float]] = []
+    pauses: dict[int, list[float]] = {}
     for load in loads:
         answered = load.stage.done.answered
-        for before, one in pairwise(load.groups):
+        for before, one in pairwise(groups_of(load.stage.done)):
             pause_s = answered[one.number] - answered[before.number] - one.worker_s
-            if pause_s < one.group_s - one.worker_s - AT_HAND_S:
-                pauses.append((one.pictures - 1, pause_s))
-    if not pauses:
-        return 0.0, 0.0
-    more, pause = fmean(size for size, _ in pauses), fmean(seconds for _, seconds in pauses)
-    variance = fmean((size - more) ** 2 for size, _ in pauses)
-    slope = fmean((size - more) * (seconds - pause) for size, seconds in pauses) / variance if variance else 0.0
-    slope = max(slope, 0.0)
-    return max(pause - slope * more, 0.0), slope
+            if 0 < pause_s < one.group_s - one.worker_s - AT_HAND_S:
+                pauses.setdefault(one.pictures, []).append(pause_s)
+    return pauses
 
 
 def _idle_s(loads: Sequence[_Load], workers: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from marserve.plan.load import OpenLoad
@@ -50,3 +50,14 @@ def _together(before: Timing, one: Timing, answered: Sequence[float]) -> bool:
     """Whether the worker cannot have computed ``one`` after ``before``."""
     is_alike = abs(one.worker_s - before.worker_s) < TOGETHER_S
     return is_alike and answered[one.number] - answered[before.number] < TOGETHER_SHARE * one.worker_s
+
+
+def line(own: Mapping[int, tuple[float, int]]) -> tuple[float, float]:
+    """Seconds of a group, and of each of its pictures: least squares over sizes' seconds and counts, none negative."""
+    weight = sum(count for _, count in own.values())
+    size = sum(count * each for each, (_, count) in own.items()) / weight
+    seconds = sum(count * each_s for each_s, count in own.values()) / weight
+    variance = sum(count * (each - size) ** 2 for each, (_, count) in own.items())
+    covariance = sum(count * (each - size) * (each_s - seconds) for each, (each_s, count) in own.items())
+    slope = min(max(covariance / variance, 0.0), seconds / size) if variance else seconds / size
+    return seconds - slope * size, slope

@@ -29,6 +29,12 @@ def answered(spec: PodSpec, arrivals: str, per_s: float, seed: int, requests: in
     return sorted(inf if seconds is None else seconds for seconds in took)
 
 
+def p50_and_p99(spec: PodSpec, arrivals: str, per_s: float) -> tuple[float, float]:
+    """Each the median of several runs: the slowest of one are chance."""
+    runs = [answered(spec, arrivals, per_s, seed) for seed in range(5, 10)]
+    return statistics.median(run[2000] for run in runs), statistics.median(run[3960] for run in runs)
+
+
 @pytest.mark.parametrize("name", PODS)
 def test_pod_that_was_measured_is_found_again(name: str) -> None:
     real = PODS[name]
@@ -49,9 +55,9 @@ def test_it_answers_other_arrivals_as_the_pod_does(name: str, arrivals: str, loa
     measured_pod = measured(real)
     found = spec_of(measured_pod, with_generator=True)
     per_s = load * measured_pod.capacity.per_s
-    theirs, ours = (answered(spec, arrivals, per_s, seed=5) for spec in (real, found))
-    assert ours[2000] == pytest.approx(theirs[2000], rel=0.12)
-    assert ours[3960] == pytest.approx(theirs[3960], rel=0.15)
+    theirs, ours = (p50_and_p99(spec, arrivals, per_s) for spec in (real, found))
+    assert ours[0] == pytest.approx(theirs[0], rel=0.08)
+    assert ours[1] == pytest.approx(theirs[1], rel=0.2)
 
 
 def test_sizes_that_hardly_occurred_are_on_the_line_through_the_others() -> None:

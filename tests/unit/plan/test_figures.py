@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from statistics import fmean
 
 import pytest
 
 from marserve.plan.figures import evaluate
+from marserve.plan.groups import groups_of
+from marserve.plan.service import timings
 from marserve.plan.stages import Stage
 from tests.unit.plan.measurements import GENERATOR_S, POD, TORCHSERVE_S, WEB_S, conditions, measured, stages
 
@@ -55,6 +58,43 @@ def test_overhead_is_that_of_pictures_that_waited_for_nothing() -> None:
     assert found.hop_s == pytest.approx(POD.way_s + POD.pause_s, rel=0.1)
     assert found.web_s == pytest.approx(WEB_S + fmean(POD.besides_s), rel=0.1)
     assert found.between_groups_s == pytest.approx(POD.pause_s, rel=0.15)
+    assert found.between_picture_s < 0.02 * POD.pause_s
+
+
+def test_pauses_and_ways_are_longer_for_larger_groups() -> None:
+    found = measured(replace(POD, pause_picture_s=0.0002, way_picture_s=0.0003)).overhead
+    assert found.between_groups_s == pytest.approx(POD.pause_s, rel=0.15)
+    assert found.between_picture_s == pytest.approx(0.0002, rel=0.25)
+    assert found.hop_picture_s == pytest.approx(0.0002 + 0.0003, rel=0.25)
+
+
+def test_groups_that_were_computed_together_do_not_shorten_the_pauses() -> None:
+    """A worker says the seconds of both of each, and answers both at once."""
+
+    def partly_together(stage: Stage) -> Stage:
+        answered, kept = list(stage.done.answered), list(stage.done.kept)
+        pictures: dict[tuple[float, float, int], list[int]] = {}
+        for one in timings(stage.done):
+            pictures.setdefault(one.group, []).append(one.number)
+        groups = groups_of(stage.done)
+        for before, one in list(pairwise(groups))[::10]:
+            if one.group_s < one.worker_s + before.worker_s / 2:
+                continue  # it was sent when the one before was done
+            both_s = before.worker_s + one.worker_s
+            later_s = answered[one.number] - answered[before.number] - 0.001
+            for group, more_s in ((before, later_s), (one, 0.0)):
+                for number in pictures[group.group]:
+                    answered[number] += more_s
+                    kept[number] = (
+                        f"queue;dur={group.queue_s * 1e3:.3f}, group;dur={(group.group_s + more_s) * 1e3:.3f};"
+                        f"desc={group.pictures}, company;desc={group.company}, worker;dur={both_s * 1e3:.3f}"
+                    )
+        assert kept != list(stage.done.kept)
+        return replace(stage, done=replace(stage.done, answered=tuple(answered), kept=tuple(kept)))
+
+    found = evaluate(conditions(), [partly_together(stage) for stage in stages(POD)]).overhead
+    assert found.between_groups_s == pytest.approx(POD.pause_s, rel=0.15)
+    assert found.between_picture_s < 0.02 * POD.pause_s
 
 
 @pytest.mark.parametrize(("pace", "least", "most"), [((1.0,), 0.0, 0.1), ((0.9, 1.1, 1.0), 0.12, 0.3)])
