@@ -87,7 +87,7 @@ class Error:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One load, both parts together."""
+    """One load, all its parts together."""
 
     arrivals: str
     load: float
@@ -109,7 +109,7 @@ class Comparison:
     error_at_pace: Error
     #: What is predicted of a machine that is ``SLOWER``, beside what is predicted of this one.
     slower: Error
-    #: Were one half of the load the prediction of the other: the least that callers and machine differ by themselves.
+    #: Were the first half of the parts the prediction of the others: the least that callers and machine differ.
     halves: Error
     lag_p99_ms: float
 
@@ -153,13 +153,14 @@ def compare(spec: PodSpec, stages: Sequence[Stage], capacity: float) -> Comparis
     expected = Waits.typical(runs)
     p99_ms = sorted(run.p99_ms for run in runs)
     drawn = _drawn(due, took, predicted)
+    earlier, later = (Waits.of(np.concatenate(half)) for half in (took[: len(took) // 2], took[len(took) // 2 :]))
     return Comparison(
         arrivals=stages[0].arrivals, load=stages[0].load, requests=sum(map(len, due)),
         real=real, predicted=expected, predicted_p99_ms=(p99_ms[0], p99_ms[-1]), error=Error.of(real, expected),
         least=_quantile(drawn, TAIL), most=_quantile(drawn, 1 - TAIL),
         share=fmean(stage.per_s for stage in stages) / capacity,
         spent=went, error_at_pace=Error.of(real, Waits.typical(_runs(at_pace))),
-        slower=Error.of(expected, Waits.typical(_runs(slower))), halves=Error.of(Waits.of(took[-1]), Waits.of(took[0])),
+        slower=Error.of(expected, Waits.typical(_runs(slower))), halves=Error.of(later, earlier),
         lag_p99_ms=max(stage.done.lag_p99_ms for stage in stages),
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import fmean
 
 from bench.planned.comparison import LIMITS_MS, MOST_OFF, MOST_POINTS, PREDICTIONS, Comparison, Error
 from bench.planned.session import Part
@@ -45,9 +46,10 @@ def report_lines(
     )  # fmt: skip
     yield (
         "Of the capacity: the real rate over it; the load was set by the rounds until then. By chance: nine tenths of "
-        "the errors of blocks of some seconds, drawn again and again. Workers took: in each half, their seconds over "
-        "those that are predicted for groups of the same sizes; at that pace: all in the pod takes as much longer from "
-        "half second to half second, so that what is left is the error of the model and not of the machine."
+        "the errors of blocks of some seconds, drawn again and again. Workers took: their seconds over those that are "
+        "predicted for groups of the same sizes, and the least and the most of the parts in which the load came. At "
+        "that pace: all in the pod takes as much longer from half second to half second, so that what is left is the "
+        "error of the model and not of the machine."
     )
     yield ""
     alike = sum(each.halves.holds for each in compared)
@@ -69,10 +71,10 @@ def spent_lines(compared: Sequence[Comparison]) -> Iterator[str]:
     rows = [
         [
             f"{each.arrivals} {each.load:g}",
-            *(f"{real:.1f} / {expected:.1f}" for real, expected in zip(half.real_ms, half.simulated_ms, strict=True)),
+            *(f"{real:.1f} / {expected:.1f}" for real, expected in zip(part.real_ms, part.simulated_ms, strict=True)),
         ]
         for each in compared
-        for half in each.spent
+        for part in each.spent
     ]
     yield table(["mean ms of a picture, real / predicted", *PARTS], rows)
 
@@ -127,10 +129,15 @@ def _explained(each: Comparison) -> list[str]:
         f"{least.p99_off:+.0%} to {most.p99_off:+.0%}",
         f"{least.points:+.1f} to {most.points:+.1f}",
         "{:.0f} to {:.0f}".format(*each.predicted_p99_ms),
-        ", ".join(f"{half.worker_ratio - 1:+.1%}" for half in each.spent),
+        _took(each),
         *_error(error),
         _verdict(error),
     ]
+
+
+def _took(each: Comparison) -> str:
+    ratios = [part.worker_ratio - 1 for part in each.spent]
+    return f"{fmean(ratios):+.1%} ({min(ratios):+.1%} to {max(ratios):+.1%})"
 
 
 def _limits(each: Comparison) -> list[str]:

@@ -2,7 +2,7 @@
 
 The machine changes its speed by itself, so that a measurement in one block and the loads after it would see two
 machines. Here the stages of the measurement, which are those of ``marserve plan measure``, stand between the loads, and
-each load comes in two parts, the second parts in the opposite order.
+each load comes in parts of at most a minute, every other time in the opposite order.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
+from math import ceil
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -28,16 +29,21 @@ from marserve.plan.service import LoadedService
 from marserve.plan.stages import Loader, Stage
 from marserve.terminal import say
 
-#: Of all arrivals, one for each part; others than those of the measurement.
-SEEDS = (16, 17)
+#: Of all arrivals of the first parts, those after them have the next ones; others than those of the measurement.
+SEED = 20
+#: Seconds of a part at most, and parts of a load at least.
+MOST_PART_S, FEWEST_PARTS = 60.0, 2
 #: Digits of seconds that are kept: microseconds.
 DIGITS = 6
 RECORDING, LOADS = "measurement.json", "loads"
 
+#: Arrivals, and their mean rate over the capacity.
+Pair = tuple[ArrivalProcess, float]
+
 
 @dataclass(frozen=True)
 class Part:
-    """A half of a load, and what others took of the machine meanwhile."""
+    """A part of a load, and what others took of the machine meanwhile."""
 
     stage: Stage
     disturbance: Disturbance
@@ -50,7 +56,7 @@ class Session:
     parts: tuple[Part, ...]
 
 
-def order(processes: Sequence[ArrivalProcess], loads: Sequence[float]) -> list[tuple[ArrivalProcess, float]]:
+def order(processes: Sequence[ArrivalProcess], loads: Sequence[float]) -> list[Pair]:
     """Each process at each load; the processes by turns, each from another load on."""
     turned = [[(process, loads[(at + turn) % len(loads)]) for at in range(len(loads))]
               for turn, process in enumerate(processes)]  # fmt: skip
@@ -62,20 +68,31 @@ def begun_after(stages: int, parts: int) -> int:
     return min(round(parts * stages / (measure.STAGES - 1)), parts)
 
 
+def parts_of(pairs: Sequence[Pair], seconds: float) -> list[tuple[Pair, int]]:
+    """All parts of loads of so many seconds each, in the order in which they run, with their seeds."""
+    count = _count(seconds)
+    return [(pair, SEED + turn) for turn in range(count) for pair in pairs[:: 1 - 2 * (turn % 2)]]
+
+
+def _count(seconds: float) -> int:
+    """Of the parts of a load."""
+    return max(ceil(seconds / MOST_PART_S), FEWEST_PARTS)
+
+
 def seconds_planned(pairs: int, seconds: float) -> float:
     """About how long a session takes, from the start of the pod to its end."""
-    return 30 + measure.seconds_planned() + pairs * (seconds + 2 * 2)
+    return 30 + measure.seconds_planned() + pairs * (seconds + 2 * _count(seconds))
 
 
 def run(
     directory: Path,
     pictures: Sequence[bytes],
-    pairs: Sequence[tuple[ArrivalProcess, float]],
+    pairs: Sequence[Pair],
     seconds: float,
     archive: Path | None,
 ) -> None:
     """Keep everything in ``directory``: each part of a load as soon as it is known."""
-    halves = [*((*pair, SEEDS[0]) for pair in pairs), *((*pair, SEEDS[1]) for pair in pairs[::-1])]
+    parts = parts_of(pairs, seconds)
     with own_pod(archive, 1) as (port, cold_start_s):
         service = LoadedService(service_of(port), pictures)
         facts = facts_of(port, service.address, cold_start_s)
@@ -84,10 +101,10 @@ def run(
         def between(loader: Loader, stages: Sequence[Stage]) -> None:
             nonlocal began
             capacity = fmean(stage.rate_per_s for stage in stages if not stage.is_open)
-            while began < begun_after(len(stages), len(halves)):
-                process, load, seed = halves[began]
+            while began < begun_after(len(stages), len(parts)):
+                (process, load), seed = parts[began]
                 watch = Watch(lambda: sum(facts.cpu_s().values()) + service.generator_cpu_s + time.process_time())
-                stage = loader.open(process, load, load * capacity, seconds / len(SEEDS), seed)
+                stage = loader.open(process, load, load * capacity, seconds / _count(seconds), seed)
                 write_part(directory, began, Part(stage, watch.disturbance()))
                 began += 1
 

@@ -78,6 +78,16 @@ def test_loads_and_arrivals_take_turns() -> None:
     assert len(session.order([*processes, arrival_process("gamma-2")], [0.5])) == 3
 
 
+@pytest.mark.parametrize(("seconds", "count"), [(0.8, 2), (100.0, 2), (120.0, 2), (121.0, 3), (360.0, 6)])
+def test_long_loads_come_in_more_parts_each_with_arrivals_of_its_own(seconds: float, count: int) -> None:
+    pairs = session.order([arrival_process("poisson")], [0.5, 0.7])
+    parts = session.parts_of(pairs, seconds)
+    assert Counter(pair for pair, _ in parts) == dict.fromkeys(pairs, count)
+    assert len(set(parts)) == len(parts)
+    # There and back, so that a machine that grows slower does so for all of them.
+    assert [pair for pair, _ in parts[:4]] == [*pairs, *pairs[::-1]]
+
+
 def test_folder_that_is_no_session_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MarserveError, match="no session"):
         session.read(tmp_path)
