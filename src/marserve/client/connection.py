@@ -156,7 +156,8 @@ class Connection:
             response.content  # noqa: B018 - read to its end here, where failures are translated
         except requests.exceptions.SSLError as exc:
             reason = exc.args[0].reason if exc.args and hasattr(exc.args[0], "reason") else exc
-            if reason.args and isinstance(reason.args[0], ssl.SSLEOFError):  # its server is just ending, for example
+            # Its server is just ending, for example.
+            if reason.args and isinstance(reason.args[0], ssl.SSLEOFError | ssl.SSLZeroReturnError):
                 raise self._unreachable() from exc
             raise ClientError(
                 f"{self._shown} shows no certificate that is trusted here: name the file of its authority (--ca, ca=). "

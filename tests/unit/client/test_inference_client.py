@@ -267,13 +267,15 @@ def test_a_proxy_is_used_for_other_machines(server: FakeServer, monkeypatch: pyt
     assert server.requests[0].path.startswith("http://classifier.example:5000/classify")
 
 
-def test_a_connection_that_ends_in_its_handshake_is_unreachable() -> None:
+@pytest.mark.parametrize("last", [b"", b"\x15\x03\x01\x00\x02\x01\x00"], ids=["nothing", "close_notify"])
+def test_a_connection_that_ends_in_its_handshake_is_unreachable(last: bytes) -> None:
     """Which is tried again: a service with TLS that is being started again does this."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def break_off() -> None:
             with server.accept()[0] as connection:
                 connection.recv(100_000)
+                connection.sendall(last)
 
         thread = threading.Thread(target=break_off)
         thread.start()
