@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -240,6 +241,20 @@ def pytest_make_collect_report(
 def fail(report: pytest.TestReport | pytest.CollectReport) -> None:
     path, line, reason = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, report.longrepr)
     report.outcome, report.longrepr = "failed", f"In CI nothing is skipped, but this was: {reason} ({path}:{line})"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """One of several processes (pytest-xdist) has its counts told by the one that began them."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        waiting = session.config.stash[WAITING]
+        output["waiting"] = dict(waiting)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Each of them has looked at every test."""
+    waiting: Counter[str] = node.config.stash[WAITING]
+    waiting |= Counter(getattr(node, "workeroutput", {}).get("waiting", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -90,9 +90,11 @@ def test_every_test_is_in_one_stream_and_coverage_is_of_all(clone: Path) -> None
     output, _ = (ci := begin(clone)).communicate(timeout=60)
     assert ci.returncode == 0, output
     began = [line for line in done(clone) if line.startswith("began")]
-    assert sum("--cov " in line for line in began) == 3
+    assert sum("--cov " in line for line in began) == 4
+    assert any(line.endswith(" tests/deploy tests/integration") for line in began)
     assert {line.split()[-1] for line in began} >= {"tests/e2e", "tests/reliability"}
-    assert any("--ignore=tests/e2e --ignore=tests/reliability" in line for line in began)
+    ignored = ["deploy", "e2e", "integration", "reliability"]
+    assert any(line.endswith("".join(f" --ignore=tests/{name}" for name in ignored)) for line in began)
     assert sum(line.startswith("python ") for line in done(clone)) == 2
     assert not any(line.startswith("stop") for line in done(clone))
     assert "e2e | ==== 1 passed in 0.01s ====" in output
@@ -106,7 +108,10 @@ def test_what_is_installed_for_tests_is_missing_in_the_second_run() -> None:
     assert installed - hidden == {"ip", "iptables"}, "these are looked for in /usr/sbin"
 
 
-@pytest.mark.parametrize(("argument", "name"), [("tests/e2e", "e2e"), ("--ignore=tests/e2e", "unit"), ("-m", "bare")])
+@pytest.mark.parametrize(
+    ("argument", "name"),
+    [("tests/e2e", "e2e"), ("--ignore=tests/e2e", "unit"), ("tests/deploy", "deploy"), ("-m", "bare")],
+)
 def test_a_stream_that_fails_fails_the_run_and_is_named_at_its_end(clone: Path, argument: str, name: str) -> None:
     (clone / "fails").write_text(argument)
     output, _ = (ci := begin(clone)).communicate(timeout=60)
@@ -114,7 +119,7 @@ def test_a_stream_that_fails_fails_the_run_and_is_named_at_its_end(clone: Path, 
     assert f"{name} | FAILED tests/test_it.py::test_it\n" in output
     assert "\nFAILED tests/test_it.py::test_it\n" in output
     assert output.endswith(f"Failed: {name}\n")
-    assert sum(line.startswith("began") for line in done(clone)) == 5, "the others end"
+    assert sum(line.startswith("began") for line in done(clone)) == 6, "the others end"
 
 
 def test_a_check_that_fails_fails_the_run_and_the_tests_run_all_the_same(clone: Path) -> None:
@@ -123,7 +128,7 @@ def test_a_check_that_fails_fails_the_run_and_the_tests_run_all_the_same(clone: 
     assert ci.returncode == 1
     assert "check | F401\n" in output
     assert output.endswith("Failed: check\n")
-    assert sum(line.startswith("began") for line in done(clone)) == 5
+    assert sum(line.startswith("began") for line in done(clone)) == 6
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])

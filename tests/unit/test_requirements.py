@@ -47,6 +47,17 @@ def test_a_test_that_lacks_a_program_changes_nothing_and_the_run_ends_with_how_t
     result.stdout.fnmatch_lines(["flute: 1 test waits for it (music). Debian: apt-get install flute."])
 
 
+def test_several_processes_end_with_how_to_get_it_as_well(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        "from tests.requirements import REQUIREMENTS, Requirement\n"
+        "REQUIREMENTS['flute'] = Requirement('music', 'Debian: apt-get install flute', lambda: False)"
+    )
+    pytester.makepyfile(TESTS.format(name="flute"))
+    result = pytester.runpytest_inprocess("-p", "tests.requirements", "-p", "xdist", "-n", "2")
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["flute: 1 test waits for it (music). Debian: apt-get install flute."])
+
+
 @pytest.mark.parametrize(("name", "errors"), [("flute", 1), ("gpu", 0)])
 def test_in_ci_a_skip_is_a_failure_except_for_a_gpu(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, name: str, errors: int
