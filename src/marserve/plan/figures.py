@@ -121,10 +121,10 @@ def _overhead(loads: Sequence[_Load], workers: int) -> Overhead:
 
 
 def _line_of(times: Mapping[int, Sequence[float]]) -> tuple[float, float]:
-    """Usual seconds by the pictures of a group: of one picture, and for each further one."""
-    if not times:
-        return 0.0, 0.0
+    """Usual seconds by the pictures of a group: of one picture, and for each further one; 0 where all were alike."""
     enough = {size: own for size, own in times.items() if len(own) >= ENOUGH_GROUPS} or times
+    if len(enough) < 2:
+        return median(*enough.values()) if enough else 0.0, 0.0
     fixed_s, each_s = line({size: (median(own), len(own)) for size, own in enough.items()})
     return fixed_s + each_s, each_s
 

@@ -12,7 +12,17 @@ from marserve.plan.figures import evaluate
 from marserve.plan.groups import groups_of
 from marserve.plan.service import timings
 from marserve.plan.stages import Stage
-from tests.unit.plan.measurements import GENERATOR_S, POD, TORCHSERVE_S, WEB_S, conditions, measured, stages
+from tests.unit.plan.measurements import (
+    GENERATOR_S,
+    POD,
+    TORCHSERVE_S,
+    WEB_S,
+    closed_stage,
+    conditions,
+    measured,
+    open_stage,
+    stages,
+)
 
 
 def test_processor_time_is_told_apart_for_pictures_and_for_groups() -> None:
@@ -66,6 +76,16 @@ def test_pauses_and_ways_are_longer_for_larger_groups() -> None:
     assert found.between_groups_s == pytest.approx(POD.pause_s, rel=0.15)
     assert found.between_picture_s == pytest.approx(0.0002, rel=0.25)
     assert found.hop_picture_s == pytest.approx(0.0002 + 0.0003, rel=0.25)
+
+
+def test_pictures_that_all_went_alone_say_nothing_of_larger_groups() -> None:
+    alone = open_stage(POD, "poisson", 0.05, 5.0, seed=3)
+    crowd = closed_stage(POD, 1)
+    found = evaluate(conditions(), [crowd, alone, crowd]).overhead
+    assert found.hop_s == pytest.approx(POD.way_s + POD.pause_s, rel=0.1)
+    assert found.hop_picture_s == found.between_picture_s == 0.0
+    # Of groups of eight, which alone waited.
+    assert found.between_groups_s == pytest.approx(POD.pause_s, rel=0.15)
 
 
 def test_groups_that_were_computed_together_do_not_shorten_the_pauses() -> None:
