@@ -16,7 +16,7 @@ from pathlib import Path
 from marserve.errors import StopRequestedError
 from marserve.probe import BEAT_S, beat
 from marserve.system.files import locked
-from marserve.system.processes import how_it_ended
+from marserve.system.processes import how_it_ended, stop_signals_deferred
 from marserve.terminal import complain
 
 READY = b"READY=1"
@@ -107,32 +107,41 @@ def detached(run: Callable[[Notifier], int], log: Callable[[], Path]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reading)
-        os.setsid()
-        notifier = Notifier()
-
-        def leave() -> None:
-            _write_to(log())
-            with contextlib.suppress(OSError):  # whoever waited has gone
-                os.write(writing, READY)
+    with contextlib.ExitStack() as forking:
+        forking.enter_context(stop_signals_deferred())
+        pid = os.fork()
+        if pid == 0:
+            os.close(reading)
+            os.setsid()
+            forking.close()
+            return _run_apart(run, log, writing)
+        try:
+            forking.close()
             os.close(writing)
-
-        notifier.on_ready = leave
-        return run(notifier)
-    try:
-        os.close(writing)
-        with os.fdopen(reading, "rb") as pipe:
-            if pipe.read() == READY:
-                return 0
-    except StopRequestedError as exc:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, exc.signal_number)
+            with os.fdopen(reading, "rb") as pipe:
+                if pipe.read() == READY:
+                    return 0
+        except StopRequestedError as exc:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, exc.signal_number)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if status < 0:
         complain(f"The process that was to stay with the stack has not come that far: {how_it_ended(status)}.")
     return status if status >= 0 else 128 - status
+
+
+def _run_apart(run: Callable[[Notifier], int], log: Callable[[], Path], waiting: int) -> int:
+    """Tell who waits at the file ``waiting`` when it is ready."""
+    notifier = Notifier()
+
+    def leave() -> None:
+        _write_to(log())
+        with contextlib.suppress(OSError):  # whoever waited has gone
+            os.write(waiting, READY)
+        os.close(waiting)
+
+    notifier.on_ready = leave
+    return run(notifier)
 
 
 def _write_to(log: Path) -> None:

@@ -206,32 +206,35 @@ def child(
 
     It gets a session of its own, so that Ctrl-C reaches it through its parent, once, and its children with it.
     """
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
-        env=environment,
-        cwd=cwd,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
+    with contextlib.ExitStack() as starting:
+        starting.enter_context(stop_signals_deferred())
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            env=environment,
+            cwd=cwd,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
 
-    def send(number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+        def send(number: signal.Signals) -> None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
 
-    try:
-        yield process
-        process.wait()
-    except BaseException:
-        end(send, lambda: process.poll() is not None)
-        send(signal.SIGKILL)  # the group lives as long as any member: children may have outlived the process itself
-        raise
-    finally:
-        if process.stdout is not None:
-            process.stdout.close()
+        try:
+            starting.close()
+            yield process
+            process.wait()
+        except BaseException:
+            end(send, lambda: process.poll() is not None)
+            send(signal.SIGKILL)  # the group lives as long as any member: children may have outlived the process itself
+            raise
+        finally:
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 def raise_on_stop_signals() -> None:
@@ -266,6 +269,23 @@ def stop_signals_ignored() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def stop_signals_deferred() -> Iterator[None]:
+    """The first that comes meanwhile takes effect in the end: what is being started is known by then, and ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in _STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _raise(number: int, _frame: FrameType | None) -> None:

@@ -15,7 +15,7 @@ from marserve.supervision.notify import Notifier
 from marserve.system.waiting import wait_until
 
 DETACHED = """
-import os, pathlib, sys, time
+import os, pathlib, signal, sys, time
 from marserve.running import run_command
 from marserve.supervision.notify import detached
 
@@ -34,14 +34,21 @@ def run(notifier):
     time.sleep(60)
     return 0
 
+def fork(original=os.fork):
+    pid = original()
+    if pid and sys.argv[1:] == ["waits", "interrupted"]:
+        os.kill(os.getpid(), signal.SIGINT)
+    return pid
+
+os.fork = fork
 sys.exit(run_command(lambda: detached(run, lambda: pathlib.Path("later.log"))))
 """
 PATIENCE_S = 30.0
 
 
-def start(how: str, directory: Path) -> subprocess.Popen[str]:
+def start(how: str, directory: Path, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", DETACHED, how],
+        [sys.executable, "-c", DETACHED, how, *more],
         cwd=directory,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -79,6 +86,12 @@ def test_a_signal_ends_the_start(tmp_path: Path, number: signal.Signals) -> None
         _, errors = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, errors) == (128 + number, "Stopped before it was done.\n")
     assert not left.is_running()
+
+
+def test_a_signal_in_the_very_moment_of_the_start_ends_it_too(tmp_path: Path) -> None:
+    with start("waits", tmp_path, "interrupted") as process:
+        _, errors = process.communicate(timeout=PATIENCE_S)  # the one left behind would hold the pipes
+    assert (process.returncode, errors) == (128 + signal.SIGINT, "Stopped before it was done.\n")
 
 
 def test_a_start_that_is_killed_says_so(tmp_path: Path) -> None:
