@@ -153,7 +153,8 @@ class Trials:
 
 
 @contextmanager
-def stage(_: argparse.Namespace) -> Iterator[Trials]:
+def stage(_: argparse.Namespace, load: float = LOAD) -> Iterator[Trials]:
+    """A stack of one worker, and callers who send the share ``load`` of what it can do."""
     stack = stack_on_free_ports()
     try:
         say("  starting the stack ...")
@@ -165,7 +166,7 @@ def stage(_: argparse.Namespace) -> Iterator[Trials]:
                 before = callers.versions.total()
                 time.sleep(4)
                 most = (callers.versions.total() - before) / 4
-            callers.rate = most * LOAD
+            callers.rate = most * load
             say(f"  one worker answers {most:.0f} pictures/s; the clients send {callers.rate:.0f}")
             yield Trials(stack, Path(directory), callers)
     finally:

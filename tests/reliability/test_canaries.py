@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.reliability.canaries import ROWS, Trials, stage
+from tests.reliability.canaries import DEPLOYMENT_S, ROWS, Trials, stage
 
-pytestmark = pytest.mark.needs("two-cores")
+pytestmark = [pytest.mark.needs("two-cores"), pytest.mark.timeout(DEPLOYMENT_S + 300)]
 
 
 @pytest.fixture(scope="module")
 def trials() -> Iterator[Trials]:
-    with stage(argparse.Namespace()) as trials:
+    with stage(argparse.Namespace(), load=0.3) as trials:  # where the machine becomes slower there are gaps still
         yield trials
 
 
