@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import sys
 import time
@@ -16,7 +17,7 @@ from pathlib import Path
 from marserve.errors import StopRequestedError
 from marserve.probe import BEAT_S, beat
 from marserve.system.files import locked
-from marserve.system.processes import how_it_ended, stop_signals_deferred
+from marserve.system.processes import STOP_SIGNALS, how_it_ended
 from marserve.terminal import complain
 
 READY = b"READY=1"
@@ -107,23 +108,23 @@ def detached(run: Callable[[Notifier], int], log: Callable[[], Path]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     reading, writing = os.pipe()
-    with contextlib.ExitStack() as forking:
-        forking.enter_context(stop_signals_deferred())
-        pid = os.fork()
-        if pid == 0:
-            os.close(reading)
-            os.setsid()
-            forking.close()
-            return _run_apart(run, log, writing)
-        try:
-            forking.close()
-            os.close(writing)
-            with os.fdopen(reading, "rb") as pipe:
-                if pipe.read() == READY:
-                    return 0
-        except StopRequestedError as exc:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, exc.signal_number)
+    # What comes in the very moment of the fork is taken by each process when it can act on it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        os.setsid()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return _run_apart(run, log, writing)
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            if pipe.read() == READY:
+                return 0
+    except StopRequestedError as exc:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, exc.signal_number)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if status < 0:
         complain(f"The process that was to stay with the stack has not come that far: {how_it_ended(status)}.")

@@ -31,7 +31,7 @@ CLOCK_TOLERANCE_S = 2.0
 #: Names the time since the machine was started (Linux).
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _PROC = Path("/proc")
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -239,20 +239,20 @@ def child(
 
 def raise_on_stop_signals() -> None:
     """From now on the first stop signal raises StopRequestedError in the main thread, and further ones do nothing."""
-    for number in _STOP_SIGNALS:
+    for number in STOP_SIGNALS:
         signal.signal(number, _raise)
 
 
 def ignore_stop_signals() -> None:
     """For the time of stopping, which is bounded: a second Ctrl-C must not leave half of the processes behind."""
-    for number in _STOP_SIGNALS:
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def stop_signals_set() -> threading.Event:
     """From now on a stop signal sets this event, and interrupts nothing."""
     stopping = threading.Event()
-    for number in _STOP_SIGNALS:
+    for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: stopping.set())
     return stopping
 
@@ -263,7 +263,7 @@ def stop_signals_ignored() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in _STOP_SIGNALS}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
     try:
         yield
     finally:
@@ -278,7 +278,7 @@ def stop_signals_deferred() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in _STOP_SIGNALS}
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in STOP_SIGNALS}
     try:
         yield
     finally:
