@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from marserve.bulk.output import Results, as_text
-from marserve.bulk.pieces import SHARD_PART, Piece, ShardPiece, cut, rows_per_file, rows_written
+from marserve.bulk.pieces import SHARD_PART, Cut, Piece, ShardPiece, rows_written
 from marserve.bulk.sources import Sources
 from marserve.bulk.storage import is_address
 
@@ -46,24 +46,24 @@ class Missing:
         return replace(self, pieces=pieces)
 
 
-def usual_rows(sources: Sources, actors: int) -> int:
-    """Pictures for each file of results, where the user names no number."""
-    return rows_per_file(sources.pictures + sum(sources.shards.values()) // USUAL_PICTURE_BYTES, actors)
+def usual_cut(sources: Sources, actors: int) -> Cut:
+    """Where the user names no number of pictures for a file of results."""
+    return Cut.usual(sources.pictures + sum(sources.shards.values()) // USUAL_PICTURE_BYTES, actors)
 
 
 def find_missing(
     sources: Sources,
     results: Results,
     *,
-    rows: int,
+    cut: Cut,
     picture_column: str | None = None,
     path_column: str | None = None,
 ) -> Missing:
-    """Cut into pieces of ``rows`` pictures. Raises OSError where ``results`` cannot be read."""
+    """Raises OSError where ``results`` cannot be read."""
     written = results.written()
-    pieces = [piece for root, paths in sources.files.items() for piece in cut(paths, rows, root)]
+    pieces = list(cut.pieces(sources.files))
     shards = [
-        ShardPiece(path, size, rows, picture_column=picture_column, path_column=path_column)
+        ShardPiece(path, size, cut.part_rows, picture_column=picture_column, path_column=path_column)
         for path, size in sources.shards.items()
     ]
     ours = {piece.name for piece in pieces}
@@ -74,14 +74,11 @@ def find_missing(
     left = [piece for piece in pieces if piece.name not in written]
     if known:
         paths_known = set(known.get(None, ()))
-        left = [
-            piece
+        unknown = {
+            root: [path for one in left if one.root == root for path in one.paths if as_text(path) not in paths_known]
             for root in sources.files
-            for piece in cut(
-                [path for one in left if one.root == root for path in one.paths if as_text(path) not in paths_known],
-                rows, root,
-            )
-        ]  # fmt: skip
+        }
+        left = list(cut.pieces(unknown))
     files = sum(len(piece.paths) for piece in left)
     shard_pieces, shard_rows = _missing_shards(shards, written, known)
     return Missing([*shard_pieces, *left], sources.pictures - files + shard_rows, files)

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from marserve.bulk.engine import Prediction
+from marserve.bulk.pieces import Cut
 from marserve.bulk.storage import Folder
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.errors import RequestError
@@ -102,7 +103,8 @@ class Results:
         """``settings`` are what decides what a row says."""
         self.folder = folder
         self._settings = {"format": FORMAT, **settings}
-        self.rows_per_file: int | None = None
+        #: How those before were cut; None: there are none.
+        self.cut: Cut | None = None
 
     def open(self) -> None:
         """Begin, or go on with what is there. Raises MarserveError where that was made otherwise, or OSError."""
@@ -119,7 +121,9 @@ class Results:
                     "another --output."
                 )
             return
-        self.rows_per_file = before.pop("rows_per_file", None)
+        rows = before.get("rows_per_file")
+        if rows is not None:
+            self.cut = Cut(rows, before.get("rows_per_part", rows), before.get("actors"))
         for name, value in self._settings.items():
             if before.get(name) != value:
                 given = OPTIONS.get(name, name)
@@ -147,13 +151,13 @@ class Results:
                 unfinished.unlink(missing_ok=True)
             yield
 
-    def begin(self, rows_per_file: int) -> None:
+    def begin(self, cut: Cut) -> None:
         """Write down what the results are made with, if that was not done before."""
-        if self.rows_per_file != rows_per_file or SETTINGS_FILE not in self._existing():
+        if self.cut != cut or SETTINGS_FILE not in self._existing():
             self.folder.create()
-            content = {**self._settings, "rows_per_file": rows_per_file}
-            self.folder.write(SETTINGS_FILE, json.dumps(content, indent=1).encode())
-            self.rows_per_file = rows_per_file
+            sizes = {"rows_per_file": cut.rows, "rows_per_part": cut.part_rows, "actors": cut.actors}
+            self.folder.write(SETTINGS_FILE, json.dumps({**self._settings, **sizes}, indent=1).encode())
+            self.cut = cut
 
     def written(self) -> set[str]:
         """The names of the files with results."""

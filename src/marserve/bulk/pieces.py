@@ -9,14 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-#: Into how many pieces a run is cut, between these numbers of pictures for one; and how many pieces each actor has at
-#: least where there are fewer pictures, down to the last number.
-PIECES, USUAL_ROWS, MOST_ROWS = 1000, 64, 20_000
-PIECES_EACH, LEAST_ROWS = 16, 8
+#: Into how many pieces a run is cut, between these numbers of pictures for one.
+PIECES, USUAL_ROWS, MOST_ROWS = 1000, 256, 20_000
+#: A piece has no more than an actor's share of what is left, over this, so that all actors end at about the same time;
+#: nor fewer pictures than the last number.
+SHARES, LEAST_ROWS = 2, 8
+#: Parts of shards, which are dealt out beforehand: how many each actor has at least.
+PARTS_EACH = 16
 #: Part of a shard: which, and for the last one how many rows it has.
 SHARD_PART = re.compile(r"part-([0-9a-f]{32})-(\d{6,})(?:-last-(\d+))?\.parquet")
 
@@ -98,19 +101,33 @@ def digest_of(names: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def rows_per_file(pictures: int, actors: int) -> int:
-    """How many pictures a piece has: a thousandth of them, so that files stay few and little is lost by a kill.
+@dataclass(frozen=True)
+class Cut:
+    """How many pictures each file of results has: the same cut of the same pictures has the same files."""
 
-    Fewer of few pictures: each actor has several pieces, so that all end at about the same time.
-    """
-    rows = min(MOST_ROWS, max(USUAL_ROWS, pictures // PIECES))
-    return max(LEAST_ROWS, min(rows, pictures // (actors * PIECES_EACH)))
+    rows: int
+    #: Pictures of a part of a shard.
+    part_rows: int
+    #: Those who share the pieces of files; None: each piece has ``rows``.
+    actors: int | None = None
 
+    @classmethod
+    def usual(cls, pictures: int, actors: int) -> Cut:
+        """Files of a thousandth of the ``pictures``, so that they stay few and little is lost by a kill."""
+        rows = min(MOST_ROWS, max(USUAL_ROWS, pictures // PIECES))
+        return cls(rows, max(LEAST_ROWS, min(rows, pictures // (actors * PARTS_EACH))), actors)
 
-def cut(paths: Sequence[str], rows: int, root: str | None = None) -> Iterator[FilesPiece]:
-    """``paths`` in pieces of ``rows``; the last has what is left."""
-    for begin in range(0, len(paths), rows):
-        yield FilesPiece(paths[begin : begin + rows], root)
+    def pieces(self, files: Mapping[str | None, Sequence[str]]) -> Iterator[FilesPiece]:
+        """The pictures of each root, in their order."""
+        left = sum(map(len, files.values()))
+        for root, paths in files.items():
+            begin = 0
+            while begin < len(paths):
+                share = left if self.actors is None else max(LEAST_ROWS, left // (self.actors * SHARES))
+                piece = FilesPiece(paths[begin : begin + min(self.rows, share)], root)
+                begin += len(piece.paths)
+                left -= len(piece.paths)
+                yield piece
 
 
 def rows_written(rows: int, parts: Collection[tuple[int, int | None]]) -> tuple[int, bool]:

@@ -77,7 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--rows-per-file", metavar="N", type=whole(1, 1_000_000),
-        help="pictures that one file of results has (default: a thousandth of them, 64 to 20,000)",
+        help="pictures that one file of results has (default: a thousandth of them, 256 to 20,000, and fewer "
+        "in the last ones, so that all actors end at the same time)",
     )  # fmt: skip
     parser.add_argument(
         "--picture-column",
@@ -102,8 +103,9 @@ def run(options: argparse.Namespace) -> int:
     from marserve.bulk.cluster import connected
     from marserve.bulk.engine import ArchiveFile
     from marserve.bulk.hosts import check_hosts, places, standing
-    from marserve.bulk.missing import find_missing, usual_rows
+    from marserve.bulk.missing import find_missing, usual_cut
     from marserve.bulk.output import Results
+    from marserve.bulk.pieces import Cut
     from marserve.bulk.run import Progress, classify_pieces, conclude, describe
     from marserve.bulk.sources import find_sources, read_list
     from marserve.bulk.storage import Folder, is_address
@@ -128,8 +130,9 @@ def run(options: argparse.Namespace) -> int:
     find = partial(
         find_missing, sources, results, picture_column=options.picture_column, path_column=options.path_column
     )
-    rows = options.rows_per_file or results.rows_per_file
-    missing = find(rows=rows) if rows else None
+    rows = options.rows_per_file
+    cut = Cut(rows, rows) if rows else results.cut
+    missing = find(cut=cut) if cut else None
     if missing is not None and not missing.pieces:
         if not options.quiet:
             complain(f"Nothing is left to do: {missing.known:,} known from before.")
@@ -140,11 +143,11 @@ def run(options: argparse.Namespace) -> int:
         import ray
 
         actors, actor = places(size, wanted=options.actors, spare_hosts=options.spare_hosts)
-        rows = rows or usual_rows(sources, actors)
-        results.begin(rows)
+        cut = cut or usual_cut(sources, actors)
+        results.begin(cut)
         if options.address is not None:
             check_hosts(results.folder.local)
-        missing = (missing or find(rows=rows)).dealt(actors)
+        missing = (missing or find(cut=cut)).dealt(actors)
         task = Task(ray.put(archive), archive.digest, output, options.top_k, 1, bool(actor.gpus))
         with nullcontext(_nothing) if options.quiet else counted("Classifying", "pictures", estimate=False) as bar:
 

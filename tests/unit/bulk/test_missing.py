@@ -10,7 +10,7 @@ import pytest
 from marserve.bulk.engine import Prediction
 from marserve.bulk.missing import Missing, find_missing
 from marserve.bulk.output import Results, Rows
-from marserve.bulk.pieces import FilesPiece
+from marserve.bulk.pieces import Cut, FilesPiece
 from marserve.bulk.reading import EndOfPart, Reader
 from marserve.bulk.sources import Sources
 from marserve.bulk.storage import Folder
@@ -24,7 +24,7 @@ ANSWER = [Prediction(0, Label(None, "tench"), 1.0)]
 def results(tmp_path: Path) -> Results:
     results = Results(Folder(str(tmp_path / "classes")), {"archive": "sha256:a", "top_k": 1})
     results.open()
-    results.begin(2)
+    results.begin(Cut(2, 2))
     return results
 
 
@@ -53,7 +53,7 @@ def paths_in(results: Results) -> list[str]:
 
 
 def missing_of(sources: Sources, results: Results, rows: int = 2) -> Missing:
-    return find_missing(sources, results, rows=rows)
+    return find_missing(sources, results, cut=Cut(rows, rows))
 
 
 def files(folder: Path, *names: str) -> Sources:
@@ -70,6 +70,17 @@ def test_what_was_not_written_is_computed(tmp_path: Path, results: Results) -> N
     compute(missing, results)
     assert paths_in(results) == sources.files[str(tmp_path)]
     assert missing_of(sources, results) == Missing([], 5, 0)
+
+
+def test_files_of_other_lengths_are_as_well_computed_once(tmp_path: Path, results: Results) -> None:
+    cut, sources = Cut.usual(100, 2), files(tmp_path, *(f"{number:02}" for number in range(100)))
+    compute(find_missing(sources, results, cut=cut), results, most=3)
+    compute(find_missing(sources, results, cut=cut), results, most=2)
+    more = files(tmp_path, *(f"{number:03}" for number in range(0, 200, 2)), *(f"{number:02}" for number in range(100)))
+    compute(find_missing(more, results, cut=cut), results, most=2)
+    compute(find_missing(more, results, cut=cut), results)
+    assert paths_in(results) == more.files[str(tmp_path)]
+    assert find_missing(more, results, cut=cut) == Missing([], 200, 0)
 
 
 def test_pictures_that_have_come_are_computed_and_no_other(tmp_path: Path, results: Results) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,12 +11,14 @@ import pytest
 
 from marserve.bulk.engine import Prediction
 from marserve.bulk.output import LOCK_FILE, SETTINGS_FILE, Results, Rows, schema
+from marserve.bulk.pieces import Cut
 from marserve.bulk.storage import Folder
 from marserve.errors import MarserveError
 from marserve.handler.resnet18.errors import InvalidImage
 from marserve.handler.resnet18.labels import Label
 
 SETTINGS = {"archive": "sha256:a", "top_k": 2}
+CUT = Cut.usual(1000, 2)
 TABBY, TIGER = Prediction(281, Label("n02123045", "tabby"), 0.75), Prediction(282, Label(None, "虎斑猫"), 0.25)
 
 
@@ -48,19 +51,24 @@ def begun(folder: Path, **changed: object) -> Results:
 
 def test_the_same_settings_go_on(tmp_path: Path) -> None:
     first = begun(tmp_path / "new" / "folder")
-    assert (first.rows_per_file, first.written()) == (None, set())
-    first.begin(100)
+    assert (first.cut, first.written()) == (None, set())
+    first.begin(CUT)
     (tmp_path / "new" / "folder" / "part-1.parquet").touch()
     (tmp_path / "new" / "folder" / ".part-2.parquet.1234").touch()  # of a run that was killed
     second = begun(tmp_path / "new" / "folder")
-    assert (second.rows_per_file, second.written()) == (100, {"part-1.parquet"})
+    assert (second.cut, second.written()) == (CUT, {"part-1.parquet"})
+
+
+def test_what_an_earlier_version_began_goes_on(tmp_path: Path) -> None:
+    (tmp_path / SETTINGS_FILE).write_text(json.dumps({"format": 1, **SETTINGS, "rows_per_file": 100}))
+    assert begun(tmp_path).cut == Cut(100, 100)
 
 
 @pytest.mark.parametrize(
     ("changed", "named"), [({"archive": "sha256:b"}, "--archive: sha256:a"), ({"top_k": 3}, "--top-k: 2")]
 )
 def test_other_settings_are_refused(tmp_path: Path, changed: dict[str, object], named: str) -> None:
-    begun(tmp_path).begin(100)
+    begun(tmp_path).begin(CUT)
     with pytest.raises(MarserveError, match=f"results of another {named}, and this run has"):
         begun(tmp_path, **changed)
 

@@ -6,31 +6,61 @@ from dataclasses import replace
 
 import pytest
 
-from marserve.bulk.pieces import FilesPiece, ShardPiece, as_json, cut, from_json, rows_per_file, rows_written
+from marserve.bulk.pieces import Cut, FilesPiece, ShardPiece, as_json, from_json, rows_written
 
 SHARD = ShardPiece("/a/1.tar", 1000, 10)
 
 
 @pytest.mark.parametrize(
-    ("pictures", "actors", "rows"),
+    ("pictures", "actors", "first", "files", "part_rows"),
     [
-        (3, 2, 8),
-        (500, 2, 15),
-        (2000, 2, 62),
-        (100_000, 2, 100),
-        (10**6, 2, 1000),
-        (10**9, 2, 20_000),
-        (10**6, 2000, 31),
+        (3, 2, 3, 1, 8),
+        (500, 2, 125, 14, 15),
+        (2000, 2, 256, 21, 62),
+        (100_000, 2, 256, 403, 256),
+        (10**6, 2, 1000, 1017, 1000),
+        (10**6, 2000, 250, 18_014, 31),
     ],
 )
-def test_files_stay_few_and_every_actor_has_several(pictures: int, actors: int, rows: int) -> None:
-    assert rows_per_file(pictures, actors) == rows
+def test_files_stay_few_and_every_actor_has_several(
+    pictures: int, actors: int, first: int, files: int, part_rows: int
+) -> None:
+    cut = Cut.usual(pictures, actors)
+    sizes = sizes_of(cut, pictures)
+    assert (sizes[0], len(sizes), cut.part_rows) == (first, files, part_rows)
+    assert sum(sizes) == pictures
+
+
+def test_a_billion_pictures_are_fifty_thousand_files() -> None:
+    assert Cut.usual(10**9, 2).rows == 20_000
+
+
+@pytest.mark.parametrize("actors", [2, 16])
+def test_actors_of_which_one_is_slow_at_times_end_at_about_the_same_time(actors: int) -> None:
+    """Each takes the next piece when it has one left; the time of a picture is one."""
+    ends = [0.0] * actors
+    for number, size in enumerate(sizes_of(Cut.usual(1000 * actors, actors), 1000 * actors)):
+        first = ends.index(min(ends))
+        ends[first] += size * (2 if number % 3 == 0 else 1)
+    assert max(ends) - min(ends) <= 0.02 * max(ends)
+
+
+def test_where_a_number_is_named_each_file_has_so_many() -> None:
+    assert sizes_of(Cut(4, 4), 10) == [4, 4, 2]
+
+
+def test_pictures_of_several_roots_share_no_piece() -> None:
+    pieces = list(Cut(4, 4, actors=1).pieces({"/a": ["/a/1", "/a/2"], "/b": ["/b/1"]}))
+    assert [(piece.root, piece.paths) for piece in pieces] == [("/a", ["/a/1", "/a/2"]), ("/b", ["/b/1"])]
+
+
+def sizes_of(cut: Cut, pictures: int) -> list[int]:
+    return [len(piece.paths) for piece in cut.pieces({None: [str(number) for number in range(pictures)]})]
 
 
 def test_pieces_are_named_after_what_is_in_them() -> None:
     paths = [f"/a/{number}.jpg" for number in range(10)]
-    first, second, third = cut(paths, 4)
-    assert [len(piece.paths) for piece in (first, second, third)] == [4, 4, 2]
+    first, second, third = Cut(4, 4).pieces({None: paths})
     assert first.name == FilesPiece(paths[:4]).name
     assert len({first.name, second.name, third.name, FilesPiece([*paths[:3], "/a/3.jpg/a/4.jpg"]).name}) == 4
 
