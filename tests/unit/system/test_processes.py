@@ -5,15 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-from marserve.errors import StopRequestedError
 from marserve.system import processes
 from marserve.system.waiting import wait_until
 
@@ -113,30 +110,31 @@ def test_a_child_and_its_own_children_end_with_the_block_that_fails(tmp_path: Pa
     assert wait_until(lambda: not is_alive(grandchild), 10)
 
 
-@pytest.fixture
-def stop_signals_raise() -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in numbers]
-    processes.raise_on_stop_signals()
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
+STOPPED = """
+import os, signal, subprocess, sys
+from marserve.running import run_command
+from marserve.system.processes import child
+
+def popen(*arguments, original=subprocess.Popen, **options):
+    process = original(*arguments, **options)
+    print(process.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return process
+
+def start():
+    nowhere = subprocess.DEVNULL
+    with child([sys.executable, "-c", "import time; time.sleep(120)"], stdout=nowhere, stderr=nowhere):
+        return 0
+
+subprocess.Popen = popen
+sys.exit(run_command(start))
+"""
 
 
-@pytest.mark.usefixtures("stop_signals_raise")
-def test_a_child_that_is_just_being_started_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[subprocess.Popen[str]] = []
-    popen = subprocess.Popen
-
-    def start(*arguments: Any, **options: Any) -> subprocess.Popen[str]:
-        started.append(popen(*arguments, **options))
-        signal.raise_signal(signal.SIGTERM)
-        return started[0]
-
-    monkeypatch.setattr(subprocess, "Popen", start)
-    with pytest.raises(StopRequestedError), processes.child([sys.executable, "-c", SLEEP]):
-        pytest.fail("The block was entered.")
-    assert started[0].poll() == -signal.SIGTERM
+def test_a_child_that_is_just_being_started_ends_too() -> None:
+    stopped = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True, check=False)
+    assert (stopped.returncode, stopped.stderr) == (128 + signal.SIGTERM, "Stopped before it was done.\n")
+    assert not is_alive(int(stopped.stdout))
 
 
 def interrupt_once_there(file: Path) -> None:
