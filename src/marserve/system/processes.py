@@ -260,32 +260,34 @@ def stop_signals_set() -> threading.Event:
 @contextlib.contextmanager
 def stop_signals_ignored() -> Iterator[None]:
     """For work that is bounded and must come to its end. Threads need nothing of it: signals go to the main one."""
-    if threading.current_thread() is not threading.main_thread():
+    with _stop_signals_handled(signal.SIG_IGN):
         yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
 def stop_signals_deferred() -> Iterator[None]:
     """The first that comes meanwhile takes effect in the end: what is being started is known by then, and ended."""
+    came: list[int] = []
+    try:
+        with _stop_signals_handled(lambda number, _: came.append(number)):
+            yield
+    finally:
+        if came:
+            signal.raise_signal(came[0])
+
+
+@contextlib.contextmanager
+def _stop_signals_handled(handler: signal.Handlers | Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """As ``handler`` does, where this is the main thread; then as before."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in STOP_SIGNALS}
+    before = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if came:
-            signal.raise_signal(came[0])
+        for number, one in before.items():
+            signal.signal(number, one)
 
 
 def _raise(number: int, _frame: FrameType | None) -> None:
