@@ -27,6 +27,7 @@ import psutil
 
 from marserve.terminal import say
 from marserve.variables import variable
+from marserve.web.server import LOOK_S
 from tests.e2e.operating import edited, manage, rename_labels
 from tests.e2e.serving import Stack, stack_on_free_ports
 from tests.reliability.drift import LongRun, Sample
@@ -40,6 +41,8 @@ MINUTES = 60.0
 SHARE = 0.8
 #: Seconds between two looks at the processes.
 SAMPLE_S = 1.0
+#: Seconds without load in the end: the web service looks every LOOK_S whether it has memory to give back.
+REST_S = 1.5 * LOOK_S
 #: What is done, by the share of the run at which it is.
 STEPS = (
     (4 / 12, "scale to 2", ("scale", MODEL, "--workers", "2", "--force", "--yes")),
@@ -131,6 +134,18 @@ def run(minutes: float, file: Path | None = None) -> LongRun:
             if minutes > 10 and left > 30:
                 say(f"  {(time.monotonic() - seen.began) / 60:.0f} minutes, {len(seen.answers)} answered")
 
+    def steps() -> None:
+        for share, name, command in STEPS:
+            wait_until(seen.began + share * minutes * 60)
+            complaint = _change(stack, [str(second) if word == "SECOND" else word for word in command])
+            if stopped.is_set():
+                raise StoppedEarly
+            say(f"  {name}: {complaint or 'done'}")
+            if complaint:
+                seen.failed.append(f"{name}: {complaint}")
+            else:
+                seen.done.append(name)
+
     with (
         (file or Path(os.devnull)).open("w", newline="", encoding="ascii") as samples,
         tempfile.TemporaryDirectory() as temporary,
@@ -150,23 +165,15 @@ def run(minutes: float, file: Path | None = None) -> LongRun:
             say(f"  capacity: {capacity:.1f} requests/s")
             seen.began = seen.ended = time.monotonic()
             observer = Observer(stack, load, seen, samples, heap)
-            with seen.noting("the run"), suppress(StoppedEarly), observer.watching(), load.running(seen.rate):
-                try:
-                    for share, name, command in STEPS:
-                        wait_until(seen.began + share * minutes * 60)
-                        arguments = [str(second) if word == "SECOND" else word for word in command]
-                        complaint = _change(stack, arguments)
-                        if stopped.is_set():
-                            raise StoppedEarly
-                        say(f"  {name}: {complaint or 'done'}")
-                        if complaint:
-                            seen.failed.append(f"{name}: {complaint}")
-                        else:
-                            seen.done.append(name)
-                    # The last sixth is to be whole, even where a step took longer than it should.
-                    wait_until(max(seen.began + minutes * 60, time.monotonic() + minutes * 10))
-                finally:
-                    seen.ended = time.monotonic()
+            with seen.noting("the run"), suppress(StoppedEarly), observer.watching():
+                with load.running(seen.rate):
+                    try:
+                        steps()
+                        # The last sixth is to be whole, even where a step took longer than it should.
+                        wait_until(max(seen.began + minutes * 60, time.monotonic() + minutes * 10))
+                    finally:
+                        seen.ended = time.monotonic()
+                wait_until(time.monotonic() + REST_S)
             seen.answers += load.take()
         finally:
             with seen.noting("stop"):

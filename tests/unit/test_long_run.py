@@ -82,6 +82,23 @@ def test_java_may_make_its_heap_larger_while_it_warms_up_and_keep_no_more(run: L
     assert run.memory().holds == holds, run.memory()
 
 
+@pytest.mark.parametrize(
+    ("minutes", "rest_mib", "holds"),
+    [
+        pytest.param(3, 72, True, id="what waits on a machine that became slower is given back"),
+        pytest.param(3, 92, False, id="what is not given back was kept"),
+        pytest.param(60, 72, False, id="in an hour what it usually has counts"),
+    ],
+)
+def test_the_web_service_may_hold_pictures_that_wait(minutes: int, rest_mib: int, holds: bool) -> None:
+    run = of_java(minutes, whole=0, heap=0, left=0)
+    for second in range(60 * minutes):
+        run.samples.append(Sample(1000 + second, "web service", 1, (66 if second < 45 * minutes else 92) * MIB, 17, 7))
+    run.samples.append(Sample(run.ended + 1, "web service", 1, 92 * MIB, 17, 7))
+    run.samples.append(Sample(run.ended + 15, "web service", 1, rest_mib * MIB, 17, 7))
+    assert run.memory().holds == holds, run.memory()
+
+
 @pytest.mark.parametrize(("outcome", "count"), [("wrong", 1), ("hung", 1), ("odd", 1), ("gone", 1), ("overload", 40)])
 def test_answers_that_are_not_right_are_seen(outcome: str, count: int) -> None:
     run = hour()
@@ -141,6 +158,7 @@ def breaking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(long_run, "MixedLoad", SteadyLoad)
     monkeypatch.setattr(long_run, "manage", manage)
     monkeypatch.setattr(long_run.Observer, "_samples", lambda _: [])
+    monkeypatch.setattr(long_run, "REST_S", 0)
 
 
 @pytest.mark.usefixtures("breaking")

@@ -202,7 +202,8 @@ def test_an_address_that_has_no_picture_is_explained(page: Page) -> None:
 def test_an_address_is_called_one_where_none_is_fetched(page: Page) -> None:
     offering(page, fetches_urls=False)
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    # The page's own examples may still be on their way.
+    page.on("request", lambda request: None if "/examples/" in request.url else asked.append(request.url))
     page.evaluate(PASTE, {"types": {"text/plain": ADDRESS}, "kind": "paste"})
     expect(page.locator("#notice")).to_contain_text("That is a web address")
     assert asked == []
