@@ -17,9 +17,9 @@ from marserve.system.waiting import wait_until
 from tests.support import REPOSITORY
 
 #: Says what it was asked, in ``done``; a stream fails, or waits until it is interrupted, where the file ``fails`` or
-#: ``waits`` names one of its arguments.
+#: ``waits`` names one of its arguments. How many of its tests failed is in ``failed``, and kept as pytest keeps it.
 TEST = """#!{python}
-import pathlib, sys, time
+import json, pathlib, sys, time
 asked = " ".join(sys.argv[1:])
 def say(text):
     print(text, flush=True)
@@ -37,7 +37,16 @@ if is_in("waits"):
     except KeyboardInterrupt:
         say("interrupted " + asked)
         sys.exit(2)
-failed = is_in("fails")
+is_chance = "--last-failed" in sys.argv and pathlib.Path("chance").exists()
+failed = is_in("fails") and not is_chance
+if failed and pathlib.Path("failed").exists():
+    (cache,) = (word.partition("=")[2] for word in sys.argv if word.startswith("cache_dir="))
+    kept = pathlib.Path(cache, "v/cache")
+    kept.mkdir(parents=True, exist_ok=True)
+    tests = dict.fromkeys(range(int(pathlib.Path("failed").read_text())), True)
+    (kept / "lastfailed").write_text(json.dumps(tests, indent=2))
+if failed and pathlib.Path("crashed").exists():
+    print("worker 'gw0' crashed while running 'tests/test_it.py::test_it'", flush=True)
 say("FAILED tests/test_it.py::test_it" if failed else "==== 1 passed in 0.01s ====")
 sys.exit(failed)
 """
@@ -120,6 +129,37 @@ def test_a_stream_that_fails_fails_the_run_and_is_named_at_its_end(clone: Path, 
     assert "\nFAILED tests/test_it.py::test_it\n" in output
     assert output.endswith(f"Failed: {name}\n")
     assert sum(line.startswith("began") for line in done(clone)) == 6, "the others end"
+
+
+@pytest.mark.parametrize("is_chance", [True, False])
+def test_what_failed_is_run_once_more_and_told(clone: Path, is_chance: bool) -> None:
+    (clone / "fails").write_text("tests/e2e")
+    (clone / "failed").write_text("3")
+    if is_chance:
+        (clone / "chance").touch()
+    output, _ = (ci := begin(clone)).communicate(timeout=60)
+    assert ci.returncode == (0 if is_chance else 1), output
+    assert ("\nPassed in the second run only" in output) == is_chance
+    assert "\nFAILED tests/test_it.py::test_it\n" in output
+    (again,) = (line for line in done(clone) if line.startswith("began") and "--last-failed" in line)
+    assert again.endswith(" tests/e2e")
+    assert sum(line.startswith("began") for line in done(clone)) == 7
+
+
+@pytest.mark.parametrize(
+    ("failed", "has_crashed"),
+    [pytest.param(4, False, id="many are no chance"), pytest.param(1, True, id="others were not run")],
+)
+def test_what_failed_is_not_run_once_more(clone: Path, failed: int, has_crashed: bool) -> None:
+    (clone / "fails").write_text("tests/e2e")
+    (clone / "failed").write_text(str(failed))
+    (clone / "chance").touch()
+    if has_crashed:
+        (clone / "crashed").touch()
+    output, _ = (ci := begin(clone)).communicate(timeout=60)
+    assert ci.returncode == 1
+    assert output.endswith("Failed: e2e\n")
+    assert sum(line.startswith("began") for line in done(clone)) == 6
 
 
 def test_a_check_that_fails_fails_the_run_and_the_tests_run_all_the_same(clone: Path) -> None:
